@@ -1,0 +1,223 @@
+"""NVML is asked in processes of their own: pynvml keeps the library it found first."""
+
+import os
+import textwrap
+
+import pytest
+
+from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
+from trainbench import nvml
+
+TITAN, VOLTA, SPLIT, NAMELESS = (f"GPU-00000000-0000-0000-0000-00000000000{index}" for index in range(4))
+
+# Four cards: one from before Volta (no energy counter), one that knows everything, one that tells next to
+# nothing, and one without a name.
+CARDS = f"""
+driver 580.65.06
+cuda 13000
+gpu 0 {TITAN} 12806258688 00000000:02:00.0 NVIDIA TITAN X (Pascal)
+gpu 1 {VOLTA} 34359738368 00000000:03:00.0 Tesla V100-SXM2-32GB
+gpu 2 {SPLIT} - - NVIDIA H200
+gpu 3 {NAMELESS} 12806258688 00000000:83:00.0 -
+sample 0 0 29 11681136640 71500 - 62 1911 1
+sample 0 1 97 1073741824 250000 126500 84 1380 36
+"""
+
+
+@pytest.fixture
+def replay(nvml_library, tmp_path):
+    """Give a function that runs a program on the four cards, with more lines in their trace."""
+
+    def run(code: str, *more_lines: str) -> str:
+        trace = tmp_path / "trace.txt"
+        trace.write_text(CARDS + "\n".join(more_lines) + "\n", encoding="utf-8")
+        program = f"import time\nfrom trainbench import nvml\nTITAN, VOLTA = {TITAN!r}, {VOLTA!r}\n"
+        return run_python(program + textwrap.dedent(code), nvml_library, trace).strip()
+
+    return run
+
+
+def without_library(code: str) -> str:
+    """Run a program that cannot find any NVML, whatever this machine has."""
+    program = "import ctypes, pynvml\ndef missing(name): raise OSError(name)\npynvml.CDLL = missing\n"
+    return run_python(program + textwrap.dedent(code), None, None).strip()
+
+
+def test_a_machine_without_the_library_has_no_cards_and_a_reason():
+    printed = without_library("from trainbench import nvml; print(nvml.inventory())")
+    assert printed == repr(nvml.Inventory(None, None, (), "NVML Shared Library Not Found"))
+
+
+def test_a_machine_without_a_loaded_driver_says_so(nvml_library):
+    printed = run_python(
+        "from trainbench import nvml; print(nvml.inventory().problem)", nvml_library, trace=None
+    )
+    assert printed.strip() == "Driver Not Loaded"
+
+
+def test_a_session_without_the_library_is_refused_with_the_reason():
+    printed = without_library(
+        """
+        from trainbench import nvml
+        try:
+            with nvml.Session():
+                print("entered")
+        except nvml.NvmlUnavailable as error:
+            print(error)
+        """
+    )
+    assert printed == "NVML Shared Library Not Found"
+
+
+def test_importing_the_module_does_not_load_the_library():
+    printed = run_python("from trainbench import nvml; import pynvml; print(pynvml.nvmlLib)", None, None)
+    assert printed.strip() == "None"
+
+
+def test_the_inventory_lists_four_cards_and_leaves_open_what_nvml_does_not_know(replay):
+    cards = (
+        nvml.Gpu(0, "NVIDIA TITAN X (Pascal)", TITAN, 12213.0, "00000000:02:00.0"),
+        nvml.Gpu(1, "Tesla V100-SXM2-32GB", VOLTA, 32768.0, "00000000:03:00.0"),
+        nvml.Gpu(2, "NVIDIA H200", SPLIT, None, None),
+        nvml.Gpu(3, None, NAMELESS, 12213.0, "00000000:83:00.0"),
+    )
+    printed = replay("print(nvml.inventory())")
+    assert printed == repr(nvml.Inventory("580.65.06", "13.0", cards, None))
+
+
+def test_a_card_lost_before_the_inventory_keeps_its_place_in_the_list(replay):
+    assert replay("print(nvml.inventory().gpus[1])", "lost 0 1") == repr(nvml.Gpu(1, None, None, None, None))
+
+
+def test_a_reading_gives_every_value_in_the_unit_of_its_name(replay):
+    printed = replay("with nvml.Session() as cards: print(cards.read(VOLTA))", f"process 1 4242 {2**30}")
+    assert printed == repr(
+        nvml.Reading(
+            utilization_percent=97.0,
+            memory_used_mib=1024.0,
+            power_watts=250.0,
+            energy_joules=126.5,
+            temperature_celsius=84.0,
+            sm_clock_mhz=1380.0,
+            throttle_reasons=("software_power_cap", "software_thermal_slowdown"),
+            process_ids=(4242,),
+            process_memory_mib=None,
+        )
+    )
+
+
+def test_a_card_without_an_energy_counter_has_no_energy_but_the_other_values(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            reading = cards.read(TITAN)
+        print(reading.energy_joules, reading.power_watts)
+        """
+    )
+    assert printed == "None 71.5"
+
+
+def test_an_idle_card_is_not_throttled(replay):
+    assert replay("with nvml.Session() as cards: print(cards.read(TITAN).throttle_reasons)") == "()"
+
+
+def test_a_card_that_supports_nothing_is_read_as_unknown_not_as_lost(replay):
+    printed = replay(
+        f"with nvml.Session() as cards: print(cards.read({SPLIT!r}))", "sample 0 2 - - - - - - -"
+    )
+    assert printed == repr(nvml.Reading(None, None, None, None, None, None, None, (), None))
+
+
+def test_readings_follow_the_card_over_time(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            before = cards.read(VOLTA).utilization_percent
+            time.sleep(0.3)
+            print(before, cards.read(VOLTA).utilization_percent)
+        """,
+        f"sample 200 1 5 {2**30} 60000 127000 60 1380 0",
+    )
+    assert printed == "97.0 5.0"
+
+
+@pytest.mark.parametrize("how", ["", "unknown"])
+def test_a_card_that_vanishes_between_two_readings_is_lost(replay, how):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            cards.read(VOLTA)
+            time.sleep(0.3)
+            try:
+                cards.read(VOLTA)
+            except nvml.GpuLost as error:
+                print(error)
+        """,
+        f"lost 200 1 {how}",
+    )
+    assert printed.startswith(f"GPU {VOLTA} ")
+
+
+def test_losing_one_card_leaves_the_others_readable(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            try:
+                cards.read(VOLTA)
+            except nvml.GpuLost:
+                print(cards.read(TITAN).utilization_percent)
+        """,
+        "lost 0 1",
+    )
+    assert printed == "29.0"
+
+
+def test_a_uuid_that_no_card_has_is_lost(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            try:
+                cards.read("GPU-elsewhere")
+            except nvml.GpuLost as error:
+                print(error)
+        """
+    )
+    assert printed == "GPU GPU-elsewhere cannot be found (NVML: Not Found)"
+
+
+def test_memory_is_added_up_over_the_processes_asked_about(replay):
+    printed = replay(
+        "with nvml.Session() as cards: print(cards.read(TITAN, {4242, 4243, 9}).process_memory_mib)",
+        f"process 0 4242 {100 * 2**20}",
+        f"process 0 4243 {20 * 2**20}",
+        f"process 0 4244 {3 * 2**20}",
+    )
+    assert printed == "120.0"
+
+
+def test_memory_of_a_process_of_unknown_size_is_unknown(replay):
+    printed = replay(
+        "with nvml.Session() as cards: print(cards.read(TITAN, {4242, 4243}).process_memory_mib)",
+        "process 0 4242 -",
+        f"process 0 4243 {20 * 2**20}",
+    )
+    assert printed == "None"
+
+
+@pytest.mark.parametrize(
+    ("listed", "answer"),
+    [
+        (["process 0 self 1048576"], "True"),
+        ([f"process 0 {os.getpid()} 1048576"], "False"),
+        ([], "None"),
+        (["process 0 4194999 1048576"], "None"),
+    ],
+    ids=["ours", "another_of_this_machine", "none_visible", "one_that_does_not_exist_here"],
+)
+def test_a_process_is_found_on_its_card_where_the_list_can_be_trusted(replay, listed, answer):
+    program = "import os\nwith nvml.Session() as cards: print(cards.lists_process(TITAN, {os.getpid()}))"
+    assert replay(program, *listed) == answer
+
+
+def test_reasons_without_a_name_are_reported_by_number():
+    assert nvml.throttle_reasons(0x804) == ("software_power_cap", "other_0x800")

@@ -1,0 +1,15 @@
+rule prepare_dataset:
+    input:
+        # Contents count, not times: the name of the output holds a fingerprint of them and of the code.
+        files=ancient([str(path) for path in vars(DATASET_FILES).values()]),
+    output:
+        dataset=DATASET,
+    log:
+        "results/logs/prepare_dataset.log",
+    params:
+        folder=STUDY.dataset_path,
+    conda:
+        "../../envs/train-cpu.yaml"
+    localrule: True
+    script:
+        "../scripts/prepare_dataset.py"

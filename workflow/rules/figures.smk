@@ -1,0 +1,18 @@
+rule figure:
+    input:
+        runs=TABLES["runs_csv"],
+        epochs=TABLES["epochs_csv"],
+        cells=TABLES["cells_csv"],
+    output:
+        svg="results/figures/{figure}.svg",
+        png="results/figures/{figure}.png",
+    log:
+        "results/logs/figure_{figure}.log",
+    params:
+        order=table_order(),
+        code=fingerprint.of_code(FIGURES_CODE),
+    conda:
+        "../../envs/analysis.yaml"
+    localrule: True
+    script:
+        "../scripts/draw_figure.py"

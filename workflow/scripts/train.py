@@ -1,0 +1,23 @@
+"""Rule train: carry out one run."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(snakemake.scriptdir)))
+
+from trainbench import launch
+from trainbench.rule_script import announce, ending_with_one_sentence
+
+with ending_with_one_sentence(Path(snakemake.log[0])):
+    launch.run(
+        launch.Task(
+            settings=snakemake.params.settings,
+            dataset=Path(snakemake.input.dataset),
+            cores=snakemake.threads,
+            gpus=snakemake.resources.gpu,
+            metrics=Path(snakemake.output.metrics),
+            samples=Path(snakemake.output.samples),
+            log=Path(snakemake.log[0]),
+        ),
+        announce,
+    )

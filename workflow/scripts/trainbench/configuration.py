@@ -1,0 +1,231 @@
+"""Turns the config that Snakemake merged into a `Study`, or says in one sentence what is wrong with it."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema_rs
+
+from trainbench.errors import InputError
+from trainbench.models import MODELS, Hyperparameter
+from trainbench.study import ALL_CORES, Device, ModelSettings, Study
+
+SCHEMA_FILE: Final = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.json"
+WHERE_TO_SET: Final = "set it in the config file or with --config (config/README.md explains every key)"
+AUTO: Final = "auto"
+
+Schema = Mapping[str, Any]
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return schema
+
+
+def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
+    """The study that `config` asks for; `devices: auto` is cpu, and gpu where `gpu_found`.
+
+    Raises:
+        InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
+    """
+    typed = _to_schema_types(config, _schema())
+    _refuse_violations(typed)
+    for place, model in (("models", name) for name in typed["models"]):
+        _known(place, "model", model, MODELS)
+    settings = {name: _model_settings(name, given) for name, given in typed["model_settings"].items()}
+    for name in typed["models"]:
+        if name not in settings:
+            raise InputError(
+                f"config key 'model_settings' has no entry for the model '{name}', expected at least its epochs; "
+                f"add model_settings: {{{name}: {{epochs: 3}}}}"
+            )
+    devices = {name: _device(name, given) for name, given in typed["device_settings"].items()}
+    selected = typed["devices"]
+    if selected == AUTO:
+        selected = ["cpu", "gpu"] if gpu_found else ["cpu"]
+    for name in selected:
+        _known("devices", "device", name, devices)
+    return Study(
+        models=tuple(typed["models"]),
+        batch_sizes=tuple(typed["batch_sizes"]),
+        devices=tuple(selected),
+        repeats=typed["repeats"],
+        seed=typed["seed"],
+        isolation=typed["isolation"],
+        dataset_path=typed["dataset"]["path"],
+        validation_samples=typed["dataset"]["validation_samples"],
+        model_settings=settings,
+        device_settings=devices,
+    )
+
+
+def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise InputError(
+            f"config key '{key}' names the {what} '{name}', which is not known; "
+            f"allowed: {', '.join(known)}{_nearest(name, known)}; correct it in the config file or with --config"
+        )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _model_settings(name: str, given: Mapping[str, float]) -> ModelSettings:
+    _known("model_settings", "model", name, MODELS)
+    known = MODELS[name].hyperparameters
+    chosen = {key: hyperparameter.default for key, hyperparameter in known.items()}
+    for key, value in given.items():
+        if key == "epochs":
+            continue
+        place = f"model_settings/{name}"
+        _known(place, "setting", key, ["epochs", *known])
+        _in_range(f"{place}/{key}", value, known[key])
+        chosen[key] = float(value)
+    if "epochs" not in given:
+        raise InputError(
+            f"config key 'model_settings/{name}' lacks epochs, expected a whole number of at least 1; {WHERE_TO_SET}"
+        )
+    return ModelSettings(epochs=int(given["epochs"]), hyperparameters=chosen)
+
+
+def _in_range(key: str, value: float, allowed: Hyperparameter) -> None:
+    if not allowed.above < value <= allowed.at_most:
+        raise InputError(
+            f"config key '{key}' is {value}, expected a number above {allowed.above:g} and at most "
+            f"{allowed.at_most:g}; {WHERE_TO_SET}"
+        )
+
+
+def _device(name: str, given: Mapping[str, Any]) -> Device:
+    kind = given["kind"]
+    return Device(
+        name=name, kind=kind, threads=given.get("threads", ALL_CORES), gpus=1 if kind == "gpu" else 0
+    )
+
+
+def _to_schema_types(value: Any, schema: Schema) -> Any:
+    """`value` with every text that stands for a number or a list brought to the type that `schema` wants.
+
+    Snakemake's `--config` hands over all that is inside a list or mapping as text, and one name where a list is
+    wanted as a single value. What cannot be converted stays as it is, for the schema to refuse.
+    """
+    schema = _resolved(schema)
+    if "anyOf" in schema:
+        for alternative in schema["anyOf"]:
+            candidate = _to_schema_types(value, alternative)
+            if _validator(json.dumps(_resolved(alternative))).is_valid(candidate):
+                return candidate
+        return value
+    match schema.get("type"):
+        case "object" if isinstance(value, Mapping):
+            properties = schema.get("properties", {})
+            rest = schema.get("additionalProperties")
+            return {
+                key: _to_schema_types(item, properties.get(key, rest if isinstance(rest, dict) else {}))
+                for key, item in value.items()
+            }
+        case "array" if isinstance(value, list | tuple):
+            return [_to_schema_types(item, schema["items"]) for item in value]
+        case "array" if isinstance(value, str | int):
+            return [_to_schema_types(value, schema["items"])]
+        case "integer" | "number" if isinstance(value, str):
+            return _number(value)
+        case "string" if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+    return value
+
+
+def _resolved(schema: Schema) -> Schema:
+    reference = schema.get("$ref")
+    return schema if reference is None else _schema()["$defs"][reference.rpartition("/")[2]]
+
+
+@cache
+def _validator(schema_text: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator({**json.loads(schema_text), "$defs": _schema()["$defs"]})
+
+
+def _number(text: str) -> int | float | str:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _refuse_violations(config: Mapping[str, Any]) -> None:
+    errors = list(_validator(json.dumps(_schema())).iter_errors(config))
+    if errors:
+        # A misspelt key is both unknown and missing: naming the unknown one helps.
+        unknown_first = min(errors, key=lambda error: error.kind.name != "additionalProperties")
+        raise InputError(_sentence(unknown_first))
+
+
+def _sentence(error: jsonschema_rs.ValidationError) -> str:
+    key = _key(error.instance_path)
+    schema = _at(error.schema_path[:-1])
+    if error.kind.name == "additionalProperties":
+        found = error.kind.as_dict()["unexpected"][0]
+        allowed = list(schema["properties"])
+        place = f" in '{key}'" if key else ""
+        return (
+            f"unknown config key '{found}'{place}; allowed: {', '.join(allowed)}{_nearest(found, allowed)}; "
+            "correct or remove it in the config file or on the command line"
+        )
+    if error.kind.name == "propertyNames":
+        found = next(name for name in error.instance if not _validator(json.dumps(schema["propertyNames"])).is_valid(name))
+        return f"config key '{key}' has an entry {_shown(found)}, expected {_expected(schema['propertyNames'])}; rename it"
+    if error.kind.name == "required":
+        missing = error.kind.as_dict()["property"]
+        place = f" in '{key}'" if key else ""
+        return f"config key '{missing}' is missing{place}; {WHERE_TO_SET}"
+    meaning = f" ({schema['description']})" if "description" in schema else ""
+    return f"config key '{key}'{meaning} is {_shown(error.instance)}, expected {_expected(schema)}; {WHERE_TO_SET}"
+
+
+def _key(path: Sequence[str | int]) -> str:
+    return "/".join(str(step) if isinstance(step, str) else f"item {step + 1}" for step in path)
+
+
+def _at(path: Sequence[str | int]) -> Schema:
+    """The part of the schema at `path`, references followed."""
+    schema: Any = _schema()
+    for step in path:
+        schema = _schema()["$defs"] if step == "$defs" else schema if step == "$ref" else schema[step]
+        if isinstance(schema, dict):
+            schema = _resolved(schema)
+    checked: Schema = schema
+    return checked
+
+
+def _shown(value: object, limit: int = 80) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _expected(schema: Schema) -> str:
+    """What `schema` allows, in words."""
+    schema = _resolved(schema)
+    if "anyOf" in schema:
+        return " or ".join(_expected(alternative) for alternative in schema["anyOf"])
+    if "const" in schema:
+        return f"'{schema['const']}'"
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if "pattern" in schema:
+        return str(schema["description"])
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number of at least {schema['minimum']}"
+        case "array":
+            return f"a list, without repetition, of one or more of: {_expected(schema['items'])}"
+        case "object":
+            return "a mapping"
+    return {"number": "a number", "string": "a text that is not empty"}[schema["type"]]

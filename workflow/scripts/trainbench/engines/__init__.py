@@ -1,0 +1,104 @@
+"""Names the engines: each turns a model's specification into one framework's code."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainbench.models import ModelSpec
+from trainbench.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels that an engine places on its device.
+
+    `train_images` is uint8 [samples, height, width], `train_labels` uint8 [samples], the same for testing.
+    """
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.uint8]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of the framework's two pools: inside one operation, and between operations."""
+
+    intra_op: int
+    inter_op: int
+
+
+@dataclass(frozen=True)
+class DeviceProof:
+    """Where the framework says that the parameters and a computed result lie, in its own names of devices."""
+
+    kind: str
+    parameters_on: tuple[str, ...]
+    computation_on: str
+
+
+class OutOfMemory(Exception):
+    """The device or the host has too little memory for this cell: an expected result, not a bug."""
+
+
+class WrongDevice(Exception):
+    """The run does not compute on the device that was asked for; the text says what was found and what to do."""
+
+
+class Engine(Protocol):
+    """What a run asks of a framework, in the order of the calls.
+
+    A call returns only when the device has finished: clocks are read around calls, never inside.
+    """
+
+    def threads(self) -> Threads:
+        """Threads in force."""
+
+    def versions(self) -> Mapping[str, str | None]:
+        """Versions of the framework and of what it computes with."""
+
+    def flags(self) -> Mapping[str, bool | None]:
+        """What changes speed: `tf32`, `deterministic`."""
+
+    def place(self, images: Images) -> None:
+        """Put the data on the device: pixels / 255 as float32, labels as integers."""
+
+    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+        """Create parameters and optimiser state, compile, run one step and undo it."""
+
+    def prove_device(self) -> DeviceProof:
+        """Find out where parameters and a computed result lie.
+
+        Raises:
+            WrongDevice: not on the device that was asked for.
+        """
+
+    def train_epoch(self) -> float:
+        """Train on every full batch in file order; the mean of the batches' losses."""
+
+    def evaluate(self) -> int:
+        """How many of all test images are classified rightly."""
+
+    def parameters(self) -> Parameters:
+        """The parameters as they are now."""
+
+
+ENGINES: Final[Mapping[str, str]] = {
+    "tensorflow": "trainbench.engines.tensorflow",
+}
+
+
+def start(framework: str, kind: str, threads: int) -> Engine:
+    """Import `framework` and bring it up on one device of `kind` ("cpu" or "gpu") with `threads` threads.
+
+    Raises:
+        WrongDevice: the framework does not see such a device.
+    """
+    module: Any = importlib.import_module(ENGINES[framework])
+    engine: Engine = module.start(kind, threads)
+    return engine

@@ -1,0 +1,353 @@
+"""Trains with TensorFlow: data on the device, one compiled call an epoch."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+
+from trainbench.engines import DeviceProof, Images, OutOfMemory, Threads, WrongDevice
+from trainbench.models import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Layer,
+    Lstm,
+    MaxPool2D,
+    ModelSpec,
+    Optimiser,
+    Reshape,
+    RmsProp,
+    Sgd,
+)
+from trainbench.parameters import Parameters
+
+EVALUATION_BATCH: Final = 1000
+"""Test images a step of the evaluation loop: bounds its memory, 0.1 GiB for conv's first layer."""
+
+
+def start(kind: str, threads: int) -> "TensorFlowEngine":
+    """Bring TensorFlow up on one device.
+
+    One thread between operations: these networks are chains of operations, and a second pool only takes cores away
+    from the first (measured: docs/performance.md).
+
+    Raises:
+        WrongDevice: a GPU is asked for and TensorFlow sees none.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return TensorFlowEngine(kind, "/device:CPU:0")
+    if not gpus:
+        built = tf.sysconfig.get_build_info()
+        reason = (
+            "this TensorFlow is built without CUDA (remedy: make setup TENSORFLOW=cuda)"
+            if not tf.test.is_built_with_cuda()
+            else "it could not load its CUDA libraries or reach the card (remedy: read the warnings in this log, "
+            f"compare `nvidia-smi` with CUDA {built.get('cuda_version')} and cuDNN {built.get('cudnn_version')})"
+        )
+        raise WrongDevice(f"a GPU was asked for, but TensorFlow {tf.__version__} sees none: {reason}")
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    tf.config.experimental.set_memory_growth(gpus[0], True)
+    return TensorFlowEngine(kind, "/device:GPU:0")
+
+
+class TensorFlowEngine:
+    """One model on one device. The calls come in the order of `trainbench.engines.Engine`."""
+
+    def __init__(self, kind: str, device: str) -> None:
+        self._kind = kind
+        self._device = device
+        self._train_images: tf.Tensor
+        self._train_labels: tf.Tensor
+        self._test_images: tf.Tensor
+        self._test_labels: tf.Tensor
+        self._variables: dict[str, tf.Variable] = {}
+        self._epoch: Callable[..., tf.Tensor]
+        self._evaluate: Callable[[], tf.Tensor]
+        self._batches = 0
+        self._steps_done = 0
+
+    def threads(self) -> Threads:
+        """Threads in force."""
+        threading = tf.config.threading
+        return Threads(
+            threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
+        )
+
+    def versions(self) -> Mapping[str, str | None]:
+        """Versions of TensorFlow, of the CUDA and cuDNN that it was built for, and of numpy."""
+        built = tf.sysconfig.get_build_info()
+        return {
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "cuda": built.get("cuda_version"),
+            "cudnn": built.get("cudnn_version"),
+        }
+
+    def flags(self) -> Mapping[str, bool | None]:
+        """TF32 and determinism, as in force."""
+        return {
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "deterministic": os.environ.get("TF_DETERMINISTIC_OPS", "").lower() in ("1", "true"),
+        }
+
+    def place(self, images: Images) -> None:
+        """Put the data on the device: pixels / 255 as float32 [samples, pixels], labels as int64 [samples].
+
+        TensorFlow keeps int32 tensors in host memory even on a GPU; int64 ones lie on the device.
+        """
+        with tf.device(self._device), _naming_out_of_memory():
+            self._train_images = _pixels(images.train_images)
+            self._train_labels = tf.constant(images.train_labels.astype(np.int64))
+            self._test_images = _pixels(images.test_images)
+            self._test_labels = tf.constant(images.test_labels.astype(np.int64))
+            _wait()
+
+    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+        """Create the variables, compile both loops, run one step of each and undo the training step."""
+        with _naming_out_of_memory():
+            with tf.device(self._device):
+                self._variables = {name: tf.Variable(value) for name, value in parameters.items()}
+                slots = _slots(spec.optimiser, self._variables)
+                changed = [*self._variables.values(), *slots]
+                before = [tf.identity(variable) for variable in changed]
+            self._epoch = self._on_device(
+                _training_loop(
+                    spec, self._variables, slots, self._train_images, self._train_labels, batch_size, seed
+                )
+            )
+            self._evaluate = self._on_device(
+                _evaluation_loop(spec.layers, self._variables, self._test_images, self._test_labels)
+            )
+            self._batches = self._train_images.shape[0] // batch_size
+            self._epoch(_integer(0), _integer(1), _integer(0))
+            for variable, value in zip(changed, before, strict=True):
+                variable.assign(value)
+            self._evaluate()
+            _wait()
+
+    def _on_device(self, loop: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        """Compile `loop` into one graph call on the device."""
+
+        def on_device(*arguments: tf.Tensor) -> tf.Tensor:
+            with tf.device(self._device):
+                return loop(*arguments)
+
+        compiled: Callable[..., tf.Tensor] = tf.function(on_device, autograph=False)
+        return compiled
+
+    def prove_device(self) -> DeviceProof:
+        """Find out where the variables and a product of a variable lie.
+
+        Raises:
+            WrongDevice: not on the device that was asked for.
+        """
+        variables = self._variables.values()
+        with tf.device(self._device):
+            computed = tf.reduce_sum(tf.square(next(iter(variables))))
+        proof = DeviceProof(
+            kind=self._kind,
+            parameters_on=tuple(sorted({_short(variable.device) for variable in variables})),
+            computation_on=_short(computed.device),
+        )
+        if {*proof.parameters_on, proof.computation_on} != {self._device}:
+            raise WrongDevice(
+                f"{self._device} was asked for, but parameters lie on {', '.join(proof.parameters_on)} and a computed "
+                f"result on {proof.computation_on}; report this with the run's log"
+            )
+        return proof
+
+    def train_epoch(self) -> float:
+        """Train on every full batch in file order; the mean of the batches' losses."""
+        with _naming_out_of_memory():
+            loss = self._epoch(_integer(0), _integer(self._batches), _integer(self._steps_done))
+            _wait()
+        self._steps_done += self._batches
+        return float(loss)
+
+    def evaluate(self) -> int:
+        """How many of all test images are classified rightly."""
+        with _naming_out_of_memory():
+            return int(self._evaluate())
+
+    def parameters(self) -> Parameters:
+        """The parameters as they are now."""
+        return {name: variable.numpy() for name, variable in self._variables.items()}
+
+
+@contextmanager
+def _naming_out_of_memory() -> Iterator[None]:
+    """Turn TensorFlow's error for too little memory into `OutOfMemory`."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemory(str(error.message).splitlines()[0]) from error
+
+
+def _integer(value: int) -> tf.Tensor:
+    return tf.constant(value, tf.int32)
+
+
+def _wait() -> None:
+    """Return when every device has finished what it was given."""
+    tf.test.experimental.sync_devices()
+
+
+def _short(device: str) -> str:
+    """`/job:localhost/replica:0/task:0/device:CPU:0` -> `/device:CPU:0`."""
+    return "/device:" + device.rpartition("/device:")[2]
+
+
+def _pixels(images: Any) -> tf.Tensor:
+    """uint8 [samples, height, width] -> float32 [samples, height * width] in 0..1."""
+    flat = tf.constant(images.reshape(len(images), -1))
+    return tf.cast(flat, tf.float32) / 255.0
+
+
+def _slots(optimiser: Optimiser, variables: Mapping[str, tf.Variable]) -> list[tf.Variable]:
+    """The optimiser's state: for RMSProp a mean square and a (here unused) momentum for each variable."""
+    match optimiser:
+        case Sgd():
+            return []
+        case RmsProp(initial_mean_square=initial):
+            slots = []
+            for variable in variables.values():
+                slots.append(tf.Variable(tf.fill(variable.shape, initial)))
+                slots.append(tf.Variable(tf.zeros(variable.shape)))
+            return slots
+
+
+def _training_loop(
+    spec: ModelSpec,
+    variables: Mapping[str, tf.Variable],
+    slots: list[tf.Variable],
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    batch_size: int,
+    seed: int,
+) -> Callable[..., tf.Tensor]:
+    """`loop(first_batch, batches, steps_done)`: train on these batches, return the mean loss."""
+    pixels = images.shape[1]
+    trained = list(variables.values())
+
+    def loop(first_batch: tf.Tensor, batches: tf.Tensor, steps_done: tf.Tensor) -> tf.Tensor:
+        def step(batch: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            begin = batch * batch_size
+            x = tf.slice(images, [begin, 0], [batch_size, pixels])
+            y = tf.slice(labels, [begin], [batch_size])
+            with tf.GradientTape() as tape:
+                logits = _forward(spec.layers, variables, x, dropout=(seed, steps_done + batch))
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+                loss = tf.reduce_mean(losses)
+            _descend(spec.optimiser, trained, slots, tape.gradient(loss, trained))
+            return batch + 1, total + loss
+
+        end = first_batch + batches
+        _, total = tf.while_loop(lambda batch, _: batch < end, step, (first_batch, tf.zeros(())))
+        return total / tf.cast(batches, tf.float32)
+
+    return loop
+
+
+def _descend(
+    optimiser: Optimiser, variables: list[tf.Variable], slots: list[tf.Variable], gradients: list[tf.Tensor]
+) -> None:
+    """One step of the optimiser, by the very operations that TensorFlow 1's optimisers called."""
+    match optimiser:
+        case Sgd(learning_rate):
+            for variable, gradient in zip(variables, gradients, strict=True):
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=variable.handle, alpha=learning_rate, delta=gradient
+                )
+        case RmsProp(learning_rate, decay, epsilon):
+            slot_pairs = zip(slots[0::2], slots[1::2], strict=True)
+            for variable, gradient, (mean_square, momentum) in zip(
+                variables, gradients, slot_pairs, strict=True
+            ):
+                tf.raw_ops.ResourceApplyRMSProp(
+                    var=variable.handle,
+                    ms=mean_square.handle,
+                    mom=momentum.handle,
+                    lr=learning_rate,
+                    rho=decay,
+                    momentum=0.0,
+                    epsilon=epsilon,
+                    grad=gradient,
+                )
+
+
+def _evaluation_loop(
+    layers: tuple[Layer, ...], variables: Mapping[str, tf.Variable], images: tf.Tensor, labels: tf.Tensor
+) -> Callable[[], tf.Tensor]:
+    """`loop()`: count the images classified rightly."""
+    samples, pixels = images.shape
+    whole_batches, rest = divmod(samples, EVALUATION_BATCH)
+
+    def count(begin: tf.Tensor, size: int) -> tf.Tensor:
+        logits = _forward(layers, variables, tf.slice(images, [begin, 0], [size, pixels]), dropout=None)
+        predicted = tf.argmax(logits, axis=1)
+        right = tf.equal(predicted, tf.slice(labels, [begin], [size]))
+        return tf.reduce_sum(tf.cast(right, tf.int32))
+
+    def loop() -> tf.Tensor:
+        def step(batch: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return batch + 1, right + count(batch * EVALUATION_BATCH, EVALUATION_BATCH)
+
+        _, right = tf.while_loop(lambda batch, _: batch < whole_batches, step, (_integer(0), _integer(0)))
+        return right + count(_integer(whole_batches * EVALUATION_BATCH), rest) if rest else right
+
+    return loop
+
+
+def _forward(
+    layers: tuple[Layer, ...],
+    variables: Mapping[str, tf.Variable],
+    x: tf.Tensor,
+    dropout: tuple[int, tf.Tensor] | None,
+) -> tf.Tensor:
+    """Logits [batch, classes] of pixels [batch, pixels]; `dropout` is (seed, step), None when not training."""
+    batch = x.shape[0]
+    for position, layer in enumerate(layers):
+        match layer:
+            case Reshape(shape):
+                x = tf.reshape(x, (batch, *shape))
+            case Dense(weights, bias, relu):
+                x = tf.matmul(x, variables[weights])
+                if bias is not None:
+                    x = x + variables[bias]
+                x = tf.nn.relu(x) if relu else x
+            case Conv2D(kernel, relu):
+                x = tf.nn.conv2d(x, variables[kernel], strides=1, padding="SAME")
+                x = tf.nn.relu(x) if relu else x
+            case MaxPool2D(size):
+                x = tf.nn.max_pool2d(x, size, size, padding="SAME")
+            case Dropout(keep) if dropout is not None and keep < 1.0:
+                seed, step = dropout
+                state = tf.stack([_integer((seed + position) % 2**31), step])
+                x = tf.nn.experimental.stateless_dropout(x, rate=1.0 - keep, seed=state)
+            case Dropout():
+                pass
+            case Lstm():
+                x = _lstm(layer, variables, x)
+    return x
+
+
+def _lstm(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf.Tensor:
+    """Last output [batch, units] of the layer over x [batch, steps, inputs], unrolled as TensorFlow 1's static_rnn."""
+    kernel, bias = variables[layer.kernel], variables[layer.bias]
+    state = output = tf.zeros((x.shape[0], layer.units))
+    for row in tf.unstack(x, axis=1):
+        gates = tf.matmul(tf.concat([row, output], axis=1), kernel) + bias
+        input_gate, new_input, forget_gate, output_gate = tf.split(gates, 4, axis=1)
+        state = state * tf.sigmoid(forget_gate + layer.forget_bias) + tf.sigmoid(input_gate) * tf.tanh(
+            new_input
+        )
+        output = tf.tanh(state) * tf.sigmoid(output_gate)
+    return output

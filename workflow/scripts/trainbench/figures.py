@@ -1,0 +1,817 @@
+"""Draws the tables as figures, in one style and with one colour a device."""
+
+import io
+import math
+import os
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from trainbench.record import write_atomically
+from trainbench.tables import (
+    CELL_KEY,
+    CellKey,
+    Executor,
+    Row,
+    TableOrder,
+    Tables,
+    batch_sizes_of,
+    cells_by_key,
+    executors_of,
+    format_number,
+    models_of,
+    status_words,
+)
+from trainbench.tables import speedup as speedup_over
+
+LineStyle = Literal["-", "--", "-.", ":"]
+
+STYLE_FILE: Final = Path(__file__).with_name("figures.mplstyle")
+
+# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), the strongest contrasts first; grey replaces
+# its yellow, which is too pale on white.
+COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "<", "*")
+LINE_STYLES: Final[Sequence[LineStyle]] = ("-", "--", "-.", ":")
+MUTED: Final = "#666666"
+
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
+
+LOG_SCALE_FROM_RATIO: Final = 5.0
+LOG_TIME_FROM_RATIO: Final = 20.0
+MOST_LABELLED_DEVICES: Final = 3
+
+# Characters of this style's fonts that fit into an inch, a little on the safe side.
+TITLE_CHARACTERS_PER_INCH: Final = 9.5
+NOTE_CHARACTERS_PER_INCH: Final = 13.0
+LEGEND_CHARACTERS_PER_INCH: Final = 12.0
+TITLE_CHARACTERS_OF_PANEL: Final = 30
+GUIDE_CHARACTERS: Final = 20
+LEGEND_CHARACTERS: Final = 60
+LEGEND_HANDLE_INCHES: Final = 0.75
+LEAST_WIDTH_INCHES: Final = 5.4
+MOST_WIDTH_INCHES: Final = 12.0
+
+LEAST_LOG_RANGE: Final = 6.0
+ENOUGH_PLACES: Final = 4
+
+# Where a text may stand: how far right (in points for a value, as a share of the panel's width for a guide), how
+# far up (in points), and which of its sides is put there.
+Place = tuple[float, float, Literal["left", "center", "right"], Literal["bottom", "center", "top"]]
+VALUE_PLACES: Final[Sequence[Place]] = (
+    (0, 5, "center", "bottom"),
+    (0, -5, "center", "top"),
+    (4, 3, "left", "bottom"),
+    (-4, -3, "right", "top"),
+    (4, -3, "left", "top"),
+    (-4, 3, "right", "bottom"),
+    (6, 0, "left", "center"),
+    (-6, 0, "right", "center"),
+)
+GUIDE_PLACES: Final[Sequence[Place]] = (
+    (1, 2, "right", "bottom"),
+    (0.01, 2, "left", "bottom"),
+    (1, -2, "right", "top"),
+    (0.01, -2, "left", "top"),
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one device of one host is drawn, in every figure alike."""
+
+    color: str
+    marker: str
+    line_style: LineStyle
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """A horizontal line that the values are read against."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a figure over batch sizes shows of one cell; None where unknown."""
+
+    mean: float | None
+    sd: float | None = None
+    runs: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a figure over batch sizes is about: its words, devices, the value of a cell and the y axis."""
+
+    title: str
+    note: str
+    y_label: str
+    executors: Sequence[Executor]
+    value: Callable[[CellKey], _Value]
+    label: Callable[[float], str]
+    scale_y: Callable[[Axes, Sequence[float]], None]
+    guides: Sequence[_Guide] = ()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The accuracies of one run, in percent, and where they stand on the x axis."""
+
+    xs: np.ndarray
+    percents: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Point:
+    """The mean of a cell as drawn, and the text that goes beside it where there is room."""
+
+    x: float
+    y: float
+    text: str
+    color: str
+
+
+def device_colors(devices: Sequence[str]) -> dict[str, str]:
+    """The colour of each device, by its place in order; colours repeat after eight, markers then differ."""
+    return {device: COLORS[index % len(COLORS)] for index, device in enumerate(dict.fromkeys(devices))}
+
+
+def device_looks(devices: Sequence[str]) -> dict[str, Look]:
+    """Colour, marker and line style of each device, by its place in order: different without colour too."""
+    return {
+        device: Look(
+            color=color,
+            # Shifted by one each time the colours start anew, so that the pair stays unique for 64 devices.
+            marker=MARKERS[(index + index // len(COLORS)) % len(MARKERS)],
+            # Shifted likewise, so that the pale grey, the eighth, gets a whole line.
+            line_style=LINE_STYLES[(index + index // len(LINE_STYLES)) % len(LINE_STYLES)],
+        )
+        for index, (device, color) in enumerate(device_colors(devices).items())
+    }
+
+
+# On matplotlib's own defaults: a user's matplotlibrc changes nothing.
+_styled: Final = style.context(STYLE_FILE, after_reset=True)
+
+
+@_styled
+def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
+    """Training seconds of a steady epoch over batch sizes, a panel a model."""
+    value = _measured(tables, "train_seconds_per_epoch")
+    logarithmic = _ratio(tables.cells["train_seconds_per_epoch_mean"]) > LOG_SCALE_FROM_RATIO
+    first_only = bool(tables.cells["first_epoch_only"].fillna(value=False).any())
+    epoch_note = "Runs of one epoch show that first epoch." if first_only else "The first epoch is left out."
+    return _over_batch_sizes(
+        tables,
+        order,
+        _Subject(
+            title="Seconds to train one epoch: lower is faster",
+            note=f"{_spread_note(tables)} {epoch_note}",
+            y_label=_axis_label("Training time of an epoch (s)", logarithmic=logarithmic),
+            executors=executors_of(tables.cells, order),
+            value=value,
+            label=lambda seconds: format_number(seconds, significant=3),
+            scale_y=_log_y if logarithmic else _linear_y,
+        ),
+    )
+
+
+@_styled
+def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
+    """CPU use while training over batch sizes, a panel a model, against one core and all threads."""
+    threads = sorted({int(count) for count in tables.cells["usable_threads"].dropna()})
+    guides = [_Guide(100.0 * count, f"all {count} threads") for count in threads if count > 1]
+    guides.insert(0, _Guide(100.0, "one core"))
+    logarithmic = (
+        _ratio([*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]) > LOG_SCALE_FROM_RATIO
+    )
+    return _over_batch_sizes(
+        tables,
+        order,
+        _Subject(
+            title="CPU use while training: 100 % is one core busy",
+            note=_spread_note(tables),
+            y_label=_axis_label("CPU (% of one core)", logarithmic=logarithmic),
+            executors=executors_of(tables.cells, order),
+            value=_measured(tables, "cpu_percent"),
+            label=lambda percent: format_number(percent, significant=3),
+            scale_y=_log_y if logarithmic else _linear_y,
+            guides=guides,
+        ),
+    )
+
+
+@_styled
+def speedup(tables: Tables, order: TableOrder) -> Figure:
+    """How many times faster each device trains than the first one in order, a panel a model.
+
+    Raises:
+        ValueError: there is only one device, so nothing to compare.
+    """
+    reference, *others = executors_of(tables.cells, order)
+    if not others:
+        raise ValueError(f"a speedup needs two devices, found only {reference.label}")
+    by_key = cells_by_key(tables.cells)
+
+    def ratio(key: CellKey) -> _Value:
+        model, batch_size, _, _ = key
+        of_reference = by_key.get((model, batch_size, reference.device, reference.host))
+        return _Value(speedup_over(of_reference, by_key.get(key)))
+
+    return _over_batch_sizes(
+        tables,
+        order,
+        _Subject(
+            title=f"How many times faster than {reference.label} each device trains",
+            note=f"Ratio of the mean seconds per epoch; above the line at 1{TIMES} is faster.",
+            y_label="Speedup (times, log scale)",
+            executors=others,
+            value=ratio,
+            label=_times,
+            scale_y=_log2_y,
+            guides=[_Guide(1.0, reference.label if len(reference.label) <= GUIDE_CHARACTERS else "as fast")],
+        ),
+    )
+
+
+@_styled
+def accuracy_over_epochs(tables: Tables, order: TableOrder) -> Figure:
+    """Accuracy on the test images after each epoch, a panel for each model and batch size, a line a run."""
+    return _accuracy(tables, order, "Accuracy after each epoch", x_column="epoch", x_label="Epoch")
+
+
+@_styled
+def accuracy_over_time(tables: Tables, order: TableOrder) -> Figure:
+    """Accuracy on the test images over training time, a panel for each model and batch size, a line a run."""
+    longest = tables.epochs.groupby(list(CELL_KEY), sort=False)["elapsed_seconds"].max()
+    in_panel = longest.groupby(["model", "batch_size"], sort=False)
+    log_x = bool((in_panel.max() > in_panel.min() * LOG_TIME_FROM_RATIO).any())
+    return _accuracy(
+        tables,
+        order,
+        "Accuracy over training time: further left is sooner",
+        x_column="elapsed_seconds",
+        x_label=_axis_label("Training time (s)", logarithmic=log_x),
+        log_x=log_x,
+    )
+
+
+# Every figure by the name of its file. `speedup` needs two devices.
+FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
+    "seconds_per_epoch": seconds_per_epoch,
+    "speedup": speedup,
+    "accuracy_over_epochs": accuracy_over_epochs,
+    "accuracy_over_time": accuracy_over_time,
+    "cpu_percent": cpu_percent,
+}
+
+
+@_styled
+def save(figure: Figure, svg_path: Path, png_path: Path) -> None:
+    """Write a figure as SVG and as PNG (150 dots per inch), each in one atomic step.
+
+    The same figure gives the same bytes: no date is written, and ids in the SVG come from a fixed salt.
+    """
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.savefig(png, format="png")
+    write_atomically(svg.getvalue(), svg_path)
+    _write_bytes_atomically(png.getvalue(), png_path)
+
+
+def _write_bytes_atomically(content: bytes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> Figure:
+    """A panel a model, batch sizes on the x axis, a line a device."""
+    by_key = cells_by_key(tables.cells)
+    looks = _looks(tables, order)
+    models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
+    count = len(subject.executors)
+    # Devices stand side by side at each batch size, so that their error bars do not cover each other.
+    step = min(0.1, 0.7 / count)
+    panel_width = max(2.9, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count))
+    figure, [panels] = _panels(
+        groups=1,
+        panels_of_group=len(models),
+        columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
+        panel_size=(panel_width, 2.7),
+        header=(subject.title, subject.note),
+        legend=_legend_entries(looks, subject.executors) + _failure_entries(by_key, subject.executors),
+        labels=("Batch size", subject.y_label),
+    )
+    drawn: list[tuple[Axes, list[_Point]]] = []
+    for axes, model in zip(panels, models, strict=True):
+        axes.set_title(_wrapped(model, TITLE_CHARACTERS_OF_PANEL))
+        axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
+        axes.set_xlim(-0.6, len(batch_sizes) - 0.4)
+        axes.grid(visible=False, axis="x")
+        points: list[_Point] = []
+        failures: list[tuple[float, Look]] = []
+        extremes = [guide.y for guide in subject.guides]
+        for index, executor in enumerate(subject.executors):
+            look = looks[executor.label]
+            xs = [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
+            keys = [(model, size, executor.device, executor.host) for size in batch_sizes]
+            values = [subject.value(key) for key in keys]
+            _draw_means(axes, xs, values, look)
+            for x, key, value in zip(xs, keys, values, strict=True):
+                if len(value.runs) > 1:
+                    axes.plot(
+                        [x] * len(value.runs), value.runs, ".", color=look.color, alpha=0.4, markersize=5
+                    )
+                if value.mean is not None:
+                    points.append(_Point(x, value.mean, subject.label(value.mean), look.color))
+                    extremes += [value.mean, *value.runs]
+                elif key in by_key and not by_key[key]["n"]:
+                    failures.append((x, look))
+        if points:
+            subject.scale_y(axes, extremes)
+            for guide in subject.guides:
+                axes.axhline(guide.y, color="black", linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
+        else:
+            _say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
+        _mark_failures(axes, failures)
+        drawn.append((axes, points))
+    _write_into_panels(figure, drawn, subject.guides, with_values=count <= MOST_LABELLED_DEVICES)
+    return figure
+
+
+def _draw_means(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
+    """A line through the means, with bars of one standard deviation; what is unknown leaves a gap."""
+    means = np.array([math.nan if value.mean is None else value.mean for value in values])
+    sds = np.array([math.nan if value.sd is None else value.sd for value in values])
+    axes.errorbar(
+        xs,
+        means,
+        # A bar that reaches zero has no end on a logarithmic axis.
+        yerr=(np.minimum(sds, means * 0.95), sds),
+        color=look.color,
+        marker=look.marker,
+        linestyle=look.line_style,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        elinewidth=1.1,
+        capsize=2.5,
+        zorder=3,
+    )
+
+
+def _mark_failures(axes: Axes, failures: Sequence[tuple[float, Look]]) -> None:
+    """A cross at the foot of the panel for each cell without a completed run."""
+    if failures and axes.get_yscale() == "log":
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** 0.12, high)  # room for the crosses, below all values
+    for x, look in failures:
+        axes.plot(
+            [x],
+            [0.05],
+            "x",
+            color=look.color,
+            markeredgewidth=1.6,
+            transform=axes.get_xaxis_transform(),
+            zorder=4,
+        )
+
+
+def _accuracy(
+    tables: Tables, order: TableOrder, title: str, *, x_column: str, x_label: str, log_x: bool = False
+) -> Figure:
+    """A panel for each model and batch size, a line a run, accuracy in percent on the y axis."""
+    by_key, looks = cells_by_key(tables.cells), _looks(tables, order)
+    executors = executors_of(tables.cells, order)
+    models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
+    figure, groups = _panels(
+        groups=len(models),
+        panels_of_group=len(batch_sizes),
+        columns=min(len(batch_sizes), 4),
+        panel_size=(2.9, 2.1),
+        header=(title, "Each line is one run, measured on all test images after each epoch."),
+        legend=_legend_entries(looks, executors),
+        labels=(x_label, "Accuracy (%)"),
+    )
+    lines = _lines(tables.epochs, x_column)
+    for model, panels in zip(models, groups, strict=True):
+        percents = [line.percents for key, of_cell in lines.items() if key[0] == model for line in of_cell]
+        for axes, size in zip(panels, batch_sizes, strict=True):
+            axes.set_title(_wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+            keys = [(model, size, executor.device, executor.host) for executor in executors]
+            xs = [line.xs for key in keys for line in lines.get(key, ())]
+            for index, (executor, key) in enumerate(zip(executors, keys, strict=True)):
+                for line in lines.get(key, ()):
+                    _draw_line(axes, line, looks[executor.label], marked_from=index)
+            failures = [
+                f"{executor.label}: {status_words(by_key[key]['status'])}"
+                for executor, key in zip(executors, keys, strict=True)
+                if key in by_key and not by_key[key]["n"]
+            ]
+            if not xs:
+                _say_empty(axes, "\n".join(failures) or "not measured")
+                continue
+            _note_failures(axes, failures)
+            _linear_accuracy(axes, np.concatenate(percents))
+            _scale_x(axes, np.concatenate(xs), whole=x_column == "epoch", logarithmic=log_x)
+    return figure
+
+
+def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
+    """The runs' accuracies by cell, in order of the repeats."""
+    ordered = epochs.sort_values("epoch")
+    points: dict[tuple[CellKey, int], list[tuple[float, float]]] = {}
+    columns = (ordered[name].tolist() for name in (*CELL_KEY, "repeat", x_column, "accuracy"))
+    for model, size, device, host, repeat, x, accuracy in zip(*columns, strict=True):
+        points.setdefault(((model, size, device, host), repeat), []).append((x, 100 * accuracy))
+    lines: dict[CellKey, list[_Line]] = {}
+    for (cell, _), line in sorted(points.items()):
+        xs, percents = np.array(line).T
+        lines.setdefault(cell, []).append(_Line(xs, percents))
+    return lines
+
+
+def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int) -> None:
+    """One run; markers start at another point than those of other devices, so as not to coincide."""
+    every = max(1, len(line.xs) // 6)
+    axes.plot(
+        line.xs,
+        line.percents,
+        color=look.color,
+        linestyle=look.line_style,
+        linewidth=1.0,
+        marker=look.marker,
+        markersize=3.5,
+        markeredgewidth=0,
+        markevery=(marked_from % every, every),
+        alpha=0.85,
+    )
+
+
+def _scale_x(axes: Axes, xs: np.ndarray, *, whole: bool, logarithmic: bool) -> None:
+    if logarithmic:
+        _logarithmic(axes, "x", xs, margin=1.15)
+    elif whole:
+        axes.set_xlim(xs.min() - 0.05 * max(1.0, np.ptp(xs)), xs.max() + 0.05 * max(1.0, np.ptp(xs)))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    else:
+        axes.set_xlim(0, xs.max() * 1.05)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+
+
+def _looks(tables: Tables, order: TableOrder) -> dict[str, Look]:
+    """How each device is drawn, by the cells, which hold every device, whatever a figure shows of them."""
+    return device_looks([executor.label for executor in executors_of(tables.cells, order)])
+
+
+def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
+    """What cells and runs hold of one metric, by cell."""
+    cells = cells_by_key(tables.cells)
+    known = tables.runs.dropna(subset=[metric])
+    runs = {key: values.tolist() for key, values in known.groupby(list(CELL_KEY), sort=False)[metric]}
+
+    def value(key: CellKey) -> _Value:
+        cell = cells.get(key)
+        if cell is None:
+            return _Value(None)
+        return _Value(cell[f"{metric}_mean"], cell[f"{metric}_sd"], runs.get(key, ()))
+
+    return value
+
+
+def _spread_note(tables: Tables) -> str:
+    """What markers, bars and dots are; with one run a cell there are neither bars nor dots."""
+    if tables.cells["n"].max() > 1:
+        return "Mean of the runs, with bars of ± one standard deviation; faint dots are single runs."
+    return "One run a cell."
+
+
+def _axis_label(text: str, *, logarithmic: bool) -> str:
+    return f"{text}, log scale" if logarithmic else text
+
+
+def _times(ratio: float) -> str:
+    return f"{format_number(ratio, significant=3)}{TIMES}"
+
+
+def _ratio(values: Iterable[float]) -> float:
+    """Largest over smallest of the known values; 1 where that says nothing, as with a zero among them."""
+    known = [value for value in values if not math.isnan(value)]
+    return max(known) / min(known) if known and min(known) > 0 else 1.0
+
+
+def _linear_y(axes: Axes, values: Sequence[float]) -> None:
+    axes.set_ylim(0, max(values) * 1.18 or 1.0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+
+
+def _linear_accuracy(axes: Axes, percents: np.ndarray) -> None:
+    margin = max(0.05 * np.ptp(percents), 0.5)
+    axes.set_ylim(percents.min() - margin, percents.max() + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _log_y(axes: Axes, values: Sequence[float]) -> None:
+    _logarithmic(axes, "y", np.asarray(values), margin=1.4)
+
+
+def _log2_y(axes: Axes, values: Sequence[float]) -> None:
+    """Powers of two, at most about eight of them named."""
+    low, high = math.log2(min(values)) - 0.6, math.log2(max(values)) + 0.6
+    first, last = math.floor(min(low, -0.6)), math.ceil(max(high, 1.2))
+    stride = max(1, math.ceil((last - first) / 8))
+    # Counted from 1 on, so that the line at 1 is always named.
+    exponents = [exponent for exponent in range(first, last + 1) if exponent % stride == 0]
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(2 ** min(low, -0.6), 2 ** max(high, 1.2))
+    axes.yaxis.set_major_locator(FixedLocator([2.0**exponent for exponent in exponents]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{_plain(ratio)}{TIMES}"))
+
+
+def _logarithmic(axes: Axes, which: Literal["x", "y"], values: np.ndarray, margin: float) -> None:
+    """A logarithmic axis over `values` with plain numbers at round places, at least two of them."""
+    low, high = values.min() / margin, values.max() * margin
+    widening = max(1.0, math.sqrt(LEAST_LOG_RANGE / (high / low)))
+    low, high = low / widening, high * widening
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis.set_major_locator(FixedLocator(_round_places(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+
+
+def _round_places(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... between two limits; 1, 3, 10, ... or 1, 10, ... where that gives enough."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        places = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [place for place in places if low <= place <= high]
+        if len(inside) >= ENOUGH_PLACES:
+            break
+    return inside
+
+
+def _plain(value: float) -> str:
+    return np.format_float_positional(value, precision=9, trim="-")
+
+
+def _say_empty(axes: Axes, text: str, *, keep_x: bool = False) -> None:
+    axes.set_yticks([])
+    if not keep_x:
+        axes.set_xticks([])
+    axes.text(
+        0.5,
+        0.5,
+        text,
+        transform=axes.transAxes,
+        horizontalalignment="center",
+        verticalalignment="center",
+        color=MUTED,
+        fontsize=8,
+    )
+
+
+def _note_failures(axes: Axes, failures: Sequence[str]) -> None:
+    """Devices without a completed run, in the lower right, where a rising curve leaves room."""
+    axes.text(
+        0.98,
+        0.04,
+        "\n".join(textwrap.shorten(failure, 44, placeholder="…") for failure in failures),
+        transform=axes.transAxes,
+        horizontalalignment="right",
+        verticalalignment="bottom",
+        color=MUTED,
+        fontsize=7,
+    )
+
+
+def _legend_entries(looks: Mapping[str, Look], executors: Sequence[Executor]) -> list[tuple[Artist, str]]:
+    return [
+        (
+            Line2D(
+                [],
+                [],
+                color=look.color,
+                marker=look.marker,
+                linestyle=look.line_style,
+                markeredgecolor="white",
+            ),
+            _wrapped(executor.label, LEGEND_CHARACTERS),
+        )
+        for executor in executors
+        for look in [looks[executor.label]]
+    ]
+
+
+def _failure_entries(
+    by_key: Mapping[CellKey, Row], executors: Sequence[Executor]
+) -> list[tuple[Artist, str]]:
+    """What a cross means, if there is one."""
+    shown = {(executor.device, executor.host) for executor in executors}
+    statuses = {
+        status_words(cell["status"])
+        for cell in by_key.values()
+        if not cell["n"] and (cell["device"], cell["host"]) in shown
+    }
+    cross = Line2D([], [], color=MUTED, marker="x", linestyle="none", markeredgewidth=1.6)
+    return [(cross, ", ".join(sorted(statuses)))] if statuses else []
+
+
+def _panels(
+    *,
+    groups: int,
+    panels_of_group: int,
+    columns: int,
+    panel_size: tuple[float, float],
+    header: tuple[str, str],
+    legend: Sequence[tuple[Artist, str]],
+    labels: tuple[str, str],
+) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure: header on top, groups of panels that each begin a row, the legend below.
+
+    Args:
+        groups: Number of groups.
+        panels_of_group: Number of panels of each group.
+        columns: Panels in a row.
+        panel_size: Width and height of a panel in inches, its tick labels and title counted.
+        header: Title and note.
+        legend: Handles and their labels.
+        labels: Labels of the x and the y axis, written at the outer panels.
+
+    Returns:
+        The figure and the panels of each group, in reading order.
+    """
+    rows_of_group = math.ceil(panels_of_group / columns)
+    width = max(LEAST_WIDTH_INCHES, columns * panel_size[0])
+    title = _wrapped(header[0], int(width * TITLE_CHARACTERS_PER_INCH))
+    note = _wrapped(header[1], int(width * NOTE_CHARACTERS_PER_INCH))
+    title_inches = 0.2 * (title.count("\n") + 1)
+    header_inches = 0.14 + title_inches + 0.17 * (note.count("\n") + 1)
+    longest = max(len(line) for _, label in legend for line in label.split("\n"))
+    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
+    legend_columns = min(len(legend), max(1, int(width / entry_inches)))
+    legend_lines = math.ceil(sum(label.count("\n") + 1 for _, label in legend) / legend_columns)
+    height = header_inches + groups * rows_of_group * panel_size[1] + 0.35 + 0.2 * legend_lines
+
+    layout = ConstrainedLayoutEngine(
+        rect=(0, 0, 1, 1 - header_inches / height), h_pad=0.06, w_pad=0.08, hspace=0.04, wspace=0.03
+    )
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.text(
+        0.1 / width,
+        1 - 0.1 / height,
+        title,
+        fontsize=12,
+        fontweight="bold",
+        verticalalignment="top",
+        linespacing=1.15,
+    )
+    figure.text(0.1 / width, 1 - (0.14 + title_inches) / height, note, color=MUTED, verticalalignment="top")
+    grid = figure.add_gridspec(groups * rows_of_group, columns)
+    panels: list[list[Axes]] = []
+    for group in range(groups):
+        panels.append([])
+        for index in range(panels_of_group):
+            row, column = divmod(index, columns)
+            axes = figure.add_subplot(grid[group * rows_of_group + row, column])
+            if column == 0:
+                axes.set_ylabel(labels[1])
+            if group == groups - 1 and index + columns >= panels_of_group:
+                axes.set_xlabel(labels[0])
+            panels[-1].append(axes)
+    figure.legend(
+        [handle for handle, _ in legend],
+        [label for _, label in legend],
+        loc="outside lower left",
+        ncols=legend_columns,
+    )
+    return figure, panels
+
+
+def _wrapped(text: str, characters: int) -> str:
+    return textwrap.fill(text, characters)
+
+
+def _write_into_panels(
+    figure: Figure,
+    drawn: Sequence[tuple[Axes, Sequence[_Point]]],
+    guides: Sequence[_Guide],
+    *,
+    with_values: bool,
+) -> None:
+    """Name the guides, and put each mean's value beside its marker where it covers nothing."""
+    FigureCanvasAgg(figure)  # measures text
+    figure.draw_without_rendering()  # only now is the layout known
+    for axes, points in drawn:
+        if not points:
+            continue
+        ink = _ink(axes)
+        taken: list[Bbox] = []
+        for guide in guides:
+            named = [_guide_text(axes, guide, place) for place in GUIDE_PLACES]
+            _keep_first_free(named, axes, ink, taken, needed=True)
+        for point in points if with_values else ():
+            _keep_first_free([_value_text(axes, point, place) for place in VALUE_PLACES], axes, ink, taken)
+
+
+def _guide_text(axes: Axes, guide: _Guide, place: Place) -> Annotation:
+    side, up, horizontal, vertical = place
+    return axes.annotate(
+        guide.text,
+        (side, guide.y),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, up),
+        textcoords="offset points",
+        horizontalalignment=horizontal,
+        verticalalignment=vertical,
+        fontsize=7.5,
+        color=MUTED,
+        in_layout=False,
+    )
+
+
+def _value_text(axes: Axes, point: _Point, place: Place) -> Annotation:
+    across, up, horizontal, vertical = place
+    return axes.annotate(
+        point.text,
+        (point.x, point.y),
+        xytext=(across, up),
+        textcoords="offset points",
+        horizontalalignment=horizontal,
+        verticalalignment=vertical,
+        fontsize=7.5,
+        color=point.color,
+        zorder=5,
+        in_layout=False,
+    )
+
+
+def _keep_first_free(
+    texts: Sequence[Annotation], axes: Axes, ink: np.ndarray, taken: list[Bbox], *, needed: bool = False
+) -> None:
+    """Keep the first text that covers no ink and no other text, or the first of all if one is needed."""
+    room = axes.get_window_extent()
+    kept = texts[0] if needed else None
+    for text in texts:
+        box = text.get_window_extent()
+        inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
+        if inside and not _covers(box.padded(1), ink) and not any(box.overlaps(other) for other in taken):
+            kept = text
+            break
+    for text in texts:
+        if text is not kept:
+            text.remove()
+    if kept is not None:
+        taken.append(kept.get_window_extent())
+
+
+def _covers(box: Bbox, pixels: np.ndarray) -> bool:
+    x, y = pixels.T
+    return bool(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any())
+
+
+def _ink(axes: Axes) -> np.ndarray:
+    """Pixels on the lines, bars and markers of a panel, a few pixels apart."""
+    strokes = [line.get_transform().transform(line.get_path().vertices) for line in axes.lines]
+    for bars in axes.collections:
+        if isinstance(bars, LineCollection):
+            strokes += [
+                bars.get_transform().transform(segment) for segment in bars.get_segments() if len(segment)
+            ]
+    pixels = [np.empty((0, 2))]
+    for stroke in strokes:
+        pixels.append(stroke)
+        for start, end in pairwise(stroke):
+            if np.isfinite([*start, *end]).all():
+                steps = int(np.hypot(*(end - start)) // 3) + 2
+                pixels.append(np.linspace(start, end, steps))
+    return np.concatenate(pixels)

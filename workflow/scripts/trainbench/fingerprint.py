@@ -1,0 +1,32 @@
+"""Says in one short string what a rule's result depends on: code, or the bytes of files.
+
+Standard library only: rules call it whenever Snakemake reads them. Snakemake tracks neither the modules that a script
+imports nor contents independent of modification times, so rules carry these fingerprints among their params.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).resolve().parent
+
+
+def of_code(modules: Iterable[str]) -> str:
+    """SHA-256 over the named files of the package (paths relative to it, as in `engines/tensorflow.py`)."""
+    return of_files(PACKAGE / module for module in modules)
+
+
+def of_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over names and bytes of `paths`, whatever their order, folders and modification times."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        contents = path.read_bytes()
+        digest.update(f"{path.name}\0{len(contents)}\0".encode())
+        digest.update(contents)
+    return digest.hexdigest()
+
+
+def of_texts(*texts: str) -> str:
+    """SHA-256 over `texts` in their order."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()

@@ -1,0 +1,297 @@
+"""Describes the three networks of the 2017 study, without any framework.
+
+A `ModelSpec` holds shapes, initialisers, layers and optimiser; an engine turns it into its framework's code. The
+networks are those of the TensorFlow tutorials that the study trained (N. Lintz, "TensorFlow-Tutorials":
+`02_logistic_regression.py`, `05_convolutional_net.py`, `07_lstm.py`), with every shape taken from the data set, so
+that 28 x 28 images of 10 classes give exactly those networks.
+
+To add a model: write one function that returns a `ModelSpec` and register it in `MODELS`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal distribution around 0."""
+
+    standard_deviation: float
+
+
+@dataclass(frozen=True)
+class GlorotUniform:
+    """Uniform in +-sqrt(6 / (fan_in + fan_out)): TensorFlow 1's default, used by its LSTM cell.
+
+    Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks"
+    (AISTATS 2010), equation 16.
+    """
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """All zeros."""
+
+
+Initialiser = Normal | GlorotUniform | Zeros
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One trained array."""
+
+    name: str
+    shape: tuple[int, ...]
+    initialiser: Initialiser
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """Give each example another shape; `shape` is that of one example."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """`x @ weights (+ bias)`; x is [batch, inputs], weights [inputs, outputs]."""
+
+    weights: str
+    bias: str | None = None
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """Convolution with stride 1, padding SAME; x is [batch, height, width, channels], kernel [h, w, in, out]."""
+
+    kernel: str
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class MaxPool2D:
+    """Maximum over `size` x `size` windows with stride `size`, padding SAME."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """While training, keep each value with probability `keep` and divide what is kept by `keep`."""
+
+    keep: float
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """LSTM over [batch, steps, inputs] that gives its last output, [batch, units].
+
+    TensorFlow 1's BasicLSTMCell: `[x, h] @ kernel + bias` splits into input gate, new input, forget gate and output
+    gate, in this order; `c = c * sigmoid(f + forget_bias) + sigmoid(i) * tanh(j)`; `h = tanh(c) * sigmoid(o)`.
+    kernel is [inputs + units, 4 * units], bias [4 * units]; c and h start at zeros.
+    """
+
+    kernel: str
+    bias: str
+    units: int
+    forget_bias: float
+
+
+Layer = Reshape | Dense | Conv2D | MaxPool2D | Dropout | Lstm
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Gradient descent: `parameter -= learning_rate * gradient`."""
+
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class RmsProp:
+    """RMSProp as TensorFlow 1 had it.
+
+    `ms = decay * ms + (1 - decay) * gradient ** 2` with ms starting at **ones**, then
+    `parameter -= learning_rate * gradient / sqrt(ms + epsilon)`. Keras' RMSprop starts at zeros and learns visibly
+    faster in the first epochs, so its accuracies cannot be compared with those of 2017.
+    Source: tf.compat.v1.train.RMSPropOptimizer (TensorFlow, `python/training/rmsprop.py`).
+    """
+
+    learning_rate: float
+    decay: float
+    epsilon: float = 1e-10
+    initial_mean_square: float = 1.0
+
+
+Optimiser = Sgd | RmsProp
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """What a model takes from the data set: image size in pixels and number of classes."""
+
+    height: int
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network, its optimiser and its arithmetic; the loss is the mean softmax cross-entropy over the batch."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    layers: tuple[Layer, ...]
+    optimiser: Optimiser
+    forward_flop_per_example: int
+    train_flop_per_example: int
+    activations_per_example: int
+    """Values that the layers with parameters put out, kept for the backward pass: a lower bound."""
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers."""
+        return sum(math.prod(parameter.shape) for parameter in self.parameters)
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A number that `model_settings` may set, its value in 2017 and its open or closed range."""
+
+    default: float
+    above: float
+    at_most: float
+
+
+LEARNING_RATE_RANGE: Final = {"above": 0.0, "at_most": 100.0}
+SHARE_RANGE: Final = {"above": 0.0, "at_most": 1.0}
+STANDARD_DEVIATION: Final = 0.01
+
+
+def _pooled(length: int) -> int:
+    """Length after 2 x pooling with padding SAME."""
+    return math.ceil(length / 2)
+
+
+def _train_flop(layer_flop: list[int]) -> int:
+    """FLOP of one training example from each layer's forward FLOP (a multiplication and an addition count 2).
+
+    Backward costs once forward for the weights' gradient and once for the inputs'; the first layer's inputs are
+    images and need none. Element-wise work (activations, pooling, dropout, the optimiser) is left out.
+    Source: D. Amodei and D. Hernandez, "AI and Compute" (OpenAI, 2018), appendix "Methods".
+    """
+    return 3 * sum(layer_flop) - layer_flop[0]
+
+
+def logistic(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
+    """Logistic regression without bias, gradient descent."""
+    pixels = shape.height * shape.width
+    flop = [2 * pixels * shape.classes]
+    return ModelSpec(
+        name="logistic",
+        parameters=(Parameter("weights", (pixels, shape.classes), Normal(STANDARD_DEVIATION)),),
+        layers=(Reshape((pixels,)), Dense("weights")),
+        optimiser=Sgd(hyperparameters["learning_rate"]),
+        forward_flop_per_example=sum(flop),
+        train_flop_per_example=_train_flop(flop),
+        activations_per_example=shape.classes,
+    )
+
+
+def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
+    """Three convolutions with pooling and dropout, one hidden layer, no biases, RMSProp."""
+    kernel_size, hidden = 3, 625
+    parameters: list[Parameter] = []
+    layers: list[Layer] = [Reshape((shape.height, shape.width, 1))]
+    flop: list[int] = []
+    activations = hidden + shape.classes
+    height, width, channels = shape.height, shape.width, 1
+    for number, filters in enumerate((32, 64, 128), start=1):
+        name = f"kernel_{number}"
+        parameters.append(
+            Parameter(name, (kernel_size, kernel_size, channels, filters), Normal(STANDARD_DEVIATION))
+        )
+        layers += [Conv2D(name, relu=True), MaxPool2D(2), Dropout(hyperparameters["keep_conv"])]
+        flop.append(2 * height * width * kernel_size**2 * channels * filters)
+        activations += height * width * filters
+        height, width, channels = _pooled(height), _pooled(width), filters
+    flat = height * width * channels
+    parameters += [
+        Parameter("hidden_weights", (flat, hidden), Normal(STANDARD_DEVIATION)),
+        Parameter("output_weights", (hidden, shape.classes), Normal(STANDARD_DEVIATION)),
+    ]
+    layers += [
+        Reshape((flat,)),
+        Dense("hidden_weights", relu=True),
+        Dropout(hyperparameters["keep_hidden"]),
+        Dense("output_weights"),
+    ]
+    flop += [2 * flat * hidden, 2 * hidden * shape.classes]
+    return ModelSpec(
+        name="conv",
+        parameters=tuple(parameters),
+        layers=tuple(layers),
+        optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
+        forward_flop_per_example=sum(flop),
+        train_flop_per_example=_train_flop(flop),
+        activations_per_example=activations,
+    )
+
+
+def lstm(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
+    """One LSTM that reads an image row by row and has as many units as a 28-pixel row has pixels, RMSProp."""
+    units = 28
+    gates = 4 * units
+    flop = [
+        2 * shape.height * shape.width * gates,  # rows into the gates: the first layer
+        2 * shape.height * units * gates,  # state into the gates
+        2 * units * shape.classes,
+    ]
+    return ModelSpec(
+        name="lstm",
+        parameters=(
+            Parameter("lstm_kernel", (shape.width + units, gates), GlorotUniform()),
+            Parameter("lstm_bias", (gates,), Zeros()),
+            Parameter("output_weights", (units, shape.classes), Normal(STANDARD_DEVIATION)),
+            Parameter("output_bias", (shape.classes,), Normal(STANDARD_DEVIATION)),
+        ),
+        layers=(
+            Reshape((shape.height, shape.width)),
+            Lstm("lstm_kernel", "lstm_bias", units, forget_bias=1.0),
+            Dense("output_weights", "output_bias"),
+        ),
+        optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
+        forward_flop_per_example=sum(flop),
+        train_flop_per_example=_train_flop(flop),
+        activations_per_example=shape.height * gates + shape.classes,
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model: how to build its specification and what `model_settings` may set."""
+
+    specify: Callable[[ImageShape, Mapping[str, float]], ModelSpec]
+    hyperparameters: Mapping[str, Hyperparameter]
+
+
+_RMSPROP: Final = {
+    "learning_rate": Hyperparameter(0.001, **LEARNING_RATE_RANGE),
+    "decay": Hyperparameter(0.9, **SHARE_RANGE),
+}
+
+MODELS: Final[Mapping[str, Model]] = {
+    "logistic": Model(logistic, {"learning_rate": Hyperparameter(0.05, **LEARNING_RATE_RANGE)}),
+    "conv": Model(
+        conv,
+        {
+            **_RMSPROP,
+            "keep_conv": Hyperparameter(0.8, **SHARE_RANGE),
+            "keep_hidden": Hyperparameter(0.5, **SHARE_RANGE),
+        },
+    ),
+    "lstm": Model(lstm, _RMSPROP),
+}

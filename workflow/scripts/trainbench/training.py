@@ -1,0 +1,179 @@
+"""Trains one cell once, in a process of its own, and leaves what it measured as JSON.
+
+Started by `trainbench.launch` as `python -m trainbench.training REQUEST ANSWER`. Nothing here knows of Snakemake, of
+the monitor or of NVML: this process computes and reads clocks.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from trainbench import dataset, engines, parameters, record
+from trainbench.models import MODELS, ImageShape
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the launcher asks for."""
+
+    settings: Mapping[str, Any]
+    dataset: Path
+    threads: int
+    launcher_pid: int
+    launched_at: float
+    """`time.monotonic()` of the launcher just before it started this process."""
+
+
+def main(arguments: list[str]) -> int:
+    """Read the request, train, write the answer."""
+    request_path, answer_path = (Path(argument) for argument in arguments)
+    fields = json.loads(request_path.read_text(encoding="utf-8"))
+    request = Request(**{**fields, "dataset": Path(fields["dataset"])})
+    _end_with(request.launcher_pid)
+    try:
+        answer = {"status": "completed", "message": None, **train(request)}
+    except engines.OutOfMemory as error:
+        answer = {"status": "out_of_memory", "message": str(error)}
+    except engines.WrongDevice as error:
+        answer = {"status": "wrong_device", "message": str(error)}
+    record.write_atomically(json.dumps(answer), answer_path)
+    return 0
+
+
+def train(request: Request) -> dict[str, Any]:
+    """Train one cell once; the answer has the fields of the metrics file that this process knows."""
+    settings = request.settings
+    device = settings["device"]
+    engine = engines.start(device["framework"], device["kind"], request.threads)
+    started = time.monotonic()
+
+    data = dataset.load(request.dataset)
+    train_images, train_labels = dataset.training_split(data, settings["validation_samples"])
+    engine.place(engines.Images(train_images, train_labels, data.test_images, data.test_labels))
+    placed = time.monotonic()
+
+    _, height, width = train_images.shape
+    spec = MODELS[settings["model"]].specify(
+        ImageShape(height, width, data.classes), settings["hyperparameters"]
+    )
+    batch_size, seed = settings["batch_size"], settings["seed"]
+    engine.build(spec, parameters.draw(spec.parameters, seed), batch_size, seed)
+    proof = engine.prove_device()
+    compiled = time.monotonic()
+
+    samples = len(train_images) // batch_size * batch_size
+    epochs = []
+    for epoch in range(1, settings["epochs"] + 1):
+        measured = _epoch(engine, epoch, samples, len(data.test_images))
+        epochs.append(measured)
+        _report_progress(epochs, settings["epochs"])
+    ended = time.monotonic()
+
+    return {
+        "dataset": {
+            "sha256": data.sha256,
+            "train_samples": len(train_images),
+            "test_samples": len(data.test_images),
+            "height": height,
+            "width": width,
+            "classes": data.classes,
+        },
+        "software": {
+            "framework": device["framework"],
+            "versions": dict(engine.versions()),
+            "flags": dict(engine.flags()),
+        },
+        "proof": asdict(proof),
+        "threads": asdict(engine.threads()),
+        "clock": {
+            "startup_seconds": started - request.launched_at,
+            "data_seconds": placed - started,
+            "compile_seconds": compiled - placed,
+            "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
+            "eval_seconds": sum(epoch["eval_seconds"] for epoch in epochs),
+            "total_seconds": ended - request.launched_at,
+        },
+        "epochs": epochs,
+        "samples_trained": samples * len(epochs),
+        "peak_memory_mib": _peak_memory_mib(),
+    }
+
+
+def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
+    """Train and evaluate one epoch; nothing but the engine's call lies between two readings of a clock."""
+    cpu_before = _tree_cpu_seconds()
+    train_begin = time.monotonic()
+    loss = engine.train_epoch()
+    train_end = time.monotonic()
+    cpu_after = _tree_cpu_seconds()
+    eval_begin = time.monotonic()
+    right = engine.evaluate()
+    eval_end = time.monotonic()
+    return {
+        "epoch": epoch,
+        "train_seconds": train_end - train_begin,
+        "eval_seconds": eval_end - eval_begin,
+        "loss": record.finite_or_none(loss),
+        "accuracy": right / test_samples,
+        "samples": samples,
+        "cpu_seconds": cpu_after - cpu_before,
+        "train_window": [train_begin, train_end],
+        "eval_window": [eval_begin, eval_end],
+    }
+
+
+def _report_progress(epochs: list[dict[str, Any]], planned: int) -> None:
+    """One line an epoch, for the run's log and the terminal."""
+    last = epochs[-1]
+    mean_seconds = sum(epoch["train_seconds"] + epoch["eval_seconds"] for epoch in epochs) / len(epochs)
+    left = mean_seconds * (planned - len(epochs))
+    loss = "not finite" if last["loss"] is None else f"{last['loss']:.4f}"
+    print(
+        f"epoch {last['epoch']}/{planned}: {last['train_seconds']:.3f} s training, "
+        f"{last['eval_seconds']:.3f} s evaluation, loss {loss}, "
+        f"accuracy {100 * last['accuracy']:.2f} %, {left:.0f} s left",
+        flush=True,
+    )
+
+
+def _tree_cpu_seconds() -> float:
+    """CPU time of this process, of its ended children and of its living descendants."""
+    ended_children = os.times()
+    seconds = time.process_time() + ended_children.children_user + ended_children.children_system
+    for descendant in psutil.Process().children(recursive=True):
+        try:
+            times = descendant.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        seconds += times.user + times.system
+    return seconds
+
+
+def _peak_memory_mib() -> float | None:
+    """Peak resident memory of this process: VmHWM of proc(5), which unlike getrusage's starts anew with exec."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def _end_with(launcher_pid: int) -> None:
+    """Have the kernel kill this process when its launcher dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != launcher_pid:
+        sys.exit("the launcher ended before training began")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
