@@ -1,6 +1,5 @@
 from snakemake.utils import min_version
 
-
 min_version("9.27")
 
 
@@ -16,7 +15,7 @@ include: "workflow/rules/figures.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         TABLES.values(),
         all_figures(),
+    localrule: True

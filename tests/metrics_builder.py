@@ -158,9 +158,7 @@ def make_record(
             "compile_seconds": 0.9 if completed else None,
             "train_seconds": sum(train_seconds) if completed else None,
             "eval_seconds": eval_seconds * len(train_seconds) if completed else None,
-            "total_seconds": 5.12 + sum(train_seconds) + eval_seconds * len(train_seconds)
-            if completed
-            else None,
+            "total_seconds": 5.12 + sum(train_seconds) + eval_seconds * len(train_seconds) if completed else None,
         },
         "epochs": epochs,
         "samples_trained": samples * len(epochs),
@@ -180,8 +178,6 @@ def _merged(record: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     for key, value in overrides.items():
         old = result.get(key)
         result[key] = (
-            _merged(old, value)
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else copy.deepcopy(value)
+            _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
         )
     return result

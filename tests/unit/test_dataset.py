@@ -106,9 +106,7 @@ def test_the_same_pixels_in_another_shape_have_another_sum(tmp_path: Path, outpu
     for height, width in ((6, 2), (2, 6)):
         idx_directory = write_idx_directory(tmp_path / f"{height}", height=height, width=width)
         for prefix in ("train", "t10k"):
-            write_file(
-                idx_directory / f"{prefix}-images-idx3-ubyte", idx_bytes(pixels.reshape(4, height, width))
-            )
+            write_file(idx_directory / f"{prefix}-images-idx3-ubyte", idx_bytes(pixels.reshape(4, height, width)))
             write_file(idx_directory / f"{prefix}-labels-idx1-ubyte", idx_bytes(np.arange(4, dtype=np.uint8)))
         sums.add(dataset.prepare(idx_directory, output).sha256)
     assert len(sums) == 2
@@ -137,9 +135,7 @@ def test_sums_are_checked(directory: Path, output: Path) -> None:
 def test_sums_are_those_of_decompressed_contents(tmp_path: Path, output: Path) -> None:
     plain = write_idx_directory(tmp_path / "plain")
     compressed = write_idx_directory(tmp_path / "compressed", compress=True)
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(plain.iterdir())
-    ]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(plain.iterdir())]
     (compressed / "SHA256SUMS").write_text("".join(lines))
     assert dataset.prepare(compressed, output).classes == 4
 
@@ -214,9 +210,7 @@ def test_all_but_one_image_may_be_set_aside(directory: Path, output: Path) -> No
 
 
 @pytest.mark.parametrize("validation_samples", [-1, 240, 5000])
-def test_a_split_that_leaves_nothing_states_the_range(
-    directory: Path, output: Path, validation_samples: int
-) -> None:
+def test_a_split_that_leaves_nothing_states_the_range(directory: Path, output: Path, validation_samples: int) -> None:
     prepared = dataset.prepare(directory, output)
     message = message_of(lambda: dataset.training_split(prepared, validation_samples))
     assert f"dataset.validation_samples is {validation_samples} where 0 to 239 was expected" in message

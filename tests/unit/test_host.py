@@ -133,9 +133,7 @@ def test_cores_are_counted_from_the_older_file_where_the_newer_is_missing(tmp_pa
 
 def test_a_machine_that_cannot_be_read_is_unknown_but_for_its_threads(tmp_path):
     cpu = host.read_cpu(tmp_path)
-    assert dataclasses.replace(cpu, architecture="", threads=0) == host.Cpu(
-        None, "", None, None, 0, None, None, None
-    )
+    assert dataclasses.replace(cpu, architecture="", threads=0) == host.Cpu(None, "", None, None, 0, None, None, None)
 
 
 def test_threads_are_counted_in_cpuinfo_where_the_kernel_lists_no_online_cpus(tmp_path):
@@ -157,9 +155,7 @@ def test_arm_cores_are_named_by_implementer_and_part(tmp_path, cores, model):
     assert host.read_cpu(tmp_path).model == model
 
 
-@pytest.mark.parametrize(
-    ("listed", "numbers"), [("0-3,8", [0, 1, 2, 3, 8]), ("5", [5]), ("", []), (None, [])]
-)
+@pytest.mark.parametrize(("listed", "numbers"), [("0-3,8", [0, 1, 2, 3, 8]), ("5", [5]), ("", []), (None, [])])
 def test_the_kernels_list_format_is_expanded(listed, numbers):
     assert host.parse_cpu_list(listed) == numbers
 
@@ -263,9 +259,7 @@ def test_without_a_limit_the_available_memory_is_the_machines(tmp_path):
     assert host.available_memory_mib(tmp_path) == pytest.approx(expected_mib, rel=0.2)
 
 
-@pytest.mark.parametrize(
-    ("allowed", "quota_cores", "usable"), [(8, None, 8), (8, 2.9, 2), (8, 0.5, 1), (2, 16.0, 2)]
-)
+@pytest.mark.parametrize(("allowed", "quota_cores", "usable"), [(8, None, 8), (8, 2.9, 2), (8, 0.5, 1), (2, 16.0, 2)])
 def test_usable_threads_are_the_whole_cores_of_the_quota_within_the_affinity(allowed, quota_cores, usable):
     assert host.usable_threads(allowed, quota_cores) == usable
 
@@ -313,9 +307,7 @@ def test_the_id_ignores_memory_that_the_kernel_kept_for_itself(server):
 
 def test_the_id_ignores_what_virtual_machines_report_unreliably(server):
     cpu = host.read_cpu(server)
-    assert host.host_id(dataclasses.replace(cpu, max_mhz=None, caches=None), 1024.0) == host.host_id(
-        cpu, 1024.0
-    )
+    assert host.host_id(dataclasses.replace(cpu, max_mhz=None, caches=None), 1024.0) == host.host_id(cpu, 1024.0)
 
 
 def test_the_id_is_the_same_in_a_container_with_another_name_and_fewer_cpus(monkeypatch):

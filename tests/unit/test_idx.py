@@ -97,8 +97,7 @@ def test_dotted_names_are_found(tmp_path: Path, ending: str) -> None:
 
 def test_compressed_and_plain_payloads_are_the_same(plain: Path, compressed: Path) -> None:
     payloads = [
-        idx.read_payload(idx.find_files(directory).train_images, idx.IMAGES)
-        for directory in (plain, compressed)
+        idx.read_payload(idx.find_files(directory).train_images, idx.IMAGES) for directory in (plain, compressed)
     ]
     assert payloads[0] == payloads[1]
 
@@ -138,9 +137,7 @@ def test_two_files_that_could_be_meant_are_both_named(plain: Path, other: str) -
 
 
 @pytest.mark.parametrize("change_bytes", [-1, 1])
-def test_the_shape_of_a_plain_file_of_wrong_size_is_refused_with_both_sizes(
-    plain: Path, change_bytes: int
-) -> None:
+def test_the_shape_of_a_plain_file_of_wrong_size_is_refused_with_both_sizes(plain: Path, change_bytes: int) -> None:
     images = plain / TRAIN_IMAGES
     images.write_bytes((images.read_bytes() + b"\0")[: IMAGE_BYTES + change_bytes])
     message = shape_message(plain)
@@ -255,9 +252,7 @@ def test_a_gzip_file_without_its_last_byte_is_refused(compressed: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
-@pytest.mark.parametrize(
-    ("change_bytes", "fault"), [(-1, "is cut short"), (2, "goes on after its last value")]
-)
+@pytest.mark.parametrize(("change_bytes", "fault"), [(-1, "is cut short"), (2, "goes on after its last value")])
 def test_contents_of_wrong_length_are_refused_with_both_lengths(
     plain: Path, ending: str, change_bytes: int, fault: str
 ) -> None:
@@ -290,9 +285,7 @@ def test_without_sums_nothing_is_compared(plain: Path) -> None:
     ],
     ids=["text mode", "binary mode", "names with ./", "upper case", "other files and blank lines"],
 )
-def test_sums_that_agree_are_accepted_in_every_form_of_sha256sum(
-    plain: Path, rewrite: Callable[[str], str]
-) -> None:
+def test_sums_that_agree_are_accepted_in_every_form_of_sha256sum(plain: Path, rewrite: Callable[[str], str]) -> None:
     contents = sums_of(plain)
     write_sums(plain, contents)
     sums = plain / "SHA256SUMS"
@@ -338,6 +331,4 @@ def test_two_different_sums_for_one_file_are_refused(plain: Path) -> None:
 
 def test_sums_that_are_not_text_are_refused(plain: Path) -> None:
     (plain / "SHA256SUMS").write_bytes(b"\xff\xfe")
-    assert f"{plain / 'SHA256SUMS'} cannot be read" in message_of(
-        lambda: idx.check_sums(plain, sums_of(plain))
-    )
+    assert f"{plain / 'SHA256SUMS'} cannot be read" in message_of(lambda: idx.check_sums(plain, sums_of(plain)))

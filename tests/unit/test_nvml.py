@@ -49,9 +49,7 @@ def test_a_machine_without_the_library_has_no_cards_and_a_reason():
 
 
 def test_a_machine_without_a_loaded_driver_says_so(nvml_library):
-    printed = run_python(
-        "from trainbench import nvml; print(nvml.inventory().problem)", nvml_library, trace=None
-    )
+    printed = run_python("from trainbench import nvml; print(nvml.inventory().problem)", nvml_library, trace=None)
     assert printed.strip() == "Driver Not Loaded"
 
 
@@ -122,9 +120,7 @@ def test_an_idle_card_is_not_throttled(replay):
 
 
 def test_a_card_that_supports_nothing_is_read_as_unknown_not_as_lost(replay):
-    printed = replay(
-        f"with nvml.Session() as cards: print(cards.read({SPLIT!r}))", "sample 0 2 - - - - - - -"
-    )
+    printed = replay(f"with nvml.Session() as cards: print(cards.read({SPLIT!r}))", "sample 0 2 - - - - - - -")
     assert printed == repr(nvml.Reading(None, None, None, None, None, None, None, (), None))
 
 

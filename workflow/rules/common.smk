@@ -95,6 +95,12 @@ def run_gpus(wildcards):
     return STUDY.device(wildcards.device).gpus
 
 
+def run_environment(wildcards):
+    """The conda environment of a run, where conda is used: the one of its device's kind."""
+    build = "cuda" if run_gpus(wildcards) else "cpu"
+    return str(Path(workflow.basedir, "envs", f"train-{build}.yaml"))
+
+
 def table_order():
     """The order of models, batch sizes and devices in tables and figures: that of the config."""
     return {

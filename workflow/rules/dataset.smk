@@ -6,10 +6,8 @@ rule prepare_dataset:
         dataset=DATASET,
     log:
         "results/logs/prepare_dataset.log",
-    params:
-        folder=STUDY.dataset_path,
+    localrule: True
     conda:
         "../../envs/train-cpu.yaml"
-    localrule: True
     script:
         "../scripts/prepare_dataset.py"

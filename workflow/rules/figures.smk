@@ -8,11 +8,11 @@ rule figure:
         png="results/figures/{figure}.png",
     log:
         "results/logs/figure_{figure}.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
     params:
         order=table_order(),
         code=fingerprint.of_code(FIGURES_CODE),
-    conda:
-        "../../envs/analysis.yaml"
-    localrule: True
     script:
         "../scripts/draw_figure.py"

@@ -5,11 +5,11 @@ rule tables:
         **TABLES,
     log:
         "results/logs/tables.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
     params:
         order=table_order(),
         code=fingerprint.of_code(TABLES_CODE),
-    conda:
-        "../../envs/analysis.yaml"
-    localrule: True
     script:
         "../scripts/make_tables.py"

@@ -6,13 +6,13 @@ rule train:
         samples=f"{RUN}/samples.csv",
     log:
         f"{RUN}/train.log",
-    params:
-        settings=run_settings,
-        code=fingerprint.of_code(TRAINING_CODE),
     conda:
-        "../../envs/train-cpu.yaml"
+        run_environment
     threads: run_cores
     resources:
         gpu=run_gpus,
+    params:
+        settings=run_settings,
+        code=fingerprint.of_code(TRAINING_CODE),
     script:
         "../scripts/train.py"

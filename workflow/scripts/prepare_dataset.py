@@ -10,7 +10,7 @@ from trainbench.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     output = Path(snakemake.output.dataset)
-    dataset.prepare(Path(snakemake.params.folder), output)
+    dataset.prepare(Path(snakemake.input.files[0]).parent, output)
     for earlier in output.parent.glob("*.safetensors"):
         if earlier != output:
             earlier.unlink()

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,7 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
     """
-    typed = _to_schema_types(config, _schema())
+    typed = _to_schema_types(_to_json_types(config), _schema())
     _refuse_violations(typed)
     for place, model in (("models", name) for name in typed["models"]):
         _known(place, "model", model, MODELS)
@@ -104,9 +105,21 @@ def _in_range(key: str, value: float, allowed: Hyperparameter) -> None:
 
 def _device(name: str, given: Mapping[str, Any]) -> Device:
     kind = given["kind"]
-    return Device(
-        name=name, kind=kind, threads=given.get("threads", ALL_CORES), gpus=1 if kind == "gpu" else 0
-    )
+    return Device(name=name, kind=kind, threads=given.get("threads", ALL_CORES), gpus=1 if kind == "gpu" else 0)
+
+
+def _to_json_types(value: Any) -> Any:
+    """`value` with what YAML knows and JSON does not as text: keys that are numbers, dates, NaN and infinity."""
+    match value:
+        case Mapping():
+            return {str(key): _to_json_types(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_to_json_types(item) for item in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case str() | int() | float() | None:
+            return value
+    return str(value)
 
 
 def _to_schema_types(value: Any, schema: Schema) -> Any:
@@ -130,11 +143,14 @@ def _to_schema_types(value: Any, schema: Schema) -> Any:
                 key: _to_schema_types(item, properties.get(key, rest if isinstance(rest, dict) else {}))
                 for key, item in value.items()
             }
-        case "array" if isinstance(value, list | tuple):
+        case "array" if isinstance(value, list):
             return [_to_schema_types(item, schema["items"]) for item in value]
-        case "array" if isinstance(value, str | int):
+        case "array" if isinstance(value, str | int | float):
             return [_to_schema_types(value, schema["items"])]
-        case "integer" | "number" if isinstance(value, str):
+        case "integer":
+            number = _number(value) if isinstance(value, str) else value
+            return int(number) if isinstance(number, float) and number.is_integer() else number
+        case "number" if isinstance(value, str):
             return _number(value)
         case "string" if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
@@ -152,11 +168,13 @@ def _validator(schema_text: str) -> jsonschema_rs.Draft202012Validator:
 
 
 def _number(text: str) -> int | float | str:
+    """The finite number that `text` stands for, or `text` itself."""
     for convert in (int, float):
         try:
-            return convert(text)
+            number = convert(text)
         except ValueError:
             continue
+        return text if isinstance(number, float) and not math.isfinite(number) else number
     return text
 
 
@@ -180,8 +198,8 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
             "correct or remove it in the config file or on the command line"
         )
     if error.kind.name == "propertyNames":
-        found = next(name for name in error.instance if not _validator(json.dumps(schema["propertyNames"])).is_valid(name))
-        return f"config key '{key}' has an entry {_shown(found)}, expected {_expected(schema['propertyNames'])}; rename it"
+        found = error.kind.as_dict()["error"].instance
+        return f"config key '{key}' has an entry {_shown(found)}, expected {_expected(schema)}; rename it"
     if error.kind.name == "required":
         missing = error.kind.as_dict()["property"]
         place = f" in '{key}'" if key else ""

@@ -90,9 +90,7 @@ def load(path: Path) -> Dataset:
             metadata = _metadata(file.metadata())
             found = metadata.get("format_version", "none")
             if found != FORMAT_VERSION:
-                raise InputError(
-                    f"{path} has format version {found} where {FORMAT_VERSION} was expected: {advice}"
-                )
+                raise InputError(f"{path} has format version {found} where {FORMAT_VERSION} was expected: {advice}")
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
     except FileNotFoundError as error:
         raise InputError(
@@ -103,9 +101,7 @@ def load(path: Path) -> Dataset:
     return Dataset(**arrays, classes=metadata["classes"], sha256=metadata["sha256"])
 
 
-def training_split(
-    dataset: Dataset, validation_samples: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def training_split(dataset: Dataset, validation_samples: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Returns the images and labels to train on: all but the first `validation_samples`, in file order.
 
     The loader of the 2017 tutorials set the first 5000 aside for validation

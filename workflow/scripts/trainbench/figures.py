@@ -28,6 +28,7 @@ from matplotlib.transforms import Bbox
 from trainbench.record import write_atomically
 from trainbench.tables import (
     CELL_KEY,
+    TIMES,
     CellKey,
     Executor,
     Row,
@@ -37,6 +38,7 @@ from trainbench.tables import (
     cells_by_key,
     executors_of,
     format_number,
+    format_ratio,
     models_of,
     status_words,
 )
@@ -46,25 +48,25 @@ LineStyle = Literal["-", "--", "-.", ":"]
 
 STYLE_FILE: Final = Path(__file__).with_name("figures.mplstyle")
 
-# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), the strongest contrasts first; grey replaces
-# its yellow, which is too pale on white.
+# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), the strongest contrasts first, with grey in
+# place of its yellow, which is too pale on white.
 COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS: Final = ("o", "s", "^", "D", "v", "P", "<", "*")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "<", ">")
 LINE_STYLES: Final[Sequence[LineStyle]] = ("-", "--", "-.", ":")
 MUTED: Final = "#666666"
-
-TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 LOG_SCALE_FROM_RATIO: Final = 5.0
 LOG_TIME_FROM_RATIO: Final = 20.0
 MOST_LABELLED_DEVICES: Final = 3
+MOST_MARKED_LINES: Final = 40
 
 # Characters of this style's fonts that fit into an inch, a little on the safe side.
 TITLE_CHARACTERS_PER_INCH: Final = 9.5
 NOTE_CHARACTERS_PER_INCH: Final = 13.0
 LEGEND_CHARACTERS_PER_INCH: Final = 12.0
 TITLE_CHARACTERS_OF_PANEL: Final = 30
-GUIDE_CHARACTERS: Final = 20
+NOTE_CHARACTERS_OF_PANEL: Final = 40
+GUIDE_CHARACTERS: Final = 12
 LEGEND_CHARACTERS: Final = 60
 LEGEND_HANDLE_INCHES: Final = 0.75
 LEAST_WIDTH_INCHES: Final = 5.4
@@ -72,9 +74,10 @@ MOST_WIDTH_INCHES: Final = 12.0
 
 LEAST_LOG_RANGE: Final = 6.0
 ENOUGH_PLACES: Final = 4
+ROUND_STEPS: Final = (1, 2, 2.5, 5, 10)
+POINTS_PER_INCH: Final = 72
 
-# Where a text may stand: how far right (in points for a value, as a share of the panel's width for a guide), how
-# far up (in points), and which of its sides is put there.
+# Where a value may stand beside its marker: points to the right and up, and which of its sides is put there.
 Place = tuple[float, float, Literal["left", "center", "right"], Literal["bottom", "center", "top"]]
 VALUE_PLACES: Final[Sequence[Place]] = (
     (0, 5, "center", "bottom"),
@@ -85,12 +88,6 @@ VALUE_PLACES: Final[Sequence[Place]] = (
     (-4, 3, "right", "bottom"),
     (6, 0, "left", "center"),
     (-6, 0, "right", "center"),
-)
-GUIDE_PLACES: Final[Sequence[Place]] = (
-    (1, 2, "right", "bottom"),
-    (0.01, 2, "left", "bottom"),
-    (1, -2, "right", "top"),
-    (0.01, -2, "left", "top"),
 )
 
 
@@ -188,7 +185,7 @@ def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
         _Subject(
             title="Seconds to train one epoch: lower is faster",
             note=f"{_spread_note(tables)} {epoch_note}",
-            y_label=_axis_label("Training time of an epoch (s)", logarithmic=logarithmic),
+            y_label=_axis_label("Seconds an epoch", logarithmic=logarithmic),
             executors=executors_of(tables.cells, order),
             value=value,
             label=lambda seconds: format_number(seconds, significant=3),
@@ -203,9 +200,7 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
     threads = sorted({int(count) for count in tables.cells["usable_threads"].dropna()})
     guides = [_Guide(100.0 * count, f"all {count} threads") for count in threads if count > 1]
     guides.insert(0, _Guide(100.0, "one core"))
-    logarithmic = (
-        _ratio([*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]) > LOG_SCALE_FROM_RATIO
-    )
+    logarithmic = _ratio([*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]) > LOG_SCALE_FROM_RATIO
     return _over_batch_sizes(
         tables,
         order,
@@ -248,7 +243,7 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
             y_label="Speedup (times, log scale)",
             executors=others,
             value=ratio,
-            label=_times,
+            label=format_ratio,
             scale_y=_log2_y,
             guides=[_Guide(1.0, reference.label if len(reference.label) <= GUIDE_CHARACTERS else "as fast")],
         ),
@@ -321,7 +316,8 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     count = len(subject.executors)
     # Devices stand side by side at each batch size, so that their error bars do not cover each other.
     step = min(0.1, 0.7 / count)
-    panel_width = max(2.9, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count))
+    guide_inches = max((len(guide.text) for guide in subject.guides), default=0) * 0.07
+    panel_width = max(2.9, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count)) + guide_inches
     figure, [panels] = _panels(
         groups=1,
         panels_of_group=len(models),
@@ -332,6 +328,7 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         labels=("Batch size", subject.y_label),
     )
     drawn: list[tuple[Axes, list[_Point]]] = []
+    names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
         axes.set_title(_wrapped(model, TITLE_CHARACTERS_OF_PANEL))
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
@@ -348,9 +345,7 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
             _draw_means(axes, xs, values, look)
             for x, key, value in zip(xs, keys, values, strict=True):
                 if len(value.runs) > 1:
-                    axes.plot(
-                        [x] * len(value.runs), value.runs, ".", color=look.color, alpha=0.4, markersize=5
-                    )
+                    axes.plot([x] * len(value.runs), value.runs, ".", color=look.color, alpha=0.4, markersize=5)
                 if value.mean is not None:
                     points.append(_Point(x, value.mean, subject.label(value.mean), look.color))
                     extremes += [value.mean, *value.runs]
@@ -358,13 +353,16 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
                     failures.append((x, look))
         if points:
             subject.scale_y(axes, extremes)
-            for guide in subject.guides:
-                axes.axhline(guide.y, color="black", linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
+            names.append(_draw_guides(axes, subject.guides))
         else:
             _say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
         _mark_failures(axes, failures)
         drawn.append((axes, points))
-    _write_into_panels(figure, drawn, subject.guides, with_values=count <= MOST_LABELLED_DEVICES)
+    _settle_layout(figure)
+    for names_of_panel in names:
+        _spread_names(names_of_panel, figure.dpi)
+    for axes, points in drawn if count <= MOST_LABELLED_DEVICES else ():
+        _write_values(axes, points)
     return figure
 
 
@@ -424,23 +422,20 @@ def _accuracy(
     lines = _lines(tables.epochs, x_column)
     for model, panels in zip(models, groups, strict=True):
         percents = [line.percents for key, of_cell in lines.items() if key[0] == model for line in of_cell]
+        notes = {size: _failure_note(model, size, executors, by_key) for size in batch_sizes}
+        note_lines = max(len(note.splitlines()) for note in notes.values())
         for axes, size in zip(panels, batch_sizes, strict=True):
             axes.set_title(_wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
             keys = [(model, size, executor.device, executor.host) for executor in executors]
             xs = [line.xs for key in keys for line in lines.get(key, ())]
             for index, (executor, key) in enumerate(zip(executors, keys, strict=True)):
                 for line in lines.get(key, ()):
-                    _draw_line(axes, line, looks[executor.label], marked_from=index)
-            failures = [
-                f"{executor.label}: {status_words(by_key[key]['status'])}"
-                for executor, key in zip(executors, keys, strict=True)
-                if key in by_key and not by_key[key]["n"]
-            ]
+                    _draw_line(axes, line, looks[executor.label], index if len(xs) <= MOST_MARKED_LINES else None)
             if not xs:
-                _say_empty(axes, "\n".join(failures) or "not measured")
+                _say_empty(axes, notes[size] or "not measured")
                 continue
-            _note_failures(axes, failures)
-            _linear_accuracy(axes, np.concatenate(percents))
+            _linear_accuracy(axes, np.concatenate(percents), note_lines)
+            _write_failures(axes, notes[size])
             _scale_x(axes, np.concatenate(xs), whole=x_column == "epoch", logarithmic=log_x)
     return figure
 
@@ -459,8 +454,11 @@ def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
     return lines
 
 
-def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int) -> None:
-    """One run; markers start at another point than those of other devices, so as not to coincide."""
+def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int | None) -> None:
+    """One run; markers start at another point than those of other devices, so as not to coincide.
+
+    `marked_from` is None where so many lines share a panel that markers would hide them, and swell the file.
+    """
     every = max(1, len(line.xs) // 6)
     axes.plot(
         line.xs,
@@ -468,10 +466,10 @@ def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int) -> None:
         color=look.color,
         linestyle=look.line_style,
         linewidth=1.0,
-        marker=look.marker,
+        marker="none" if marked_from is None else look.marker,
         markersize=3.5,
         markeredgewidth=0,
-        markevery=(marked_from % every, every),
+        markevery=((marked_from or 0) % every, every),
         alpha=0.85,
     )
 
@@ -480,11 +478,12 @@ def _scale_x(axes: Axes, xs: np.ndarray, *, whole: bool, logarithmic: bool) -> N
     if logarithmic:
         _logarithmic(axes, "x", xs, margin=1.15)
     elif whole:
-        axes.set_xlim(xs.min() - 0.05 * max(1.0, np.ptp(xs)), xs.max() + 0.05 * max(1.0, np.ptp(xs)))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        margin = 0.05 * np.ptp(xs) or 0.5
+        axes.set_xlim(xs.min() - margin, xs.max() + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     else:
         axes.set_xlim(0, xs.max() * 1.05)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND_STEPS))
 
 
 def _looks(tables: Tables, order: TableOrder) -> dict[str, Look]:
@@ -518,10 +517,6 @@ def _axis_label(text: str, *, logarithmic: bool) -> str:
     return f"{text}, log scale" if logarithmic else text
 
 
-def _times(ratio: float) -> str:
-    return f"{format_number(ratio, significant=3)}{TIMES}"
-
-
 def _ratio(values: Iterable[float]) -> float:
     """Largest over smallest of the known values; 1 where that says nothing, as with a zero among them."""
     known = [value for value in values if not math.isnan(value)]
@@ -530,13 +525,15 @@ def _ratio(values: Iterable[float]) -> float:
 
 def _linear_y(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(0, max(values) * 1.18 or 1.0)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND_STEPS))
 
 
-def _linear_accuracy(axes: Axes, percents: np.ndarray) -> None:
+def _linear_accuracy(axes: Axes, percents: np.ndarray, note_lines: int) -> None:
+    """The same limits for all panels of a model, with room for so many lines of text below the curves."""
     margin = max(0.05 * np.ptp(percents), 0.5)
-    axes.set_ylim(percents.min() - margin, percents.max() + margin)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    foot = margin * (1 + 2.2 * note_lines)
+    axes.set_ylim(percents.min() - foot, percents.max() + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND_STEPS))
 
 
 def _log_y(axes: Axes, values: Sequence[float]) -> None:
@@ -600,12 +597,23 @@ def _say_empty(axes: Axes, text: str, *, keep_x: bool = False) -> None:
     )
 
 
-def _note_failures(axes: Axes, failures: Sequence[str]) -> None:
-    """Devices without a completed run, in the lower right, where a rising curve leaves room."""
+def _failure_note(model: str, batch_size: int, executors: Sequence[Executor], by_key: Mapping[CellKey, Row]) -> str:
+    """Which devices have no completed run of a model and batch size and why, or "" if there are none."""
+    failed: dict[str, list[str]] = {}
+    for executor in executors:
+        cell = by_key.get((model, batch_size, executor.device, executor.host))
+        if cell is not None and not cell["n"]:
+            failed.setdefault(status_words(cell["status"]), []).append(executor.label)
+    return "\n".join(
+        _wrapped(f"{status}: {', '.join(names)}", NOTE_CHARACTERS_OF_PANEL) for status, names in failed.items()
+    )
+
+
+def _write_failures(axes: Axes, note: str) -> None:
     axes.text(
         0.98,
-        0.04,
-        "\n".join(textwrap.shorten(failure, 44, placeholder="…") for failure in failures),
+        0.03,
+        note,
         transform=axes.transAxes,
         horizontalalignment="right",
         verticalalignment="bottom",
@@ -632,9 +640,7 @@ def _legend_entries(looks: Mapping[str, Look], executors: Sequence[Executor]) ->
     ]
 
 
-def _failure_entries(
-    by_key: Mapping[CellKey, Row], executors: Sequence[Executor]
-) -> list[tuple[Artist, str]]:
+def _failure_entries(by_key: Mapping[CellKey, Row], executors: Sequence[Executor]) -> list[tuple[Artist, str]]:
     """What a cross means, if there is one."""
     shown = {(executor.device, executor.host) for executor in executors}
     statuses = {
@@ -721,77 +727,65 @@ def _wrapped(text: str, characters: int) -> str:
     return textwrap.fill(text, characters)
 
 
-def _write_into_panels(
-    figure: Figure,
-    drawn: Sequence[tuple[Axes, Sequence[_Point]]],
-    guides: Sequence[_Guide],
-    *,
-    with_values: bool,
-) -> None:
-    """Name the guides, and put each mean's value beside its marker where it covers nothing."""
-    FigureCanvasAgg(figure)  # measures text
-    figure.draw_without_rendering()  # only now is the layout known
-    for axes, points in drawn:
-        if not points:
-            continue
-        ink = _ink(axes)
-        taken: list[Bbox] = []
-        for guide in guides:
-            named = [_guide_text(axes, guide, place) for place in GUIDE_PLACES]
-            _keep_first_free(named, axes, ink, taken, needed=True)
-        for point in points if with_values else ():
-            _keep_first_free([_value_text(axes, point, place) for place in VALUE_PLACES], axes, ink, taken)
+def _draw_guides(axes: Axes, guides: Sequence[_Guide]) -> list[Annotation]:
+    """Dashed lines, each named at its right end outside of the panel, where no data is."""
+    names = []
+    for guide in sorted(guides, key=lambda guide: guide.y):
+        axes.axhline(guide.y, color="black", linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
+        names.append(
+            axes.annotate(
+                guide.text,
+                (1, guide.y),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                verticalalignment="center",
+                fontsize=7.5,
+                color=MUTED,
+            )
+        )
+    return names
 
 
-def _guide_text(axes: Axes, guide: _Guide, place: Place) -> Annotation:
-    side, up, horizontal, vertical = place
-    return axes.annotate(
-        guide.text,
-        (side, guide.y),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, up),
-        textcoords="offset points",
-        horizontalalignment=horizontal,
-        verticalalignment=vertical,
-        fontsize=7.5,
-        color=MUTED,
-        in_layout=False,
-    )
+def _settle_layout(figure: Figure) -> None:
+    """Lay the panels out, so that texts can be measured against them."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
 
 
-def _value_text(axes: Axes, point: _Point, place: Place) -> Annotation:
-    across, up, horizontal, vertical = place
-    return axes.annotate(
-        point.text,
-        (point.x, point.y),
-        xytext=(across, up),
-        textcoords="offset points",
-        horizontalalignment=horizontal,
-        verticalalignment=vertical,
-        fontsize=7.5,
-        color=point.color,
-        zorder=5,
-        in_layout=False,
-    )
+def _spread_names(names: Sequence[Annotation], pixels_per_inch: float) -> None:
+    """Move names that stand over the one below them up."""
+    for below, name in pairwise(names):
+        overlap_pixels = below.get_window_extent().y1 - name.get_window_extent().y0
+        if overlap_pixels > 0:
+            x, y = name.xyann
+            name.xyann = (x, y + overlap_pixels * POINTS_PER_INCH / pixels_per_inch)
 
 
-def _keep_first_free(
-    texts: Sequence[Annotation], axes: Axes, ink: np.ndarray, taken: list[Bbox], *, needed: bool = False
-) -> None:
-    """Keep the first text that covers no ink and no other text, or the first of all if one is needed."""
-    room = axes.get_window_extent()
-    kept = texts[0] if needed else None
-    for text in texts:
-        box = text.get_window_extent()
-        inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-        if inside and not _covers(box.padded(1), ink) and not any(box.overlaps(other) for other in taken):
-            kept = text
-            break
-    for text in texts:
-        if text is not kept:
+def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
+    """Put each mean's value beside its marker where it covers nothing, or leave it out."""
+    ink, room = _ink(axes), axes.get_window_extent()
+    taken: list[Bbox] = []
+    for point in points:
+        for across, up, horizontal, vertical in VALUE_PLACES:
+            text = axes.annotate(
+                point.text,
+                (point.x, point.y),
+                xytext=(across, up),
+                textcoords="offset points",
+                horizontalalignment=horizontal,
+                verticalalignment=vertical,
+                fontsize=7.5,
+                color=point.color,
+                zorder=5,
+                in_layout=False,
+            )
+            box = text.get_window_extent()
+            inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
+            if inside and not _covers(box.padded(2), ink) and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
             text.remove()
-    if kept is not None:
-        taken.append(kept.get_window_extent())
 
 
 def _covers(box: Bbox, pixels: np.ndarray) -> bool:
@@ -804,9 +798,7 @@ def _ink(axes: Axes) -> np.ndarray:
     strokes = [line.get_transform().transform(line.get_path().vertices) for line in axes.lines]
     for bars in axes.collections:
         if isinstance(bars, LineCollection):
-            strokes += [
-                bars.get_transform().transform(segment) for segment in bars.get_segments() if len(segment)
-            ]
+            strokes += [bars.get_transform().transform(segment) for segment in bars.get_segments() if len(segment)]
     pixels = [np.empty((0, 2))]
     for stroke in strokes:
         pixels.append(stroke)

@@ -104,8 +104,9 @@ def leased(
         now = time.monotonic()
         if now - began > wait_limit_seconds:
             raise InputError(
-                f"none of the {len(cards)} GPUs ({', '.join(cards)}) came free within {wait_limit_seconds:.0f} s: other "
-                f"runs on this machine hold the locks in {folder} (fuser {folder}/* names them); wait for them or end them"
+                f"none of the {len(cards)} GPUs ({', '.join(cards)}) came free within {wait_limit_seconds:.0f} s: "
+                f"other runs on this machine hold the locks in {folder} (fuser {folder}/* names them); "
+                f"wait for them or end them"
             )
         if now - reported > _REPORT_SECONDS:
             report(f"waiting for a GPU for {now - began:.0f} s: all {len(cards)} are leased to other runs")

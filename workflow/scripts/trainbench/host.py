@@ -245,10 +245,7 @@ def read_cpu(root: Path = ROOT) -> Cpu:
 def parse_cpuinfo(text: str) -> list[dict[str, str]]:
     """Split /proc/cpuinfo into one mapping for each logical CPU, keys in lower case."""
     blocks = (
-        {
-            key.strip().lower(): value.strip()
-            for key, _, value in (line.partition(":") for line in block.splitlines())
-        }
+        {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
         for block in text.split("\n\n")
     )
     return [block for block in blocks if "processor" in block]

@@ -86,13 +86,10 @@ def find_files(directory: Path) -> IdxFiles:
     """
     try:
         if not directory.exists():
-            raise InputError(
-                f"{directory} does not exist: set dataset.path to a directory with the four IDX files."
-            )
+            raise InputError(f"{directory} does not exist: set dataset.path to a directory with the four IDX files.")
         if not directory.is_dir():
             raise InputError(
-                f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX "
-                "files."
+                f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX files."
             )
         return IdxFiles(
             train_images=_find(directory, "train-images", "idx3-ubyte"),
@@ -189,8 +186,7 @@ def _find(directory: Path, stem: str, suffix: str) -> Path:
         )
     if len(present) > 1:
         raise InputError(
-            f"{directory} has {' and '.join(present)} where one file of {stem} was expected: remove all but "
-            "one."
+            f"{directory} has {' and '.join(present)} where one file of {stem} was expected: remove all but one."
         )
     return directory / present[0]
 

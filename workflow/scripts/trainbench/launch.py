@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -89,9 +89,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
 
 def _name(settings: Mapping[str, Any]) -> str:
     """A run's name for people: `conv 512 on cpu, repeat 1`."""
-    return (
-        f"{settings['model']} {settings['batch_size']} on {settings['device']['name']}, repeat {settings['repeat']}"
-    )
+    return f"{settings['model']} {settings['batch_size']} on {settings['device']['name']}, repeat {settings['repeat']}"
 
 
 def _threads(task: Task, usable_threads: int) -> int:
@@ -106,8 +104,8 @@ def _threads(task: Task, usable_threads: int) -> int:
         return available
     if asked > available:
         raise InputError(
-            f"{_name(task.settings)}: device_settings/{task.settings['device']['name']}/threads is {asked}, but the run "
-            f"was given {task.cores} cores and may use {usable_threads}; give more with --cores or lower threads"
+            f"{_name(task.settings)}: device_settings/{task.settings['device']['name']}/threads is {asked}, but the "
+            f"run was given {task.cores} cores and may use {usable_threads}; give more with --cores or lower threads"
         )
     return int(asked)
 
@@ -123,9 +121,7 @@ def _gpu(device: Mapping[str, Any], announce: Callable[[str], None]) -> Iterator
         yield lease
 
 
-def _environment(
-    inherited: Mapping[str, str], threads: int, lease: gpu_lease.Lease | None
-) -> dict[str, str]:
+def _environment(inherited: Mapping[str, str], threads: int, lease: gpu_lease.Lease | None) -> dict[str, str]:
     """The training process' environment: its threads, its one card or none, the package to import."""
     package_folder = str(Path(__file__).resolve().parents[1])
     search_path = [package_folder, *filter(None, [inherited.get("PYTHONPATH")])]
@@ -192,8 +188,7 @@ def _train(
                 )
             ) as watching,
         ):  # fmt: skip
-            assert training.stdout is not None
-            _relay(training.stdout, log, task.settings, announce)
+            _relay(training.stdout or (), log, task.settings, announce)
             code = training.wait()
             watching.wait()
         if not answer.exists():
@@ -216,7 +211,7 @@ def _ended_at_exit(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Pop
             process.wait()
 
 
-def _relay(output: TextIO, log: TextIO, settings: Mapping[str, Any], announce: Callable[[str], None]) -> None:
+def _relay(output: Iterable[str], log: TextIO, settings: Mapping[str, Any], announce: Callable[[str], None]) -> None:
     """Copy the training's output to the log; the terminal gets progress now and then, and the last epoch."""
     name = _name(settings)
     last_epoch = f"epoch {settings['epochs']}/"

@@ -87,8 +87,8 @@ def _refuse_missing_cores(study: Study, machine: Machine) -> None:
     for device in study.selected_devices():
         if device.threads != ALL_CORES and device.threads > machine.cores:
             raise InputError(
-                f"config key 'device_settings/{device.name}/threads' is {device.threads}, but only {machine.cores} cores "
-                f"can be used (--cores, the process' affinity and its cgroup counted); lower it or give more cores"
+                f"config key 'device_settings/{device.name}/threads' is {device.threads}, but only {machine.cores} "
+                f"cores can be used (--cores, the process' affinity and its cgroup counted); lower it or give more cores"
             )
 
 
@@ -110,8 +110,8 @@ def _refuse_missing_memory(study: Study, shape: Shape, machine: Machine) -> None
         needed = needed_memory_mib(spec, batch_size, shape)
         if needed > machine.memory_mib:
             raise InputError(
-                f"not enough memory for model '{model}' at batch size {batch_size}: it needs at least {needed:.0f} MiB, "
-                f"found {machine.memory_mib:.0f} MiB available; choose smaller batch_sizes or free memory"
+                f"not enough memory for model '{model}' at batch size {batch_size}: it needs at least {needed:.0f} "
+                f"MiB, found {machine.memory_mib:.0f} MiB available; choose smaller batch_sizes or free memory"
             )
 
 
@@ -123,5 +123,6 @@ def _refuse_missing_disk(study: Study, shape: Shape, machine: Machine) -> None:
     if needed > machine.free_disk_mib:
         raise InputError(
             f"not enough disk space for results/: {len(study.runs())} runs and the prepared data set need about "
-            f"{needed:.0f} MiB, found {machine.free_disk_mib:.0f} MiB free; free some or use --directory on another disk"
+            f"{needed:.0f} MiB, found {machine.free_disk_mib:.0f} MiB free; free some or use "
+            f"--directory on another disk"
         )

@@ -211,9 +211,7 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
     height, width, channels = shape.height, shape.width, 1
     for number, filters in enumerate((32, 64, 128), start=1):
         name = f"kernel_{number}"
-        parameters.append(
-            Parameter(name, (kernel_size, kernel_size, channels, filters), Normal(STANDARD_DEVIATION))
-        )
+        parameters.append(Parameter(name, (kernel_size, kernel_size, channels, filters), Normal(STANDARD_DEVIATION)))
         layers += [Conv2D(name, relu=True), MaxPool2D(2), Dropout(hyperparameters["keep_conv"])]
         flop.append(2 * height * width * kernel_size**2 * channels * filters)
         activations += height * width * filters

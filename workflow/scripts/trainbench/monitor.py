@@ -1,7 +1,7 @@
 """Watches one run from outside: a process of its own that samples the run's processes and GPUs into a CSV file.
 
-Started by `trainbench.launch` as `python -m trainbench.monitor PID INTERVAL_SECONDS SAMPLES_CSV [GPU_UUID ...]`. It ends
-when the process PID ends or when its own parent does. A value that cannot be read stays empty.
+Started by `trainbench.launch` as `python -m trainbench.monitor PID INTERVAL_SECONDS SAMPLES_CSV [GPU_UUID ...]`. It
+ends when the process PID ends or when its own parent does. A value that cannot be read stays empty.
 """
 
 import csv

@@ -250,9 +250,7 @@ def inventory() -> Inventory:
         with _initialised():
             questions = _Questions("the driver")
             driver = questions.ask(pynvml.nvmlSystemGetDriverVersion)
-            cuda = questions.ask(
-                pynvml.nvmlSystemGetCudaDriverVersion_v2, pynvml.nvmlSystemGetCudaDriverVersion
-            )
+            cuda = questions.ask(pynvml.nvmlSystemGetCudaDriverVersion_v2, pynvml.nvmlSystemGetCudaDriverVersion)
             gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
             return Inventory(_text(driver), cuda_version(cuda), gpus, None)
     except (pynvml.NVMLError, GpuLost) as error:
@@ -299,9 +297,7 @@ def _gpu(index: int) -> Gpu:
             index=index,
             name=_text(questions.ask(lambda: pynvml.nvmlDeviceGetName(handle))),
             uuid=_text(questions.ask(lambda: pynvml.nvmlDeviceGetUUID(handle))),
-            memory_mib=_scaled(
-                questions.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total), BYTES_PER_MIB
-            ),
+            memory_mib=_scaled(questions.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total), BYTES_PER_MIB),
             pci_address=_text(questions.ask(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)),
         )
     except GpuLost:
@@ -311,9 +307,7 @@ def _gpu(index: int) -> Gpu:
 
 def _processes(handle: object) -> dict[int, int | None]:
     """List the computing processes and the bytes each uses; None where NVML lists the process only."""
-    return {
-        process.pid: process.usedGpuMemory for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    }
+    return {process.pid: process.usedGpuMemory for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
 
 
 def _memory_of(listed: dict[int, int | None], process_ids: Collection[int]) -> float | None:

@@ -15,6 +15,7 @@ from trainbench.statistics import first_epoch_only, steady_count, steady_median,
 
 COMPLETED: Final = "completed"
 UNKNOWN: Final = "\N{EN DASH}"
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 # The columns of runs.csv in order, with their types; "Int64" and "boolean" are those that can be unknown.
 RUN_COLUMNS: Final[Mapping[str, str]] = {
@@ -100,11 +101,7 @@ CELL_COLUMNS: Final[Mapping[str, str]] = {
     "n": "int64",
     "status": "str",
     "first_epoch_only": "boolean",
-} | {
-    f"{metric}_{statistic}": "float64"
-    for metric in CELL_METRICS
-    for statistic in ("mean", "sd", "min", "max")
-}
+} | {f"{metric}_{statistic}": "float64" for metric in CELL_METRICS for statistic in ("mean", "sd", "min", "max")}
 
 CELL_KEY: Final = ("model", "batch_size", "device", "host")
 
@@ -197,9 +194,7 @@ def epochs_table(records: Iterable[Mapping[str, Any]], order: TableOrder | None 
         elapsed_seconds = 0.0
         for epoch in record["epochs"]:
             elapsed_seconds += epoch["train_seconds"]
-            measured = {
-                key: epoch[key] for key in ("epoch", "train_seconds", "eval_seconds", "loss", "accuracy")
-            }
+            measured = {key: epoch[key] for key in ("epoch", "train_seconds", "eval_seconds", "loss", "accuracy")}
             rows.append(run | measured | {"elapsed_seconds": elapsed_seconds})
     return _frame(rows, EPOCH_COLUMNS, order, last=("repeat", "epoch"))
 
@@ -238,9 +233,7 @@ def comparison_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd
             rows.append((model, batch_size, "speedup", "ratio", *values))
         counts = [None if cell is None else cell["n"] for cell in column]
         rows.append((model, batch_size, "completed_runs", "runs", *counts))
-    names = [
-        executor.device if len(hosts) == 1 else f"{executor.host}/{executor.device}" for executor in executors
-    ]
+    names = [executor.device if len(hosts) == 1 else f"{executor.host}/{executor.device}" for executor in executors]
     # Values stay Python objects: numbers, words and unknowns share a column.
     return pd.DataFrame(rows, columns=["model", "batch_size", "measure", "unit", *names], dtype=object)
 
@@ -271,9 +264,7 @@ def comparison_markdown(cells: pd.DataFrame, order: TableOrder | None = None) ->
         rows.append(["Runs", *(_runs_text(cell) for cell in column)])
         table = pd.DataFrame(rows, columns=["", *(_markdown_text(executor.label) for executor in executors)])
         # Text as it is: tabulate would read a device called 1e5 as a number.
-        shown = table.to_markdown(
-            index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors))
-        )
+        shown = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
         parts += [f"## {_markdown_text(model)}, batch size {batch_size}", shown]
     return "\n\n".join(parts) + "\n"
 
@@ -324,6 +315,11 @@ def format_number(value: float, significant: int = 4) -> str:
     return _format_fixed(value, _decimals(value, significant))
 
 
+def format_ratio(ratio: float) -> str:
+    """How many times, with three significant digits: 15.3 followed by the multiplication sign."""
+    return f"{format_number(ratio, significant=3)}{TIMES}"
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV in one atomic step: UTF-8, unknown left empty, floats exact when read back."""
     write_atomically(frame.to_csv(index=False, lineterminator="\n"), path)
@@ -346,9 +342,7 @@ def read_cells(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     # Only an empty field is unknown: a device may be called NA or null.
-    return pd.read_csv(
-        path, dtype=dict(columns), keep_default_na=False, na_values=[""], float_precision="round_trip"
-    )
+    return pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=[""])
 
 
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -444,9 +438,7 @@ def _frame(
 def _rows(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as mappings of Python values, unknown as None."""
     columns = {
-        str(name): [
-            None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)
-        ]
+        str(name): [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
         for name, column in frame.items()
     }
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -514,7 +506,7 @@ def _speedup_text(reference: Row | None, cell: Row | None) -> str:
     ratio = _speedup_or_status(reference, cell)
     if isinstance(ratio, str):
         return ratio
-    return UNKNOWN if ratio is None else f"{format_number(ratio, significant=3)}×"  # noqa: RUF001
+    return UNKNOWN if ratio is None else format_ratio(ratio)
 
 
 def _runs_text(cell: Row | None) -> str:

@@ -64,9 +64,7 @@ def train(request: Request) -> dict[str, Any]:
     placed = time.monotonic()
 
     _, height, width = train_images.shape
-    spec = MODELS[settings["model"]].specify(
-        ImageShape(height, width, data.classes), settings["hyperparameters"]
-    )
+    spec = MODELS[settings["model"]].specify(ImageShape(height, width, data.classes), settings["hyperparameters"])
     batch_size, seed = settings["batch_size"], settings["seed"]
     engine.build(spec, parameters.draw(spec.parameters, seed), batch_size, seed)
     proof = engine.prove_device()

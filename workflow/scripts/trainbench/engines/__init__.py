@@ -42,11 +42,11 @@ class DeviceProof:
     computation_on: str
 
 
-class OutOfMemory(Exception):
+class OutOfMemory(Exception):  # noqa: N818 - the name says what is the case
     """The device or the host has too little memory for this cell: an expected result, not a bug."""
 
 
-class WrongDevice(Exception):
+class WrongDevice(Exception):  # noqa: N818 - the name says what is the case
     """The run does not compute on the device that was asked for; the text says what was found and what to do."""
 
 

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from trainbench.engines import DeviceProof, Images, OutOfMemory, Threads, WrongDevice
 from trainbench.models import (
@@ -77,9 +78,7 @@ class TensorFlowEngine:
     def threads(self) -> Threads:
         """Threads in force."""
         threading = tf.config.threading
-        return Threads(
-            threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
-        )
+        return Threads(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
 
     def versions(self) -> Mapping[str, str | None]:
         """Versions of TensorFlow, of the CUDA and cuDNN that it was built for, and of numpy."""
@@ -120,7 +119,13 @@ class TensorFlowEngine:
                 before = [tf.identity(variable) for variable in changed]
             self._epoch = self._on_device(
                 _training_loop(
-                    spec, self._variables, slots, self._train_images, self._train_labels, batch_size, seed
+                    spec,
+                    self._variables,
+                    slots,
+                    self._train_images,
+                    self._train_labels,
+                    batch_size=batch_size,
+                    seed=seed,
                 )
             )
             self._evaluate = self._on_device(
@@ -205,7 +210,7 @@ def _short(device: str) -> str:
     return "/device:" + device.rpartition("/device:")[2]
 
 
-def _pixels(images: Any) -> tf.Tensor:
+def _pixels(images: NDArray[np.uint8]) -> tf.Tensor:
     """uint8 [samples, height, width] -> float32 [samples, height * width] in 0..1."""
     flat = tf.constant(images.reshape(len(images), -1))
     return tf.cast(flat, tf.float32) / 255.0
@@ -230,6 +235,7 @@ def _training_loop(
     slots: list[tf.Variable],
     images: tf.Tensor,
     labels: tf.Tensor,
+    *,
     batch_size: int,
     seed: int,
 ) -> Callable[..., tf.Tensor]:
@@ -263,14 +269,10 @@ def _descend(
     match optimiser:
         case Sgd(learning_rate):
             for variable, gradient in zip(variables, gradients, strict=True):
-                tf.raw_ops.ResourceApplyGradientDescent(
-                    var=variable.handle, alpha=learning_rate, delta=gradient
-                )
+                tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=learning_rate, delta=gradient)
         case RmsProp(learning_rate, decay, epsilon):
             slot_pairs = zip(slots[0::2], slots[1::2], strict=True)
-            for variable, gradient, (mean_square, momentum) in zip(
-                variables, gradients, slot_pairs, strict=True
-            ):
+            for variable, gradient, (mean_square, momentum) in zip(variables, gradients, slot_pairs, strict=True):
                 tf.raw_ops.ResourceApplyRMSProp(
                     var=variable.handle,
                     ms=mean_square.handle,
@@ -346,8 +348,6 @@ def _lstm(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf
     for row in tf.unstack(x, axis=1):
         gates = tf.matmul(tf.concat([row, output], axis=1), kernel) + bias
         input_gate, new_input, forget_gate, output_gate = tf.split(gates, 4, axis=1)
-        state = state * tf.sigmoid(forget_gate + layer.forget_bias) + tf.sigmoid(input_gate) * tf.tanh(
-            new_input
-        )
+        state = state * tf.sigmoid(forget_gate + layer.forget_bias) + tf.sigmoid(input_gate) * tf.tanh(new_input)
         output = tf.tanh(state) * tf.sigmoid(output_gate)
     return output

@@ -1,0 +1,60 @@
+# make run    the default study: tables and figures in results/
+# make test   the tests
+# Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
+
+PYTHON ?= python3
+CORES ?= all
+# cuda where the NVIDIA driver is loaded, else cpu; override with: make setup TENSORFLOW=cuda
+TENSORFLOW ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
+
+REQUIREMENTS := requirements/$(TENSORFLOW).txt requirements/dev.txt
+READY := .venv/ready-$(TENSORFLOW)
+SNAKEMAKE := .venv/bin/snakemake
+SOURCES := workflow/scripts tests benchmarks
+RULES := Snakefile workflow/rules
+
+.DELETE_ON_ERROR:
+.PHONY: run test setup lint format lock clean
+
+run: setup
+	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+
+test: setup
+	.venv/bin/python -m pytest $(ARGS)
+
+setup: $(READY)
+
+$(READY): $(REQUIREMENTS) Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "trainbench needs Python 3.11, 3.12 or 3.13 (TensorFlow has no other builds); '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Install one and name it: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "trainbench needs Python's venv and pip, which '$(PYTHON)' lacks; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@test -f $(word 1,$(REQUIREMENTS)) || { echo "TENSORFLOW=$(TENSORFLOW) is not known; allowed: cpu, cuda" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/setup.txt
+	.venv/bin/uv pip sync --quiet --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)
+	@touch $@
+
+lint: setup
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/snakefmt --check $(RULES)
+	.venv/bin/mypy
+	PYTHONPATH=workflow/scripts .venv/bin/lint-imports
+	$(SNAKEMAKE) --lint
+
+format: setup
+	.venv/bin/ruff check --fix $(SOURCES)
+	.venv/bin/ruff format $(SOURCES)
+	.venv/bin/snakefmt $(RULES)
+
+# New exact versions of all packages, after a change of pyproject.toml or to bring them up to date.
+LOCK := .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
+lock: setup
+	$(LOCK) --group setup --output-file requirements/setup.txt
+	$(LOCK) pyproject.toml --extra cpu --group setup --output-file requirements/cpu.txt
+	$(LOCK) pyproject.toml --extra cuda --group setup --constraints requirements/cpu.txt --output-file requirements/cuda.txt
+	$(LOCK) --group dev --constraints requirements/cpu.txt --output-file requirements/dev.txt
+
+clean:
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,375 @@
+"""The config becomes a study, or one sentence on what is wrong; config/README.md says the same as the files.
+
+Layers are merged here by Snakemake's own functions.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.cli import parse_config
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from trainbench.configuration import study_of
+from trainbench.errors import InputError
+from trainbench.models import MODELS
+from trainbench.study import ModelSettings, Study
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / "config"
+DEFAULT = CONFIG / "config.yaml"
+README = (CONFIG / "README.md").read_text(encoding="utf-8")
+SCHEMA = json.loads((REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text(encoding="utf-8"))
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Layer over the default study."""
+    config: dict[str, Any] = {}
+    for layer in (load_configfile(str(DEFAULT)), *layers):
+        update_config(config, layer)
+    return config
+
+
+def study_with(*layers: Mapping[str, Any], gpu_found: bool = False) -> Study:
+    return study_of(layered(*layers), gpu_found)
+
+
+def study_from(*arguments: str) -> Study:
+    """Give the study for these arguments of --config."""
+    return study_with(parse_config(arguments))
+
+
+def refusal_of(*layers: Mapping[str, Any]) -> str:
+    with pytest.raises(InputError) as caught:
+        study_with(*layers)
+    return str(caught.value)
+
+
+# --- the config files ---
+
+
+def test_the_default_study_is_that_of_2017_with_fewer_epochs() -> None:
+    study = study_with(gpu_found=True)
+    assert (study.models, study.batch_sizes, study.devices) == (
+        ("logistic", "conv", "lstm"),
+        (128, 256, 512),
+        ("cpu", "gpu"),
+    )
+
+
+def test_the_default_hyperparameters_are_those_of_2017() -> None:
+    chosen = {name: dict(settings.hyperparameters) for name, settings in study_with().model_settings.items()}
+    assert chosen == {
+        name: {key: hyperparameter.default for key, hyperparameter in model.hyperparameters.items()}
+        for name, model in MODELS.items()
+    }
+
+
+def test_the_smoke_study_has_eight_runs_on_a_cpu() -> None:
+    assert len(study_with(load_configfile(str(CONFIG / "smoke.yaml"))).runs()) == 8
+
+
+def test_the_published_study_trains_every_model_for_100_epochs_and_keeps_the_rest() -> None:
+    published = study_with(load_configfile(str(CONFIG / "published-2017.yaml")))
+    assert published.model_settings == {
+        name: ModelSettings(100, settings.hyperparameters) for name, settings in study_with().model_settings.items()
+    }
+
+
+# --- layers and --config ---
+
+
+def test_a_mapping_changes_only_the_keys_it_names() -> None:
+    settings = study_with({"model_settings": {"conv": {"epochs": 7}}}).model_settings["conv"]
+    assert settings == ModelSettings(7, study_with().model_settings["conv"].hyperparameters)
+
+
+def test_a_list_replaces_the_earlier_one() -> None:
+    assert study_with({"models": ["lstm"]}).models == ("lstm",)
+
+
+def test_the_last_layer_wins() -> None:
+    assert study_with({"repeats": 2}, {"repeats": 9}).repeats == 9
+
+
+def test_numbers_inside_a_list_on_the_command_line_are_numbers() -> None:
+    assert study_from("batch_sizes=[256,512]").batch_sizes == (256, 512)
+
+
+def test_numbers_inside_a_mapping_on_the_command_line_are_numbers() -> None:
+    settings = study_from("model_settings={logistic: {epochs: 5, learning_rate: 1e-2}}").model_settings["logistic"]
+    assert settings == ModelSettings(5, {"learning_rate": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("argument", "attribute", "value"),
+    [
+        ("batch_sizes=128", "batch_sizes", (128,)),
+        ("batch_sizes=1e3", "batch_sizes", (1000,)),
+        ("devices=cpu", "devices", ("cpu",)),
+        ("models=conv", "models", ("conv",)),
+    ],
+)
+def test_one_value_on_the_command_line_is_a_list_of_one(argument: str, attribute: str, value: tuple[object]) -> None:
+    assert getattr(study_from(argument), attribute) == value
+
+
+def test_a_device_described_and_selected_on_the_command_line_is_there() -> None:
+    study = study_from("devices=[cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}")
+    (device,) = study.selected_devices()
+    assert (device.name, device.kind, device.threads, device.gpus) == ("cpu-1t", "cpu", 1, 0)
+
+
+def test_a_device_without_threads_takes_all_cores() -> None:
+    assert study_with({"device_settings": {"mine": {"kind": "gpu"}}}).device("mine").threads == "all"
+
+
+def test_a_device_of_kind_gpu_takes_one_gpu() -> None:
+    assert study_with({"device_settings": {"mine": {"kind": "gpu"}}}).device("mine").gpus == 1
+
+
+def test_a_number_may_name_a_device_and_a_folder() -> None:
+    study = study_with({"device_settings": {8: {"kind": "cpu"}}, "devices": [8], "dataset": {"path": date(2024, 1, 2)}})
+    assert (study.devices, study.dataset_path) == (("8",), "2024-01-02")
+
+
+@pytest.mark.parametrize(("gpu_found", "devices"), [(True, ("cpu", "gpu")), (False, ("cpu",))])
+def test_auto_takes_the_gpu_where_there_is_one(gpu_found: bool, devices: tuple[str, ...]) -> None:
+    assert study_with({"devices": "auto"}, gpu_found=gpu_found).devices == devices
+
+
+def test_a_hyperparameter_that_is_left_out_has_the_value_of_2017() -> None:
+    config = layered()
+    config["model_settings"]["lstm"] = {"epochs": 1}
+    lstm = study_of(config, gpu_found=False).model_settings["lstm"]
+    assert lstm.hyperparameters == {"learning_rate": 0.001, "decay": 0.9}
+
+
+@pytest.mark.parametrize("repeats", [2.0, "2.0", "2"])
+def test_a_whole_number_is_one_however_it_is_written(repeats: object) -> None:
+    assert repr(study_with({"repeats": repeats}).repeats) == "2"
+
+
+# --- refusals ---
+
+NAME = "a plain name: letters, digits, '.', '_' and '-'"
+COUNT = "a whole number of at least 1"
+
+
+def case(layer: Mapping[str, Any], key: str, found: str, allowed: str) -> Any:
+    return pytest.param(layer, key, found, allowed, id=re.sub(r"[^\w.,:{}\[\]-]", "", str(layer)))
+
+
+def setting(model: str, **settings: object) -> dict[str, Any]:
+    return {"model_settings": {model: settings}}
+
+
+def device(name: str, **settings: object) -> dict[str, Any]:
+    return {"device_settings": {name: settings}}
+
+
+@pytest.mark.parametrize(
+    ("layer", "key", "found", "allowed"),
+    [
+        # unknown keys and names
+        case({"modles": ["conv"]}, "key 'modles'", "unknown", "did you mean 'models'?"),
+        case({1: 2}, "key '1'", "unknown", "models, batch_sizes, devices"),
+        case({"dataset": {"pth": "x"}}, "key 'pth' in 'dataset'", "unknown", "path, validation_samples"),
+        case(device("cpu", threds=1), "key 'threds' in 'device_settings/cpu'", "unknown", "did you mean 'threads'?"),
+        case({"models": ["cnov"]}, "'models'", "'cnov'", "did you mean 'conv'?"),
+        case({"models": "[conv]"}, "'models'", "'[conv]'", "logistic, conv, lstm"),
+        case(setting("resnet", epochs=1), "'model_settings'", "'resnet'", "logistic, conv, lstm"),
+        case(setting("conv", lr=0.1), "'model_settings/conv'", "'lr'", "epochs, learning_rate, decay"),
+        case(setting("logistic", decay=0.9), "'model_settings/logistic'", "'decay'", "epochs, learning_rate"),
+        case({"devices": ["tpu"]}, "'devices'", "'tpu'", "cpu, gpu"),
+        case({"devices": ["cpu", "auto"]}, "'devices'", "'auto'", "cpu, gpu"),
+        case({"isolation": "strict"}, "'isolation'", '"strict"', "one of device, host, none"),
+        case(device("mine", kind="tpu"), "'device_settings/mine/kind'", '"tpu"', "one of cpu, gpu"),
+        # what is missing
+        case(device("mine", threads=1), "'kind'", "is missing", "in 'device_settings/mine'"),
+        case({"models": []}, "'models'", "[]", "one or more"),
+        case({"batch_sizes": []}, "'batch_sizes'", "[]", "one or more"),
+        case({"devices": []}, "'devices'", "[]", "'auto' or a list, without repetition, of one or more"),
+        case({"devices": None}, "'devices'", "null", "'auto' or a list"),
+        case(setting("conv", epochs=None), "'model_settings/conv/epochs'", "null", COUNT),
+        case({"model_settings": {"conv": None}}, "'model_settings/conv'", "null", "a mapping"),
+        case({"dataset": {"path": ""}}, "'dataset/path'", '""', "a text that is not empty"),
+        # repetition
+        case({"models": ["conv", "conv"]}, "'models'", '["conv", "conv"]', "without repetition"),
+        case({"batch_sizes": [128, "128"]}, "'batch_sizes'", "[128, 128]", "without repetition"),
+        case({"devices": ["cpu", "cpu"]}, "'devices'", '["cpu", "cpu"]', "without repetition"),
+        # numbers out of range
+        case({"batch_sizes": [128, 0]}, "'batch_sizes/item 2'", "is 0", COUNT),
+        case({"repeats": 0}, "'repeats'", "is 0", COUNT),
+        case({"seed": -1}, "'seed'", "is -1", "a whole number of at least 0"),
+        case(setting("conv", epochs=-1), "'model_settings/conv/epochs'", "is -1", COUNT),
+        case({"dataset": {"validation_samples": -1}}, "'dataset/validation_samples'", "is -1", "at least 0"),
+        case(device("cpu", threads=0), "'device_settings/cpu/threads'", "is 0", f"'all' or {COUNT}"),
+        case(
+            setting("lstm", learning_rate=0), "'model_settings/lstm/learning_rate'", "is 0", "above 0 and at most 100"
+        ),
+        case(setting("conv", decay=1.5), "'model_settings/conv/decay'", "is 1.5", "above 0 and at most 1"),
+        case(setting("conv", keep_conv="-0.5"), "'model_settings/conv/keep_conv'", "is -0.5", "above 0 and at most 1"),
+        # not a number, not finite
+        case(setting("conv", decay=float("nan")), "'model_settings/conv/decay'", "nan", "a number"),
+        case(setting("conv", decay="nan"), "'model_settings/conv/decay'", "nan", "a number"),
+        case(setting("conv", learning_rate=float("inf")), "'model_settings/conv/learning_rate'", "inf", "a number"),
+        case(setting("conv", learning_rate="-inf"), "'model_settings/conv/learning_rate'", "-inf", "a number"),
+        case(setting("conv", epochs=float("inf")), "'model_settings/conv/epochs'", "inf", COUNT),
+        case({"repeats": float("nan")}, "'repeats'", "nan", COUNT),
+        case({"seed": "0x1"}, "'seed'", '"0x1"', "a whole number of at least 0"),
+        case({"batch_sizes": "128,256"}, "'batch_sizes/item 1'", '"128,256"', COUNT),
+        # booleans and fractions where whole numbers are wanted
+        case({"repeats": True}, "'repeats'", "is true", COUNT),
+        case({"repeats": "true"}, "'repeats'", '"true"', COUNT),
+        case({"batch_sizes": [True]}, "'batch_sizes/item 1'", "is true", COUNT),
+        case(setting("conv", learning_rate=True), "'model_settings/conv/learning_rate'", "is true", "a number"),
+        case(device("cpu", threads=True), "'device_settings/cpu/threads'", "is true", f"'all' or {COUNT}"),
+        case({"repeats": 1.5}, "'repeats'", "is 1.5", COUNT),
+        case({"batch_sizes": [2.5]}, "'batch_sizes/item 1'", "is 2.5", COUNT),
+        case(setting("conv", epochs="2.5"), "'model_settings/conv/epochs'", "is 2.5", COUNT),
+        # another type altogether
+        case({"models": {"conv": {}}}, "'models'", '{"conv": {}}', "a list"),
+        case({"model_settings": [1]}, "'model_settings'", "[1]", "a mapping"),
+        case({"dataset": "x"}, "'dataset'", '"x"', "a mapping"),
+        case({"repeats": date(2024, 1, 2)}, "'repeats'", '"2024-01-02"', COUNT),
+        # names that would lead out of the results folder
+        case({"devices": ["a/b"]}, "'devices'", '["a/b"]', NAME),
+        case({"devices": ".."}, "'devices'", '".."', NAME),
+        case(device("a/b", kind="cpu"), "'device_settings'", '"a/b"', NAME),
+        case(device("..", kind="cpu"), "'device_settings'", '".."', NAME),
+        case(device("cpu\n", kind="cpu"), "'device_settings'", r'"cpu\n"', NAME),
+        case(device("x" * 65, kind="cpu"), "'device_settings'", "xxx", "at most 64"),
+    ],
+)
+def test_a_bad_value_is_refused_by_key_finding_and_what_is_allowed(
+    layer: Mapping[str, Any], key: str, found: str, allowed: str
+) -> None:
+    refusal = refusal_of(layer)
+    assert [part for part in (key, found, allowed) if part not in refusal] == [], refusal
+
+
+@pytest.mark.parametrize("layer", [{"modles": []}, {"repeats": 0}, device("..", kind="cpu"), setting("conv", lr=1)])
+def test_a_refusal_is_one_sentence(layer: Mapping[str, Any]) -> None:
+    assert not re.search(r"\n|\. ", refusal_of(layer))
+
+
+@pytest.mark.parametrize("key", sorted(SCHEMA["required"]))
+def test_a_missing_key_is_named(key: str) -> None:
+    config = layered()
+    del config[key]
+    with pytest.raises(InputError, match=f"config key '{key}' is missing"):
+        study_of(config, gpu_found=False)
+
+
+def test_a_selected_model_without_settings_is_refused() -> None:
+    config = layered({"models": ["conv"]})
+    del config["model_settings"]["conv"]
+    with pytest.raises(InputError, match="'model_settings' has no entry for the model 'conv'"):
+        study_of(config, gpu_found=False)
+
+
+def test_a_model_without_epochs_is_refused() -> None:
+    config = layered()
+    del config["model_settings"]["conv"]["epochs"]
+    with pytest.raises(InputError, match="'model_settings/conv' lacks epochs"):
+        study_of(config, gpu_found=False)
+
+
+# --- config/README.md ---
+
+
+def readme_rows() -> list[dict[str, str]]:
+    """Give the rows of every table of keys, by column."""
+    rows: list[dict[str, str]] = []
+    columns: Sequence[str] = ()
+    for line in README.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if not line.startswith("|"):
+            columns = ()
+        elif not columns:
+            columns = cells
+        elif columns[0] == "Key" and not line.startswith("|---"):
+            rows.append(dict(zip(columns, cells, strict=True)))
+    return rows
+
+
+def code(cell: str) -> str:
+    """Give the text between the backticks of a cell that holds nothing else."""
+    match = re.fullmatch(r"`([^`]+)`", cell)
+    assert match, f"expected one piece of code, found: {cell}"
+    return match[1]
+
+
+def leaves(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def schema_keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Give every key that the schema names, as a regular expression; entries that users name are `[^.]+`."""
+    if schema.get("type") != "object":
+        yield prefix.removesuffix(r"\.")
+        return
+    for key, value in schema.get("properties", {}).items():
+        yield from schema_keys(value, f"{prefix}{key}\\.")
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        yield from schema_keys(schema["additionalProperties"], f"{prefix}[^.]+\\.")
+
+
+def readme_command_lines() -> list[str]:
+    blocks = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_the_readme_gives_every_key_of_the_default_study_with_its_default() -> None:
+    documented = {code(row["Key"]): yaml.safe_load(code(row["Default"])) for row in readme_rows()}
+    assert documented == dict(leaves(yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))))
+
+
+def test_the_readme_explains_every_key_of_the_schema() -> None:
+    documented = [code(row["Key"]) for row in readme_rows()]
+    assert [key for key in schema_keys(SCHEMA) if not any(re.fullmatch(key, name) for name in documented)] == []
+
+
+def test_the_readme_gives_the_range_of_every_hyperparameter() -> None:
+    documented = {code(row["Key"]): row["Allowed"] for row in readme_rows() if "epochs" not in row["Key"]}
+    ranges = {
+        f"model_settings.{name}.{key}": f"above {allowed.above:g}, at most {allowed.at_most:g}"
+        for name, model in MODELS.items()
+        for key, allowed in model.hyperparameters.items()
+    }
+    assert {key: allowed for key, allowed in documented.items() if key.startswith("model_settings.")} == ranges
+
+
+@pytest.mark.parametrize("row", readme_rows(), ids=lambda row: row["Key"].strip("`"))
+def test_the_example_of_a_key_is_a_valid_study_other_than_the_default(row: dict[str, str]) -> None:
+    assert study_from(*shlex.split(code(row["Example"]))) != study_with()
+
+
+@pytest.mark.parametrize("line", readme_command_lines())
+def test_a_command_line_in_the_readme_is_a_valid_study(line: str) -> None:
+    options: dict[str, list[str]] = {}
+    for word in shlex.split(line)[1:]:
+        if word.startswith("--"):
+            values = options.setdefault(word, [])
+        else:
+            values.append(word)
+    layers = [load_configfile(str(REPOSITORY / path)) for path in options.get("--configfile", [])]
+    assert study_with(*layers, parse_config(options.get("--config"))) != study_with()
+
+
+def test_the_device_in_the_readme_is_the_same_in_a_file_and_on_the_command_line() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (line,) = (line for line in readme_command_lines() if "cpu-1t" in line)
+    assert study_with(yaml.safe_load(block)) == study_from(*shlex.split(line.partition("--config ")[2]))

@@ -1,0 +1,260 @@
+"""Figures are drawn in every situation, alike every time, with one look a device."""
+
+import itertools
+import re
+import warnings
+from xml.etree import ElementTree
+
+import pytest
+
+from metrics_builder import make_record
+from trainbench.figures import (
+    FIGURES,
+    TIMES,
+    accuracy_over_epochs,
+    accuracy_over_time,
+    cpu_percent,
+    device_colors,
+    device_looks,
+    save,
+    seconds_per_epoch,
+    speedup,
+)
+from trainbench.tables import TableOrder, Tables, cells_table, epochs_table, runs_table
+
+
+def study(
+    *,
+    models=("conv",),
+    batch_sizes=(128, 512),
+    devices=("cpu", "gpu"),
+    repeats=2,
+    epochs=3,
+    seconds=lambda device, batch_size: (2.0 if device.startswith("gpu") else 20.0) * 128 / batch_size,
+    **settings,
+):
+    """Tables of a whole study, and the order in which it names things."""
+    order = TableOrder(models=tuple(models), batch_sizes=tuple(batch_sizes), devices=tuple(devices))
+    records = [
+        make_record(
+            model, size, device, repeat, train_seconds=[seconds(device, size) * (1 + repeat / 50)] * epochs, **settings
+        )
+        for model, size, device, repeat in itertools.product(models, batch_sizes, devices, range(1, repeats + 1))
+    ]
+    return tables_of(records, order), order
+
+
+def tables_of(records, order):
+    runs = runs_table(records, order)
+    return Tables(runs=runs, epochs=epochs_table(records, order), cells=cells_table(runs, order))
+
+
+def shown_texts(figure):
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def legend_labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+SITUATIONS = {
+    "one device, one model, one run of one epoch": {
+        "devices": ["cpu"], "batch_sizes": [128], "repeats": 1, "epochs": 1,
+    },
+    "two devices": {},
+    "eight devices": {"devices": ["cpu", *(f"gpu-{index}" for index in range(7))], "repeats": 1},
+    "ten devices": {"devices": ["cpu", *(f"gpu-{index}" for index in range(9))], "batch_sizes": [128], "repeats": 1},
+    "six models and eight batch sizes": {
+        "models": [f"model-{index}" for index in range(6)],
+        "batch_sizes": [2**power for power in range(5, 13)],
+        "repeats": 1,
+        "epochs": 1,
+    },
+    "long names": {"models": ["m" * 64], "devices": ["cpu-" + "x" * 60, "gpu-" + "word-" * 12]},
+    "nothing but failures": {"status": "out_of_memory"},
+    "unknown usage": {"cpu_percent": None},
+}  # fmt: skip
+
+
+DRAWN = [
+    (name, situation)
+    for situation, settings in SITUATIONS.items()
+    for name in FIGURES
+    if name != "speedup" or len(settings.get("devices", ("cpu", "gpu"))) > 1
+]
+
+
+@pytest.mark.parametrize(("name", "situation"), DRAWN)
+def test_every_figure_is_drawn_in_every_situation_without_a_warning(name, situation):
+    tables, order = study(**SITUATIONS[situation])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FIGURES[name](tables, order).draw_without_rendering()
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_no_text_is_cut_off_at_the_edge(situation):
+    tables, order = study(**SITUATIONS[situation])
+    figure = seconds_per_epoch(tables, order)
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
+        if text.get_visible() and text.get_text():
+            box = text.get_window_extent()
+            assert box.x0 >= 0, text
+            assert box.x1 <= width, text
+            assert box.y0 >= 0, text
+            assert box.y1 <= height, text
+
+
+def test_a_device_keeps_its_colour_whatever_stands_behind_it():
+    assert device_colors(["cpu", "gpu"]).items() <= device_colors(["cpu", "gpu", "gpu-bf16"]).items()
+
+
+def test_sixty_four_devices_all_look_different():
+    looks = device_looks([f"gpu-{index}" for index in range(64)])
+    assert len({(look.color, look.marker) for look in looks.values()}) == 64
+
+
+def test_neighbouring_devices_differ_without_colour_too():
+    looks = list(device_looks([f"gpu-{index}" for index in range(8)]).values())
+    assert len({look.marker for look in looks}) == 8
+
+
+def test_a_device_without_any_accuracy_keeps_its_colour_in_all_figures():
+    order = TableOrder(devices=("cpu", "gpu", "gpu-x2"))
+    records = [make_record(device="cpu"), make_record(device="gpu", status="out_of_memory")]
+    tables = tables_of([*records, make_record(device="gpu-x2")], order)
+    third = list(device_colors(order.devices).values())[2]
+    colors = {line.get_color() for line in accuracy_over_epochs(tables, order).axes[0].lines}
+    assert third in colors
+
+
+def test_panels_stand_in_the_order_given():
+    tables, order = study(models=("lstm", "conv", "logistic"))
+    titles = [axes.get_title(loc="left") for axes in seconds_per_epoch(tables, order).axes]
+    assert titles == ["lstm", "conv", "logistic"]
+
+
+def test_accuracy_has_a_line_for_each_run():
+    tables, order = study(batch_sizes=(128,), repeats=3)
+    assert len(accuracy_over_epochs(tables, order).axes[0].lines) == 2 * 3
+
+
+def test_accuracy_over_time_begins_after_the_first_epochs_training():
+    tables, order = study(batch_sizes=(128,), devices=("cpu",), repeats=1, seconds=lambda *_: 10.0)
+    assert accuracy_over_time(tables, order).axes[0].lines[0].get_xdata().tolist() == pytest.approx([10.2, 20.4, 30.6])
+
+
+@pytest.mark.parametrize(("gpu_seconds", "scale"), [(2.0, "linear"), (0.5, "log")])
+def test_time_is_logarithmic_where_devices_are_more_than_twenty_times_apart(gpu_seconds, scale):
+    tables, order = study(seconds=lambda device, _: 20.0 if device == "cpu" else gpu_seconds)
+    assert accuracy_over_time(tables, order).axes[0].get_xscale() == scale
+
+
+@pytest.mark.parametrize(("gpu_seconds", "scale"), [(10.0, "linear"), (2.0, "log")])
+def test_seconds_are_logarithmic_where_ratios_matter(gpu_seconds, scale):
+    tables, order = study(seconds=lambda device, _: 20.0 if device == "cpu" else gpu_seconds)
+    assert seconds_per_epoch(tables, order).axes[0].get_yscale() == scale
+
+
+def test_the_values_are_written_beside_the_markers():
+    tables, order = study(batch_sizes=(128,), repeats=1, seconds=lambda device, _: 20.0 if device == "cpu" else 2.0)
+    assert {"20.4", "2.04"} <= set(shown_texts(seconds_per_epoch(tables, order)))
+
+
+def test_cpu_use_is_read_against_one_core_and_all_threads():
+    tables, order = study(usable_threads=128)
+    guides = {line.get_ydata()[0] for line in cpu_percent(tables, order).axes[0].lines if len(line.get_ydata()) == 2}
+    assert {100.0, 12800.0} <= guides
+
+
+def test_a_speedup_is_drawn_on_powers_of_two_with_a_line_at_one():
+    tables, order = study()
+    axes = speedup(tables, order).axes[0]
+    assert axes.get_yscale() == "log"
+    assert f"1{TIMES}" in [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_a_speedup_is_the_ratio_of_the_means():
+    tables, order = study(batch_sizes=(128,), seconds=lambda device, _: 30.0 if device == "cpu" else 2.0)
+    assert f"15.0{TIMES}" in shown_texts(speedup(tables, order))
+
+
+def test_a_speedup_of_one_device_is_refused():
+    tables, order = study(devices=("cpu",))
+    with pytest.raises(ValueError, match="needs two devices, found only cpu"):
+        speedup(tables, order)
+
+
+def test_a_cell_out_of_memory_is_marked_and_explained():
+    order = TableOrder(devices=("cpu", "gpu"))
+    tables = tables_of([make_record(), make_record(device="gpu", status="out_of_memory")], order)
+    assert legend_labels(seconds_per_epoch(tables, order)) == ["cpu", "gpu", "out of memory"]
+
+
+def test_an_accuracy_panel_names_the_devices_that_ran_out_of_memory():
+    order = TableOrder(devices=("cpu", "gpu", "gpu-x2"))
+    failed = [make_record(device=device, status="out_of_memory") for device in ("gpu", "gpu-x2")]
+    tables = tables_of([make_record(), *failed], order)
+    assert "out of memory: gpu, gpu-x2" in shown_texts(accuracy_over_time(tables, order))
+
+
+def test_a_cell_that_was_not_asked_for_leaves_its_panel_empty_and_says_so():
+    order = TableOrder()
+    tables = tables_of([make_record("conv", 128), make_record("lstm", 512)], order)
+    assert shown_texts(accuracy_over_epochs(tables, order)).count("not measured") == 2
+
+
+def test_devices_of_several_hosts_are_told_apart_by_host():
+    order = TableOrder()
+    tables = tables_of([make_record(host="a"), make_record(host="b")], order)
+    assert legend_labels(seconds_per_epoch(tables, order)) == ["cpu @ a", "cpu @ b"]
+
+
+def test_hostile_names_are_shown_as_they_are():
+    order = TableOrder()
+    names = ["$x_1$", "<script>alert(1)</script>"]
+    tables = tables_of([make_record(host=name) for name in names], order)
+    assert legend_labels(seconds_per_epoch(tables, order)) == [f"cpu @ {name}" for name in names]
+
+
+def test_an_unfinished_formula_in_a_name_does_not_stop_the_figure(tmp_path):
+    order = TableOrder()
+    tables = tables_of([make_record(host="$\\frac{$"), make_record(host="b")], order)
+    save(seconds_per_epoch(tables, order), tmp_path / "a.svg", tmp_path / "a.png")
+    assert (tmp_path / "a.svg").exists()
+
+
+def test_a_hostile_name_brings_no_element_into_the_svg(tmp_path):
+    order = TableOrder()
+    tables = tables_of([make_record(host="--><script>alert(1)</script>"), make_record(host="b")], order)
+    save(seconds_per_epoch(tables, order), tmp_path / "a.svg", tmp_path / "a.png")
+    elements = {element.tag for element in ElementTree.parse(tmp_path / "a.svg").iter()}  # noqa: S314
+    assert not [tag for tag in elements if "script" in tag]
+
+
+@pytest.mark.parametrize("draw", [seconds_per_epoch, accuracy_over_time], ids=lambda draw: draw.__name__)
+def test_the_same_tables_give_the_same_bytes(tmp_path, draw):
+    for name in ("first", "second"):
+        save(draw(*study()), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"first.{kind}").read_bytes() == (tmp_path / f"second.{kind}").read_bytes()
+
+
+def test_an_svg_carries_no_date(tmp_path):
+    save(seconds_per_epoch(*study()), tmp_path / "a.svg", tmp_path / "a.png")
+    assert not re.search(r"<dc:date>|\d{4}-\d\d-\d\dT", (tmp_path / "a.svg").read_text())
+
+
+def test_a_png_has_150_dots_per_inch(tmp_path):
+    figure = seconds_per_epoch(*study())
+    save(figure, tmp_path / "a.svg", tmp_path / "a.png")
+    header = (tmp_path / "a.png").read_bytes()[16:24]
+    assert int.from_bytes(header[:4]) == int(figure.get_figwidth() * 150)
+
+
+def test_saving_leaves_nothing_but_the_two_files(tmp_path):
+    save(seconds_per_epoch(*study()), tmp_path / "a.svg", tmp_path / "a.png")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "a.svg"]

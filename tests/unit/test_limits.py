@@ -1,0 +1,138 @@
+"""A study that the machine or the data set cannot carry is refused before it begins, and no other."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from trainbench.errors import InputError
+from trainbench.idx import Shape
+from trainbench.limits import Machine, needed_memory_mib, refuse_impossible
+from trainbench.models import MODELS, ImageShape
+from trainbench.study import Device, ModelSettings, Study
+
+MNIST = Shape(train_samples=60_000, test_samples=10_000, height=28, width=28)
+CONV = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
+STUDY = Study(
+    models=("logistic", "conv"),
+    batch_sizes=(128, 512),
+    devices=("cpu",),
+    repeats=2,
+    seed=2017,
+    isolation="device",
+    dataset_path="resources/mnist",
+    validation_samples=5000,
+    model_settings={"logistic": ModelSettings(10, {"learning_rate": 0.05}), "conv": ModelSettings(2, CONV)},
+    device_settings={
+        "cpu": Device("cpu", "cpu", "all", gpus=0),
+        "cpu-8t": Device("cpu-8t", "cpu", 8, gpus=0),
+        "gpu": Device("gpu", "gpu", "all", gpus=1),
+    },
+)
+SERVER = Machine(cores=32, gpus=4, gpu_problem=None, gpu_limit=None, memory_mib=64_000.0, free_disk_mib=500_000.0)
+ELSEWHERE = Machine(None, None, None, None, None, None)
+"""Another machine trains: nothing is known of it."""
+
+
+def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = MNIST) -> None:
+    refuse_impossible(dataclasses.replace(STUDY, **study), shape, dataclasses.replace(SERVER, **machine))
+
+
+@pytest.mark.parametrize(
+    ("study", "machine", "parts"),
+    [
+        pytest.param(
+            {"validation_samples": 60_000},
+            {},
+            ["nothing is left to train on", "60000 training images in resources/mnist", "dataset/validation_samples"],
+            id="every image is left out",
+        ),
+        pytest.param(
+            {"batch_sizes": (128, 55_001)},
+            {},
+            ["'batch_sizes' has 55001", "at most 55000", "60000 training images", "leaves out 5000"],
+            id="a batch larger than the training set",
+        ),
+        pytest.param(
+            {"devices": ("cpu", "gpu")},
+            {"gpus": 0, "gpu_problem": "Driver Not Loaded"},
+            ["'devices' has 'gpu'", "none is found (NVML: Driver Not Loaded)", "devices=[cpu]"],
+            id="no GPU, with NVML's reason",
+        ),
+        pytest.param(
+            {"devices": ("gpu",)},
+            {"gpus": 0},
+            ["'devices' has 'gpu'", "none is found; select CPU devices"],
+            id="no GPU, without a reason",
+        ),
+        pytest.param(
+            {"devices": ("gpu",)},
+            {"gpus": 4, "gpu_limit": 8},
+            ["--resources gpu=8", "found 4", "give --resources gpu=4"],
+            id="a limit above the GPUs there are",
+        ),
+        pytest.param(
+            {"devices": ("gpu",)},
+            {"gpus": 4, "gpu_limit": 0},
+            ["'devices' has 'gpu'", "needs 1 GPU", "--resources gpu=0"],
+            id="a limit below the GPUs a run needs",
+        ),
+        pytest.param(
+            {"devices": ("cpu-8t",)},
+            {"cores": 4},
+            ["'device_settings/cpu-8t/threads' is 8", "only 4 cores", "--cores"],
+            id="more threads than cores",
+        ),
+        pytest.param(
+            {}, {"memory_mib": 300.0}, ["model 'conv' at batch size 512", "found 300 MiB"], id="too little memory"
+        ),
+        pytest.param({}, {"free_disk_mib": 50.0}, ["8 runs", "found 50 MiB free"], id="too little disk"),
+    ],
+)
+def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
+    study: Mapping[str, Any], machine: Mapping[str, Any], parts: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        check(study, machine)
+    assert [part for part in parts if part not in str(caught.value)] == [], str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("study", "machine"),
+    [
+        pytest.param({}, {}, id="the default on a server"),
+        pytest.param({"batch_sizes": (55_000,), "models": ("logistic",)}, {}, id="a batch of the whole training set"),
+        pytest.param(
+            {"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="every image"
+        ),
+        pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
+        pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
+        pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
+        pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_limit": 8}, id="a CPU study, whatever the limit of GPUs"),
+        pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
+        pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),
+        pytest.param({"devices": ("cpu",)}, {"cores": 4}, id="a device that is described but not selected"),
+        pytest.param({"models": ("logistic",)}, {"memory_mib": 300.0}, id="memory for the selected model"),
+        pytest.param({"batch_sizes": (128,)}, {"memory_mib": 300.0}, id="memory for the selected batch size"),
+        pytest.param({}, {"free_disk_mib": 70.0}, id="little disk, but enough"),
+    ],
+)
+def test_a_possible_study_is_not_refused(study: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    check(study, machine)
+
+
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu-8t",), ("gpu",)])
+def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, ...]) -> None:
+    refuse_impossible(dataclasses.replace(STUDY, devices=devices), MNIST, ELSEWHERE)
+
+
+def test_too_few_images_are_refused_for_a_machine_that_is_not_known_too() -> None:
+    with pytest.raises(InputError, match="'batch_sizes' has 512, expected at most 100"):
+        refuse_impossible(STUDY, dataclasses.replace(MNIST, train_samples=5100), ELSEWHERE)
+
+
+def test_memory_counts_images_activations_and_three_values_a_parameter() -> None:
+    spec = MODELS["logistic"].specify(ImageShape(28, 28, 10), {"learning_rate": 0.05})
+    values = 70_000 * 784 + 512 * 10 + 3 * 7840
+    assert needed_memory_mib(spec, 512, MNIST) == pytest.approx(values * 4 / 2**20)

@@ -1,0 +1,83 @@
+"""Whatever is wrong with the input is told in one sentence before anything trains."""
+
+import gzip
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def checkout(new_checkout):
+    return new_checkout()
+
+
+def refused(run):
+    """The one sentence of a refused call."""
+    assert run.returncode != 0
+    assert "Traceback" not in run.stdout + run.stderr
+    sentences = [line for line in run.stderr.splitlines() if line.startswith("trainbench:")]
+    assert len(sentences) == 1, run.stderr
+    assert "rule train:" not in run.stderr
+    return sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config", "batchsizes=[16]"], ["'batchsizes'", "did you mean 'batch_sizes'?"]),
+        (["--config", "models=[resnet]"], ["'resnet'", "logistic, conv, lstm"]),
+        (["--config", "batch_sizes=[0]"], ["batch_sizes", "is 0", "at least 1"]),
+        (["--config", "batch_sizes=[161]"], ["batch_sizes", "161", "at most 160"]),
+        (["--config", "repeats=0"], ["'repeats'", "is 0", "at least 1"]),
+        (["--config", "model_settings={conv: {epochs: -1}}"], ["model_settings/conv/epochs", "-1"]),
+        (["--config", "devices=[gpu]"], ["'devices'", "'gpu'", "needs a GPU", "none is found"]),
+        (["--config", "devices=[a/b]"], ["devices", "a/b", "plain name"]),
+        (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
+        (["--config", "dataset={path: nowhere}"], ["nowhere"]),
+        (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused_naming_key_value_and_what_is_allowed(checkout, arguments, told):
+    sentence = refused(checkout.study(*arguments))
+    for part in told:
+        assert part in sentence
+
+
+def damage_cut(content):
+    return content[:-7]
+
+
+def damage_magic(content):
+    return b"\x00\x00\x08\x09" + content[4:]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("train-images-idx3-ubyte", damage_cut, "train-images-idx3-ubyte"),
+        ("t10k-images-idx3-ubyte", damage_magic, "t10k-images-idx3-ubyte"),
+        ("train-labels-idx1-ubyte", lambda content: content[:4] + b"\x00\x00\x00\xc7" + content[8:-1], "199"),
+    ],
+)
+def test_broken_data_files_are_refused_by_name(new_checkout, name, damage, told):
+    checkout = new_checkout()
+    path = checkout.folder / "data" / name
+    path.write_bytes(damage(path.read_bytes()))
+    assert told in refused(checkout.study())
+
+
+def test_a_broken_archive_is_refused_by_the_rule_that_reads_it(new_checkout):
+    checkout = new_checkout()
+    path = checkout.folder / "data/train-images-idx3-ubyte"
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-40])
+    path.unlink()
+    assert "train-images-idx3-ubyte.gz" in refused(checkout.study())
+
+
+def test_contents_that_do_not_match_their_checksums_are_refused(new_checkout):
+    checkout = new_checkout()
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    sums = "".join(f"{'0' * 64}  {name}-ubyte\n" for name in names)
+    (checkout.folder / "data/SHA256SUMS").write_text(sums)
+    sentence = refused(checkout.study())
+    assert "SHA256SUMS" in sentence
+    assert "0" * 64 in sentence
