@@ -212,9 +212,7 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case(setting("conv", epochs=-1), "'model_settings/conv/epochs'", "is -1", COUNT),
         case({"dataset": {"validation_samples": -1}}, "'dataset/validation_samples'", "is -1", "at least 0"),
         case(device("cpu", threads=0), "'device_settings/cpu/threads'", "is 0", f"'all' or {COUNT}"),
-        case(
-            setting("lstm", learning_rate=0), "'model_settings/lstm/learning_rate'", "is 0", "above 0 and at most 100"
-        ),
+        case(setting("lstm", learning_rate=0), "'model_settings/lstm/learning_rate'", "is 0", "above 0 and at most 1"),
         case(setting("conv", decay=1.5), "'model_settings/conv/decay'", "is 1.5", "above 0 and at most 1"),
         case(setting("conv", keep_conv="-0.5"), "'model_settings/conv/keep_conv'", "is -0.5", "above 0 and at most 1"),
         # not a number, not finite

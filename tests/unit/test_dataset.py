@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idx_writer import idx_bytes, write_file, write_idx_directory
 from safetensors.numpy import save_file
+
+from idx_writer import idx_bytes, write_file, write_idx_directory
 from trainbench import dataset
 from trainbench.errors import InputError
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import reference_network
 
+import reference_network
 from trainbench import engines, parameters
 from trainbench.engines import Images
 from trainbench.models import MODELS, ImageShape, RmsProp, Sgd

@@ -110,7 +110,7 @@ def imported(starts: list[str]) -> set[str]:
     graph = grimp.build_graph("trainbench", cache_dir=None)
     modules = set(starts).union(*(graph.find_upstream_modules(start) for start in starts))
     packages = {module.rpartition(".")[0] for module in modules}
-    return {file_of(module) for module in (modules | packages) - {"trainbench"}}
+    return {file_of(module) for module in (modules | packages) - {"", "trainbench"}}
 
 
 def file_of(module: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from idx_writer import IMAGES_MAGIC, LABELS_MAGIC, idx_bytes, idx_header, write_file, write_idx_directory
 from trainbench import idx
 from trainbench.errors import InputError

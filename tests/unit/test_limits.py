@@ -103,9 +103,7 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
     [
         pytest.param({}, {}, id="the default on a server"),
         pytest.param({"batch_sizes": (55_000,), "models": ("logistic",)}, {}, id="a batch of the whole training set"),
-        pytest.param(
-            {"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="every image"
-        ),
+        pytest.param({"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="all images"),
         pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
         pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
@@ -128,7 +126,7 @@ def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, 
 
 
 def test_too_few_images_are_refused_for_a_machine_that_is_not_known_too() -> None:
-    with pytest.raises(InputError, match="'batch_sizes' has 512, expected at most 100"):
+    with pytest.raises(InputError, match="'batch_sizes' has 128, expected at most 100"):
         refuse_impossible(STUDY, dataclasses.replace(MNIST, train_samples=5100), ELSEWHERE)
 
 

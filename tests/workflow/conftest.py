@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from idx_writer import write_idx_directory
 
 REPOSITORY = Path(__file__).resolve().parents[2]

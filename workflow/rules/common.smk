@@ -13,6 +13,7 @@ TABLES = {
     name.replace(".", "_"): f"results/tables/{name}"
     for name in ["runs.csv", "epochs.csv", "cells.csv", "comparison.csv", "comparison.md"]
 }
+FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"]
 
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
@@ -23,7 +24,7 @@ TRAINING_CODE = [
     *["training.py", "../../schemas/metrics.schema.json"],
 ]
 TABLES_CODE = ["errors.py", "record.py", "statistics.py", "tables.py"]
-FIGURES_CODE = ["errors.py", "figures.py", "record.py", "statistics.py", "tables.py"]
+FIGURES_CODE = ["errors.py", "figures.mplstyle", "figures.py", "record.py", "statistics.py", "tables.py"]
 
 
 def machine(gpus):
@@ -117,9 +118,7 @@ def all_metrics():
 
 def all_figures():
     """The figures of the study; a speedup takes two devices."""
-    names = ["seconds_per_epoch", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"]
-    if len(STUDY.devices) > 1:
-        names.append("speedup")
+    names = [name for name in FIGURES if name != "speedup" or len(STUDY.devices) > 1]
     return [f"results/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
 
 

@@ -15,5 +15,5 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         epochs=tables.read_epochs(Path(snakemake.input.epochs)),
         cells=tables.read_cells(Path(snakemake.input.cells)),
     )
-    figure = getattr(figures, snakemake.wildcards.figure)(data, order)
+    figure = figures.FIGURES[snakemake.wildcards.figure](data, order)
     figures.save(figure, Path(snakemake.output.svg), Path(snakemake.output.png))

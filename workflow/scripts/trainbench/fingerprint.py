@@ -19,12 +19,12 @@ def of_code(modules: Iterable[str]) -> str:
 
 def of_files(paths: Iterable[Path]) -> str:
     """SHA-256 over names and bytes of `paths`, whatever their order, folders and modification times."""
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda path: path.name):
-        contents = path.read_bytes()
-        digest.update(f"{path.name}\0{len(contents)}\0".encode())
-        digest.update(contents)
-    return digest.hexdigest()
+    return of_texts(*sorted(f"{path.name}\0{_of_bytes(path)}" for path in paths))
+
+
+def _of_bytes(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_texts(*texts: str) -> str:

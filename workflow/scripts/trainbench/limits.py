@@ -88,7 +88,8 @@ def _refuse_missing_cores(study: Study, machine: Machine) -> None:
         if device.threads != ALL_CORES and device.threads > machine.cores:
             raise InputError(
                 f"config key 'device_settings/{device.name}/threads' is {device.threads}, but only {machine.cores} "
-                f"cores can be used (--cores, the process' affinity and its cgroup counted); lower it or give more cores"
+                f"cores can be used (--cores, the process' affinity and its cgroup counted); lower it or "
+                f"give more cores"
             )
 
 
