@@ -32,7 +32,7 @@ $(READY): $(REQUIREMENTS) Makefile
 	@test -f $(word 1,$(REQUIREMENTS)) || { echo "TENSORFLOW=$(TENSORFLOW) is not known; allowed: cpu, cuda" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/setup.txt
-	.venv/bin/uv pip sync --quiet --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)
+	.venv/bin/uv pip sync --quiet --system-certs --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)
 	@touch $@
 
 lint: setup
@@ -49,7 +49,7 @@ format: setup
 	.venv/bin/snakefmt $(RULES)
 
 # New exact versions of all packages, after a change of pyproject.toml or to bring them up to date.
-LOCK := .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
+LOCK := .venv/bin/uv pip compile --quiet --system-certs --upgrade --universal --generate-hashes --no-header --python-version 3.11
 lock: setup
 	$(LOCK) --group setup --output-file requirements/setup.txt
 	$(LOCK) pyproject.toml --extra cpu --group setup --output-file requirements/cpu.txt
