@@ -28,6 +28,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     return metrics
 
 
+def with_(**entries: object) -> bytes:
+    """Give the contents of a metrics file, valid but for these entries."""
+    return json.dumps({**METRICS, **entries}).encode()
+
+
 def refusal_of(path: Path, content: bytes) -> str:
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -70,7 +75,7 @@ def test_letters_beyond_ascii_stay_readable(path: Path) -> None:
     ],
 )
 def test_invalid_metrics_are_not_written(change: Callable[[dict[str, Any]], object], path: Path) -> None:
-    with pytest.raises(ValueError, match="refusing to write|not JSON compliant"):
+    with pytest.raises(ValueError, match="refusing to write"):
         record.write(changed(change), path)
     assert not path.exists()
 
@@ -117,27 +122,17 @@ def test_a_missing_file_is_refused_by_name(path: Path) -> None:
     ("content", "reason"),
     [
         pytest.param(b"", "is not valid JSON", id="an empty file"),
-        pytest.param(json.dumps(METRICS).encode()[:500], "is not valid JSON", id="half a file"),
+        pytest.param(with_()[:500], "is not valid JSON", id="half a file"),
         pytest.param(b"\xff\xfe", "is not valid JSON", id="not text"),
         pytest.param(b'{"schema_version": 1, "seed": NaN}', "NaN is not a JSON number", id="NaN"),
         pytest.param(b'{"schema_version": 1, "seed": -Infinity}', "-Infinity is not a JSON number", id="infinity"),
         pytest.param(b"{}", "has schema_version None, expected 1", id="no version"),
         pytest.param(b"[]", "has schema_version None, expected 1", id="not a mapping"),
-        pytest.param(
-            json.dumps({**METRICS, "schema_version": 2}).encode(),
-            "has schema_version 2, expected 1",
-            id="a newer version",
-        ),
-        pytest.param(
-            json.dumps({**METRICS, "schema_version": "1"}).encode(), "has schema_version '1'", id="a version of text"
-        ),
-        pytest.param(json.dumps({**METRICS, "extra": 1}).encode(), "'extra' was unexpected", id="an unknown key"),
-        pytest.param(
-            json.dumps({**METRICS, "epochs": [{}]}).encode(),
-            "does not match its schema, at epochs/0: ",
-            id="an empty epoch",
-        ),
-        pytest.param(json.dumps({**METRICS, "seed": None}).encode(), "at seed: ", id="a value that must be known"),
+        pytest.param(with_(schema_version=2), "has schema_version 2, expected 1", id="a newer version"),
+        pytest.param(with_(schema_version="1"), "has schema_version '1', expected 1", id="a version of text"),
+        pytest.param(with_(extra=1), "'extra' was unexpected", id="an unknown key"),
+        pytest.param(with_(epochs=[{}]), "does not match its schema, at epochs/0: ", id="an empty epoch"),
+        pytest.param(with_(seed=None), "does not match its schema, at seed: ", id="a value that must be known"),
     ],
 )
 def test_a_broken_file_is_refused_by_name_and_reason(content: bytes, reason: str, path: Path) -> None:
@@ -150,7 +145,7 @@ def test_a_refusal_to_read_says_what_to_do(path: Path) -> None:
 
 
 def test_a_refusal_stays_short_however_large_the_file(path: Path) -> None:
-    assert len(refusal_of(path, json.dumps({**METRICS, "epochs": {"x" * 10_000: 1}}).encode())) < 1000
+    assert len(refusal_of(path, with_(epochs={"x" * 10_000: 1}))) < 1000
 
 
 # --- unknown values ---
