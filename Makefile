@@ -4,8 +4,10 @@
 
 PYTHON ?= python3
 CORES ?= all
-# cuda where the NVIDIA driver is loaded, else cpu; override with: make setup TENSORFLOW=cuda
-TENSORFLOW ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
+# The build that is installed; at first cuda where the NVIDIA driver is loaded, else cpu. Override: make setup TENSORFLOW=cuda
+INSTALLED := $(patsubst .venv/ready-%,%,$(firstword $(wildcard .venv/ready-*)))
+TENSORFLOW ?= $(or $(INSTALLED),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
+$(if $(filter cpu cuda,$(TENSORFLOW)),,$(error TENSORFLOW=$(TENSORFLOW) is not known; allowed: cpu, cuda))
 
 REQUIREMENTS := requirements/$(TENSORFLOW).txt requirements/dev.txt
 READY := .venv/ready-$(TENSORFLOW)
@@ -29,7 +31,6 @@ $(READY): $(REQUIREMENTS) Makefile
 	  echo "trainbench needs Python 3.11, 3.12 or 3.13 (TensorFlow has no other builds); '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Install one and name it: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "trainbench needs Python's venv and pip, which '$(PYTHON)' lacks; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
-	@test -f $(word 1,$(REQUIREMENTS)) || { echo "TENSORFLOW=$(TENSORFLOW) is not known; allowed: cpu, cuda" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/setup.txt
 	.venv/bin/uv pip sync --quiet --system-certs --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)

@@ -3,9 +3,11 @@
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 TRAIN_SAMPLES = 55_000
+MONITOR_INTERVAL_SECONDS = 0.1
 
 
 def make_record(
@@ -24,6 +26,12 @@ def make_record(
     hostname: str = "server7",
     usable_threads: int = 2,
     cpu_percent: float | None = 198.2,
+    other_cpu_percent: float | None = 1.2,
+    gpus: int | None = None,
+    gpu_driver_version: str | None = None,
+    canary_seconds: float = 0.2,
+    flags: Sequence[str] = (),
+    watched: bool = True,
     **overrides: Any,
 ) -> dict[str, Any]:
     """A whole metrics record that its schema accepts.
@@ -38,16 +46,23 @@ def make_record(
         accuracies: Accuracy after each epoch; by default it rises to 0.99.
         losses: Loss of each epoch; by default it falls.
         kind: "cpu" or "gpu".
-        status: "completed" or "out_of_memory"; a run out of memory has no epochs and knows no usage.
+        status: "completed" or "out_of_memory"; a run out of memory has no epochs and knows no device, clock or usage.
         host: The host's id.
         hostname: The host's name.
         usable_threads: Threads of the host, all of them given to a CPU run.
         cpu_percent: 100 = one core busy.
+        other_cpu_percent: That of everything else on the host.
+        gpus: GPUs of the run; by default one where `kind` is "gpu".
+        gpu_driver_version: Of the host; by default some version where `kind` is "gpu".
+        canary_seconds: Of the fixed computation before the run and after it.
+        flags: Names of checks that found something of level "warning".
+        watched: Whether the monitor ran; without it there is no usage.
         overrides: Keys of the record to replace; mappings are merged key by key, at every depth.
     """
     kind = kind or ("gpu" if device.startswith("gpu") else "cpu")
     completed = status == "completed"
     on_gpu = kind == "gpu"
+    cards = [_card(index) for index in range(int(on_gpu) if gpus is None else gpus)]
     identity = hashlib.sha256(f"{model}/{batch_size}/{device}/{repeat}/{host}".encode()).hexdigest()
     seed = int(identity[:7], 16)
     sha256 = hashlib.sha256(b"mnist").hexdigest()
@@ -69,13 +84,12 @@ def make_record(
             }
         )
         clock += seconds + eval_seconds
-    gpu = {
-        "index": 0,
-        "name": "NVIDIA H200",
-        "uuid": "GPU-0",
-        "memory_mib": 143771.0,
-        "pci_address": "00000000:1B:00.0",
-    }
+    window = partial(
+        _window,
+        cpu_percent=cpu_percent,
+        other_cpu_percent=other_cpu_percent,
+        cards=[card["uuid"] for card in cards],
+    )
     record: dict[str, Any] = {
         "schema_version": 1,
         "run_id": identity[:32],
@@ -96,7 +110,7 @@ def make_record(
                 "name": device,
                 "kind": kind,
                 "threads": "all",
-                "gpus": int(on_gpu),
+                "gpus": len(cards),
                 "framework": "tensorflow",
                 "precision": "float32",
             },
@@ -104,6 +118,8 @@ def make_record(
             "study_seed": 2017,
             "seed": seed,
             "dataset_files_sha256": sha256,
+            "isolation": "device",
+            "monitor_interval_seconds": MONITOR_INTERVAL_SECONDS,
         },
         "seed": seed,
         "dataset": {
@@ -133,8 +149,8 @@ def make_record(
             "cgroup_cpu_quota_cores": None,
             "cgroup_memory_limit_mib": None,
             "usable_threads": usable_threads,
-            "gpu_driver_version": "570.86" if on_gpu else None,
-            "gpus": [gpu] if on_gpu else [],
+            "gpu_driver_version": gpu_driver_version or ("570.86" if on_gpu else None),
+            "gpus": cards,
         },
         "software": {
             "trainbench": "0.1.0",
@@ -145,32 +161,97 @@ def make_record(
         },
         "device_used": {
             "kind": kind,
-            "name": gpu["name"] if on_gpu else "AMD EPYC 9B14",
-            "gpu_uuids": [gpu["uuid"]] if on_gpu else [],
+            "name": cards[0]["name"] if cards else "AMD EPYC 9B14",
+            "gpu_uuids": [card["uuid"] for card in cards],
+            "gpu_wait_seconds": 0.0 if on_gpu else None,
+            "gpu_lists_process": True if on_gpu else None,
             "parameters_on": ["/device:GPU:0" if on_gpu else "/device:CPU:0"],
             "computation_on": "/device:GPU:0" if on_gpu else "/device:CPU:0",
             "cores_given": usable_threads,
+            "cores": list(range(usable_threads)),
+            "shared_cores": [],
+            "near_cores": list(range(usable_threads)) if on_gpu else None,
             "threads": {"intra_op": usable_threads, "inter_op": 1},
-        },
+        }
+        if completed
+        else None,
         "clock": {
             "startup_seconds": 4.1,
             "data_seconds": 0.12,
-            "compile_seconds": 0.9 if completed else None,
-            "train_seconds": sum(train_seconds) if completed else None,
-            "eval_seconds": eval_seconds * len(train_seconds) if completed else None,
-            "total_seconds": 5.12 + sum(train_seconds) + eval_seconds * len(train_seconds) if completed else None,
-        },
+            "compile_seconds": 0.9,
+            "train_seconds": sum(train_seconds),
+            "eval_seconds": eval_seconds * len(train_seconds),
+            "total_seconds": 5.12 + sum(train_seconds) + eval_seconds * len(train_seconds),
+        }
+        if completed
+        else None,
         "epochs": epochs,
         "samples_trained": samples * len(epochs),
+        "peak_memory_mib": 1234.5 if completed else None,
+        "canary": {"before_seconds": canary_seconds, "after_seconds": canary_seconds},
         "usage": {
-            "cpu_percent": cpu_percent if completed else None,
-            "peak_memory_mib": 1234.5 if completed else None,
-            "gpu_utilization_percent": 75.0 if on_gpu and completed else None,
-            "gpu_memory_mib": 2048.0 if on_gpu and completed else None,
-            "gpu_samples": 40 if on_gpu and completed else 0,
-        },
+            "startup": window(4.1),
+            "first_epoch": window(train_seconds[0]),
+            "steady": window(sum(train_seconds[1:])) if len(train_seconds) > 1 else None,
+            "span": window(clock - 100.0),
+        }
+        if completed and watched
+        else None,
+        "checks": [
+            {"name": name, "level": "warning", "finding": f"there was {name}", "advice": f"see to {name}"}
+            for name in flags
+        ],
     }
     return _merged(record, overrides)
+
+
+def _card(index: int) -> dict[str, Any]:
+    return {
+        "index": index,
+        "name": "NVIDIA H200",
+        "uuid": f"GPU-{index}",
+        "memory_mib": 143771.0,
+        "pci_address": f"00000000:{0x1B + index:02X}:00.0",
+    }
+
+
+def _window(
+    seconds: float, *, cpu_percent: float | None, other_cpu_percent: float | None, cards: Sequence[str]
+) -> dict[str, Any]:
+    """What the monitor saw in a window; each card drew 300 W."""
+    samples = int(seconds / MONITOR_INTERVAL_SECONDS)
+    return {
+        "seconds": seconds,
+        "samples": samples,
+        "cpu_percent": cpu_percent,
+        "resident_memory_mib": 1200.0,
+        "process_threads": 12,
+        "other_cpu_percent": other_cpu_percent,
+        "cpu_pressure_percent": 2.0,
+        "steal_percent": 0.1,
+        "cpu_mhz": None,
+        "cpu_energy_joules": None,
+        "cpu_energy_source": None,
+        "gpus": [
+            {
+                "uuid": uuid,
+                "samples": samples,
+                "utilization_percent": 75.0,
+                "memory_used_mib": 2048.0,
+                "process_memory_mib": 1536.0,
+                "power_watts": 300.0,
+                "energy_joules": 300.0 * seconds,
+                "energy_source": "counter",
+                "temperature_celsius": 55.0,
+                "sm_clock_mhz": 1980.0,
+                "sm_clock_min_mhz": 1965.0,
+                "throttle_reasons": [],
+                "other_processes": 0,
+                "problem": None,
+            }
+            for uuid in cards
+        ],
+    }
 
 
 def _merged(record: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@
  *   cuda NUMBER                                   1000 * major + 10 * minor
  *   gpu INDEX UUID MEMORY_BYTES PCI_ADDRESS NAME  in order of INDEX from 0, before other lines with INDEX;
  *                                                 NAME may have spaces
+ *   near INDEX MASK                               CPUs near the card, a hexadecimal mask, CPU 0 in its last digit
  *   process INDEX PID BYTES                       PID 'self' is the process that loads this library
  *   sample T_MS INDEX UTILIZATION MEMORY_BYTES POWER_MW ENERGY_MJ TEMPERATURE_C SM_MHZ REASONS
  *   lost T_MS INDEX [unknown]                     from then on every answer is "GPU is lost", or "Unknown Error"
@@ -29,7 +30,7 @@
 enum { UTILIZATION, MEMORY, POWER, ENERGY, TEMPERATURE, SM_CLOCK, REASONS, VALUES };
 
 struct nvmlDevice_st {
-    char uuid[96], pci_address[96], name[96];
+    char uuid[96], pci_address[96], name[96], near_cpus[96];
     long long memory_bytes, lost_ms;
     nvmlReturn_t lost_with;
 };
@@ -79,6 +80,12 @@ static int take(char *line) {
         strcpy(gpu->pci_address, w[3]);
         snprintf(gpu->name, sizeof gpu->name, "%s", line + name_at);
         gpu->lost_ms = UNKNOWN;
+        strcpy(gpu->near_cpus, "-");
+        return 1;
+    }
+    if (sscanf(line, "near %95s %95s", w[0], w[1]) == 2) {
+        if (!is_gpu(w[0]) || (!is_unknown(w[1]) && w[1][strspn(w[1], "0123456789abcdefABCDEF")])) return 0;
+        strcpy(gpus[atoi(w[0])].near_cpus, w[1]);
         return 1;
     }
     if (sscanf(line, "process %95s %95s %95s", w[0], w[1], w[2]) == 3) {
@@ -232,6 +239,19 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci) {
     return text(device->pci_address, pci->busId, sizeof pci->busId);
 }
 
+nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int words, unsigned long *mask) {
+    const unsigned bits = 8 * sizeof *mask;
+    unsigned digits;
+    CHECK(device);
+    if (is_unknown(device->near_cpus)) return NVML_ERROR_NOT_SUPPORTED;
+    memset(mask, 0, words * sizeof *mask);
+    digits = strlen(device->near_cpus);
+    for (unsigned i = 0; i < digits && 4 * i < words * bits; i++) {
+        char digit[2] = {device->near_cpus[digits - 1 - i], 0};
+        mask[4 * i / bits] |= strtoul(digit, NULL, 16) << 4 * i % bits;
+    }
+    return NVML_SUCCESS;
+}
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization) {
     utilization->memory = 0;
     SAMPLED(device, UTILIZATION, utilization->gpu);

@@ -1,6 +1,7 @@
 """Figures are drawn in every situation, alike every time, with one look a device."""
 
 import itertools
+import math
 import re
 import warnings
 from xml.etree import ElementTree
@@ -74,6 +75,8 @@ SITUATIONS = {
     "long names": {"models": ["m" * 64], "devices": ["cpu-" + "x" * 60, "gpu-" + "word-" * 12]},
     "nothing but failures": {"status": "out_of_memory"},
     "unknown usage": {"cpu_percent": None},
+    "nothing watched": {"watched": False},
+    "flagged runs": {"flags": ["epochs_scatter", "other_load"]},
 }  # fmt: skip
 
 
@@ -186,6 +189,58 @@ def test_a_speedup_of_one_device_is_refused():
     tables, order = study(devices=("cpu",))
     with pytest.raises(ValueError, match="needs two devices, found only cpu"):
         speedup(tables, order)
+
+
+def hollow_places(figure):
+    """Where the first panel's hollow markers of means are."""
+    return {
+        round(x)
+        for line in figure.axes[0].lines
+        if line.get_markerfacecolor() == "white" and line.get_marker() != "."
+        for x, y in line.get_xydata()
+        if not math.isnan(y)
+    }
+
+
+def with_a_flagged_run(device):
+    """Tables of two devices at two batch sizes, of which one run at the second is flagged."""
+    order = TableOrder(devices=("cpu", "gpu"))
+    records = [
+        make_record(
+            "conv", size, name, repeat, flags=["other_load"] if (size, name, repeat) == (512, device, 2) else ()
+        )
+        for size, name, repeat in itertools.product((128, 512), order.devices, (1, 2))
+    ]
+    return tables_of(records, order), order
+
+
+@pytest.mark.parametrize("draw", [seconds_per_epoch, cpu_percent], ids=lambda draw: draw.__name__)
+def test_the_mean_of_a_cell_with_a_flagged_run_is_hollow(draw):
+    assert hollow_places(draw(*with_a_flagged_run("cpu"))) == {1}
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_speedup_is_hollow_whichever_of_its_cells_has_a_flagged_run(device):
+    assert hollow_places(speedup(*with_a_flagged_run(device))) == {1}
+
+
+def test_the_dot_of_a_flagged_run_is_hollow_and_that_of_its_neighbour_full():
+    lines = seconds_per_epoch(*with_a_flagged_run("cpu")).axes[0].lines
+    dots = [line for line in lines if line.get_marker() == "." and line.get_color() == "#0072B2"]
+    at_512 = [line for line in dots if len(line.get_xdata()) and round(line.get_xdata()[0]) == 1]
+    assert sorted((line.get_markerfacecolor(), len(line.get_xdata())) for line in at_512) == [
+        ("#0072B2", 1),
+        ("white", 1),
+    ]
+
+
+def test_hollow_markers_are_explained():
+    texts = shown_texts(seconds_per_epoch(*with_a_flagged_run("cpu")))
+    assert any("Hollow: a check flagged a run" in text.replace("\n", " ") for text in texts)
+
+
+def test_nothing_is_explained_that_is_not_there():
+    assert not any("Hollow" in text for text in shown_texts(seconds_per_epoch(*study())))
 
 
 def test_a_cell_out_of_memory_is_marked_and_explained():

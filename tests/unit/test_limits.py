@@ -21,6 +21,7 @@ STUDY = Study(
     repeats=2,
     seed=2017,
     isolation="device",
+    monitor_interval_seconds=0.1,
     dataset_path="resources/mnist",
     validation_samples=5000,
     model_settings={"logistic": ModelSettings(10, {"learning_rate": 0.05}), "conv": ModelSettings(2, CONV)},
@@ -28,10 +29,13 @@ STUDY = Study(
         "cpu": Device("cpu", "cpu", "all", gpus=0),
         "cpu-8t": Device("cpu-8t", "cpu", 8, gpus=0),
         "gpu": Device("gpu", "gpu", "all", gpus=1),
+        "gpu-16t": Device("gpu-16t", "gpu", 16, gpus=1),
     },
 )
-SERVER = Machine(cores=32, gpus=4, gpu_problem=None, gpu_limit=None, memory_mib=64_000.0, free_disk_mib=500_000.0)
-ELSEWHERE = Machine(None, None, None, None, None, None)
+SERVER = Machine(
+    cores=32, gpus=4, gpu_problem=None, gpu_limit=None, gpu_build=True, memory_mib=64_000.0, free_disk_mib=500_000.0
+)
+ELSEWHERE = Machine(None, None, None, None, None, None, None)
 """Another machine trains: nothing is known of it."""
 
 
@@ -56,7 +60,7 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         ),
         pytest.param(
             {"devices": ("cpu", "gpu")},
-            {"gpus": 0, "gpu_problem": "Driver Not Loaded"},
+            {"gpus": 0, "gpu_problem": "NVML: Driver Not Loaded"},
             ["'devices' has 'gpu'", "none is found (NVML: Driver Not Loaded)", "devices=[cpu]"],
             id="no GPU, with NVML's reason",
         ),
@@ -75,13 +79,25 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         pytest.param(
             {"devices": ("gpu",)},
             {"gpus": 4, "gpu_limit": 0},
-            ["'devices' has 'gpu'", "needs 1 GPU", "--resources gpu=0"],
-            id="a limit below the GPUs a run needs",
+            ["'devices' has 'gpu'", "needs a GPU", "--resources gpu=0 allows none of the 4 found"],
+            id="a limit of no GPU at all",
+        ),
+        pytest.param(
+            {"devices": ("gpu",)},
+            {"gpu_build": False},
+            ["'devices' has 'gpu'", "built for CPUs alone", "make setup TENSORFLOW=cuda"],
+            id="a TensorFlow that knows no GPU",
+        ),
+        pytest.param(
+            {"devices": ("gpu-16t",)},
+            {},
+            ["'device_settings/gpu-16t/threads' is 16", "its runs get 8 of 32 usable cores"],
+            id="more threads than a GPU run's share of the cores",
         ),
         pytest.param(
             {"devices": ("cpu-8t",)},
             {"cores": 4},
-            ["'device_settings/cpu-8t/threads' is 8", "only 4 cores", "--cores"],
+            ["'device_settings/cpu-8t/threads' is 8", "get 4 of 4 usable cores", "--cores"],
             id="more threads than cores",
         ),
         pytest.param(
@@ -107,6 +123,8 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
         pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
+        pytest.param({"devices": ("gpu",)}, {"gpu_build": None}, id="a TensorFlow that is not known yet"),
+        pytest.param({"devices": ("cpu",)}, {"gpu_build": False}, id="a CPU study, a TensorFlow for CPUs"),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_limit": 8}, id="a CPU study, whatever the limit of GPUs"),
         pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
         pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),

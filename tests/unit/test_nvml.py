@@ -200,6 +200,55 @@ def test_memory_of_a_process_of_unknown_size_is_unknown(replay):
     assert printed == "None"
 
 
+def test_a_reading_without_processes_leaves_them_unknown_and_reads_the_rest(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            reading = cards.read(TITAN, {4242}, with_processes=False)
+        print(reading.process_ids, reading.process_memory_mib, reading.utilization_percent)
+        """,
+        f"process 0 4242 {100 * 2**20}",
+    )
+    assert printed == "None None 29.0"
+
+
+@pytest.mark.parametrize(
+    ("mask", "cores"),
+    [
+        ("3", {0, 1}),
+        ("50", {4, 6}),
+        ("80000000000000018000000000000001", {0, 63, 64, 127}),
+        ("-", None),
+        ("0", None),
+    ],
+    ids=["first_two", "second_digit", "two_words", "not_supported", "no_core"],
+)
+def test_the_cores_near_a_card_are_the_bits_of_its_mask(replay, mask, cores):
+    program = """
+        import os
+        os.cpu_count = lambda: 128
+        with nvml.Session() as cards:
+            near = cards.near_cores(VOLTA)
+        print(near and sorted(near))
+        """
+    assert replay(program, f"near 1 {mask}") == str(cores and sorted(cores))
+
+
+def test_cores_are_not_near_a_lost_card(replay):
+    printed = replay(
+        """
+        with nvml.Session() as cards:
+            try:
+                print(cards.near_cores(VOLTA))
+            except nvml.GpuLost as error:
+                print(error)
+        """,
+        "near 1 3",
+        "lost 0 1",
+    )
+    assert printed.startswith(f"GPU {VOLTA} ")
+
+
 @pytest.mark.parametrize(
     ("listed", "answer"),
     [

@@ -70,7 +70,7 @@ def test_letters_beyond_ascii_stay_readable(path: Path) -> None:
         pytest.param(lambda metrics: metrics.update(repeat="1"), id="another type"),
         pytest.param(lambda metrics: metrics.update(schema_version=2), id="another version"),
         pytest.param(lambda metrics: metrics.update(status="fine"), id="an unknown status"),
-        pytest.param(lambda metrics: metrics["usage"].update(cpu_percent=math.nan), id="NaN"),
+        pytest.param(lambda metrics: metrics["usage"]["steady"].update(cpu_percent=math.nan), id="NaN"),
         pytest.param(lambda metrics: metrics["epochs"][0].update(loss=math.inf), id="infinity"),
     ],
 )

@@ -9,16 +9,20 @@ from metrics_builder import make_record
 from trainbench import record
 from trainbench.tables import (
     CELL_COLUMNS,
+    CHECK_COLUMNS,
     EPOCH_COLUMNS,
+    FLAGGED,
     RUN_COLUMNS,
     TIMES,
     TableOrder,
     cells_table,
+    checks_table,
     comparison_markdown,
     comparison_table,
     epochs_table,
     format_number,
     read_cells,
+    read_checks,
     read_epochs,
     read_runs,
     runs_table,
@@ -52,6 +56,25 @@ def three_runs(device, seconds, **settings):
         make_record(device=device, repeat=repeat, train_seconds=(99.0, value), **settings)
         for repeat, value in enumerate(seconds, start=1)
     ]
+
+
+def compared(*records):
+    """The comparison of these records as Markdown, all that their checks found told to it."""
+    return comparison_markdown(cells_of(*records), CPU_AND_GPU, checks=checks_table(records, CPU_AND_GPU))
+
+
+def one_run(**settings):
+    return runs_table([make_record(**settings)]).iloc[0]
+
+
+def gpus_of(**figures):
+    """The GPUs of a window, one for each value: `power_watts=(1.0, 2.0)` is two cards."""
+    card = make_record(device="gpu")["usage"]["steady"]["gpus"][0]
+    return [card | dict(zip(figures, values, strict=True)) for values in zip(*figures.values(), strict=True)]
+
+
+def finding(name, level="warning"):
+    return {"name": name, "level": level, "finding": f"there was {name}", "advice": f"see to {name}"}
 
 
 def table_rows(markdown):
@@ -97,8 +120,100 @@ def test_a_diverged_loss_is_unknown_and_not_zero():
 def test_a_run_out_of_memory_keeps_its_row_without_figures(written):
     run = runs_table(written(make_record(status="out_of_memory"))).iloc[0]
     measured = [name for name in RUN_COLUMNS if name.endswith(("_seconds", "_percent", "_mib", "_accuracy"))]
+    measured.remove("canary_seconds")
     assert run["status"] == "out_of_memory"
     assert run[[*measured, "train_seconds_per_epoch", "samples_per_second"]].isna().all()
+
+
+def test_cpu_use_is_that_of_the_steady_epochs():
+    run = one_run(usage={"first_epoch": {"cpu_percent": 20.0}, "steady": {"cpu_percent": 90.0, "samples": 7}})
+    assert (run["cpu_percent"], run["cpu_samples"]) == (90.0, 7)
+
+
+def test_cpu_use_of_a_single_epoch_is_that_epochs():
+    run = one_run(train_seconds=(12.2,), usage={"first_epoch": {"cpu_percent": 20.0, "samples": 3}})
+    assert (run["cpu_percent"], run["cpu_samples"]) == (20.0, 3)
+
+
+def test_load_by_others_is_that_of_the_whole_span():
+    usage = {"steady": {"other_cpu_percent": 1.0}, "span": {"other_cpu_percent": 40.0}}
+    assert one_run(usage=usage)["other_cpu_percent"] == 40.0
+
+
+def test_energy_is_shared_out_among_the_epochs_that_used_it():
+    usage = {"steady": {"gpus": gpus_of(energy_joules=[9000.0])}}
+    assert one_run(device="gpu", train_seconds=(99.0, 1.0, 1.0, 1.0), usage=usage)["energy_joules_per_epoch"] == 3000.0
+
+
+def test_energy_of_a_single_epoch_is_that_epochs():
+    usage = {"first_epoch": {"gpus": gpus_of(energy_joules=[9000.0])}}
+    assert one_run(device="gpu", train_seconds=(99.0,), usage=usage)["energy_joules_per_epoch"] == 9000.0
+
+
+@pytest.mark.parametrize(
+    ("column", "figure", "of_both"),
+    [
+        ("gpu_utilization_percent", "utilization_percent", 20.0),
+        ("gpu_samples", "samples", 10),
+        ("gpu_memory_mib", "memory_used_mib", 40.0),
+        ("gpu_process_memory_mib", "process_memory_mib", 40.0),
+        ("power_watts", "power_watts", 40.0),
+        ("energy_joules_per_epoch", "energy_joules", 40.0),
+        ("temperature_celsius", "temperature_celsius", 30.0),
+        ("sm_clock_mhz", "sm_clock_mhz", 20.0),
+    ],
+)
+def test_the_cards_of_a_run_are_taken_together(column, figure, of_both):
+    usage = {"steady": {"gpus": gpus_of(**{figure: (10, 30)})}}
+    assert one_run(device="gpu", gpus=2, usage=usage)[column] == of_both
+
+
+def test_what_one_of_the_cards_does_not_know_is_unknown_of_the_run():
+    usage = {"steady": {"gpus": gpus_of(energy_joules=(10.0, None), energy_source=("counter", None))}}
+    run = one_run(device="gpu", gpus=2, usage=usage)
+    assert run[["energy_joules_per_epoch", "energy_source"]].isna().all()
+
+
+def test_the_source_of_energy_names_all_that_were_used():
+    usage = {"steady": {"gpus": gpus_of(energy_source=("power", "counter"))}}
+    assert one_run(device="gpu", gpus=2, usage=usage)["energy_source"] == "counter power"
+
+
+def test_a_cpu_run_has_no_gpu_figures():
+    run = one_run()
+    assert run[["gpu_utilization_percent", "gpu_samples", "power_watts", "energy_joules_per_epoch"]].isna().all()
+
+
+def test_use_is_unknown_of_a_run_that_nothing_watched(written):
+    run = runs_table(written(make_record(device="gpu", watched=False))).iloc[0]
+    assert run[["cpu_percent", "cpu_samples", "other_cpu_percent", "gpu_samples", "power_watts"]].isna().all()
+
+
+def test_warnings_and_errors_flag_a_run_and_infos_do_not():
+    checks = [finding("turbo", "info"), finding("other_load"), finding("gpu_unread", "error")]
+    assert one_run(checks=checks)["flags"] == "other_load gpu_unread"
+
+
+def test_a_run_without_findings_has_no_flags():
+    assert one_run()["flags"] == ""
+
+
+def test_what_sets_runs_of_a_cell_apart_flags_them_too():
+    runs = runs_table([make_record(repeat=repeat, usable_threads=2 * repeat) for repeat in (1, 2)])
+    assert runs["flags"].tolist() == ["threads_differ", "threads_differ"]
+
+
+def test_the_table_of_checks_holds_findings_of_every_level(written):
+    checks = checks_table(written(make_record(checks=[finding("turbo", "info"), finding("other_load")])))
+    assert checks[["name", "level", "advice"]].values.tolist() == [
+        ["turbo", "info", "see to turbo"],
+        ["other_load", "warning", "see to other_load"],
+    ]
+
+
+def test_the_table_of_checks_holds_what_was_found_across_runs():
+    records = [make_record(repeat=repeat, usable_threads=2 * repeat) for repeat in (1, 2)]
+    assert checks_table(records)[["repeat", "name"]].values.tolist() == [[1, "threads_differ"], [2, "threads_differ"]]
 
 
 def test_rows_follow_the_given_order_and_then_the_alphabet():
@@ -151,6 +266,23 @@ def test_a_cell_with_a_failed_run_rests_on_the_completed_ones_and_says_so():
     assert cell["train_seconds_per_epoch_mean"] == 3.0
 
 
+def test_a_cell_keeps_its_hardware_beside_a_run_out_of_memory():
+    cell = cells_of(make_record(), make_record(repeat=2, status="out_of_memory")).iloc[0]
+    assert (cell["device_name"], cell["threads"]) == ("AMD EPYC 9B14", 2)
+
+
+def test_a_cell_counts_in_how_many_runs_each_flag_was_found():
+    flags = (["epochs_scatter"], ["other_load"], ["other_load", "epochs_drift"], [])
+    cell = cells_of(*(make_record(repeat=repeat, flags=names) for repeat, names in enumerate(flags, start=1))).iloc[0]
+    assert (cell["flagged_runs"], cell["flags"]) == (3, "other_load:2 epochs_scatter:1 epochs_drift:1")
+
+
+def test_a_run_out_of_memory_does_not_flag_the_cell_whose_figures_rest_on_others():
+    failed = make_record(repeat=2, status="out_of_memory", flags=["other_load"])
+    cell = cells_of(make_record(), failed).iloc[0]
+    assert (cell["flagged_runs"], cell["flags"]) == (0, "")
+
+
 def test_the_comparison_has_a_column_a_device_in_order():
     cells = cells_of(make_record(device="gpu"), make_record(device="cpu"))
     assert list(comparison_table(cells, CPU_AND_GPU).columns) == [
@@ -168,6 +300,12 @@ def test_the_comparison_holds_means_and_speedups():
     rows = comparison_table(cells, CPU_AND_GPU).set_index("measure")
     assert rows.loc["train_seconds_per_epoch", ["cpu", "gpu"]].tolist() == [21.0, 2.1]
     assert rows.loc["speedup", ["cpu", "gpu"]].tolist() == pytest.approx([1.0, 10.0])
+
+
+def test_the_comparison_counts_flagged_runs():
+    records = [make_record(repeat=1, flags=["other_load"]), make_record(repeat=2)]
+    rows = comparison_table(cells_of(*records), CPU_AND_GPU).set_index("measure")
+    assert rows.loc[["completed_runs", "flagged_runs"], "cpu"].tolist() == [2, 1]
 
 
 def test_a_cell_out_of_memory_says_so_in_the_comparison():
@@ -226,6 +364,57 @@ def test_the_markdown_marks_speeds_of_a_first_epoch():
     assert "\n\\* Runs of a single epoch" in text
 
 
+def test_the_markdown_shows_power_and_energy_of_gpus():
+    rows = table_rows(compared(make_record(), make_record(device="gpu", train_seconds=(99.0, 2.0))))
+    shown = {name: values[1] for name, values in rows.items() if name.startswith("GPU ")}
+    assert shown == {
+        "GPU utilisation (%)": "75.00",
+        "GPU memory (MiB)": "2048",
+        "GPU power (W)": "300.0",
+        "GPU energy an epoch (J)": "600.0",
+    }
+
+
+def test_the_markdown_has_no_row_of_gpu_figures_that_no_device_knows():
+    rows = table_rows(compared(make_record(), make_record(device="gpu", status="out_of_memory")))
+    assert [name for name in rows if name.startswith("GPU ")] == ["GPU utilisation (%)"]
+
+
+def test_the_markdown_marks_the_speed_of_a_cell_with_flagged_runs():
+    rows = table_rows(compared(make_record(flags=["other_load"]), make_record(device="gpu")))
+    assert rows["Seconds an epoch"] == [f"12.10 {FLAGGED}", "12.10"]
+
+
+def test_the_markdown_marks_nothing_where_no_run_is_flagged():
+    assert FLAGGED not in compared(make_record(checks=[finding("turbo", "info")]))
+
+
+def test_the_markdown_says_what_was_found_where_and_what_to_do():
+    text = compared(
+        make_record(repeat=1, flags=["other_load"]),
+        make_record(repeat=2),
+        make_record(device="gpu", flags=["other_load", "gpu_shared"]),
+    )
+    assert [line for line in text.splitlines() if line.startswith(f"- {FLAGGED}")] == [
+        f"- {FLAGGED} other_load in 1 of 2 runs on cpu, 1 of 1 run on gpu: see to other_load",
+        f"- {FLAGGED} gpu_shared in 1 of 1 run on gpu: see to gpu_shared",
+    ]
+
+
+def test_the_markdown_names_no_device_where_there_is_one():
+    assert f"\n- {FLAGGED} other_load in 1 of 1 run: see to other_load\n" in compared(make_record(flags=["other_load"]))
+
+
+def test_the_markdown_of_another_table_says_nothing_of_a_flag():
+    text = compared(make_record(batch_size=128, flags=["other_load"]), make_record(batch_size=512))
+    assert "other_load" not in text.partition("batch size 512")[2]
+
+
+def test_hostile_advice_cannot_leave_its_place_in_the_markdown():
+    checks = [{**finding("other_load"), "advice": "<b>`rm`\n# x"}]
+    assert "other_load in 1 of 1 run: &lt;b&gt;\\`rm\\` \\# x\n" in compared(make_record(checks=checks))
+
+
 def test_the_markdown_names_host_and_hardware():
     text = comparison_markdown(cells_of(make_record(), make_record(device="gpu")), CPU_AND_GPU)
     assert "Host amd-epyc-2t-1a2b3c4d (server7): cpu = AMD EPYC 9B14, 2 threads; gpu = NVIDIA H200" in text
@@ -268,13 +457,14 @@ def test_a_device_name_survives_the_csv_file(tmp_path, name):
         (runs_table, read_runs),
         (epochs_table, read_epochs),
         (lambda records: cells_table(runs_table(records)), read_cells),
+        (checks_table, read_checks),
     ],
-    ids=["runs", "epochs", "cells"],
+    ids=["runs", "epochs", "cells", "checks"],
 )
 def test_a_table_read_back_equals_the_one_written(tmp_path, table, read):
     records = [
         make_record(train_seconds=(1 / 3, 0.1 + 0.2), losses=(1e-17, None)),
-        make_record(device="gpu", repeat=2, hostname='näme, "quoted"'),
+        make_record(device="gpu", repeat=2, hostname='näme, "quoted"', flags=["other_load", "epochs_drift"]),
         make_record(device="gpu", repeat=1, status="out_of_memory"),
     ]
     written = table(records)
@@ -288,8 +478,9 @@ def test_a_table_read_back_equals_the_one_written(tmp_path, table, read):
         (runs_table, RUN_COLUMNS),
         (epochs_table, EPOCH_COLUMNS),
         (lambda records: cells_table(runs_table(records)), CELL_COLUMNS),
+        (checks_table, CHECK_COLUMNS),
     ],
-    ids=["runs", "epochs", "cells"],
+    ids=["runs", "epochs", "cells", "checks"],
 )
 def test_a_table_of_nothing_has_its_columns(table, columns):
     assert list(table([]).columns) == list(columns)
@@ -301,11 +492,14 @@ def test_unknown_is_empty_in_the_csv_file(tmp_path):
 
 
 def test_tables_read_from_files_compare_like_those_in_memory(tmp_path):
-    cells = cells_of(*three_runs("cpu", (20.0, 22.0)), make_record(device="gpu", status="out_of_memory"))
-    write_csv(cells, tmp_path / "cells.csv")
-    assert comparison_markdown(read_cells(tmp_path / "cells.csv"), CPU_AND_GPU) == comparison_markdown(
-        cells, CPU_AND_GPU
-    )
+    records = [
+        *three_runs("cpu", (20.0, 22.0), flags=["other_load"]),
+        make_record(device="gpu", status="out_of_memory"),
+    ]
+    write_csv(cells_of(*records), tmp_path / "cells.csv")
+    write_csv(checks_table(records), tmp_path / "checks.csv")
+    cells, checks = read_cells(tmp_path / "cells.csv"), read_checks(tmp_path / "checks.csv")
+    assert comparison_markdown(cells, CPU_AND_GPU, checks=checks) == compared(*records)
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):

@@ -35,9 +35,9 @@ class Checkout:
 
     folder: Path
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake as a user would, with an environment that holds nothing of the test's."""
-        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "CUDA_VISIBLE_DEVICES": ""}
+    def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake as a user would, with `variables` but nothing else of the test's environment."""
+        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **variables}
         return subprocess.run(
             [SNAKEMAKE, *arguments],
             cwd=self.folder,
@@ -48,9 +48,9 @@ class Checkout:
             timeout=300,
         )
 
-    def study(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def study(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the small study on two cores."""
-        return self.snakemake("--cores", "2", "--configfile", "study.yaml", *arguments)
+        return self.snakemake("--cores", "2", "--configfile", "study.yaml", *arguments, **variables)
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule a dry run of the small study plans."""

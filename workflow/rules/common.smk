@@ -1,8 +1,11 @@
+import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
+
+from snakemake.logging import logger
 
 from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml
 from trainbench.errors import InputError
@@ -11,7 +14,7 @@ from trainbench.study import Run, cores_of_run
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = {
     name.replace(".", "_"): f"results/tables/{name}"
-    for name in ["runs.csv", "epochs.csv", "cells.csv", "comparison.csv", "comparison.md"]
+    for name in ["runs.csv", "epochs.csv", "cells.csv", "checks.csv", "comparison.csv", "comparison.md"]
 }
 FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"]
 
@@ -19,63 +22,82 @@ FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_ove
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py"]
 TRAINING_CODE = [
+    *["canary.py", "checks.py", "core_lease.py", "finding.py", "locks.py", "outcome.py", "usage.py"],
     *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "../../schemas/metrics.schema.json"],
 ]
-TABLES_CODE = ["errors.py", "record.py", "statistics.py", "tables.py"]
-FIGURES_CODE = ["errors.py", "figures.mplstyle", "figures.py", "record.py", "statistics.py", "tables.py"]
+TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py"]
+FIGURES_CODE = [*TABLES_CODE, "figures.mplstyle", "figures.py"]
 
 
-def machine(gpus):
+def found_machine():
     """What this machine has, or nothing known where jobs are submitted to others (`--jobs` is given then)."""
     resources = workflow.resource_settings
     if resources.nodes is not None:
-        return limits.Machine(None, None, None, None, None, None)
+        return limits.Machine(None, None, None, None, None, None, None)
+    cards = nvml.inventory()
+    visible = gpu_lease.pool(cards.gpus, os.environ)
     limit = workflow.global_resources.get("gpu")
     # A dry run without --cores pretends to have one core: that says nothing about the run that follows.
-    cores_known = resources.cores is not None and not workflow.output_settings.dryrun
+    cores_known = resources.cores is not None and not (workflow.output_settings.dryrun and resources.cores == 1)
     return limits.Machine(
         cores=min(resources.cores, host.inventory().usable_threads) if cores_known else None,
-        gpus=len(gpus),
-        gpu_problem=nvml.inventory().problem,
+        gpus=len(visible),
+        gpu_problem=(
+            f"NVML: {cards.problem}" if cards.problem else "CUDA_VISIBLE_DEVICES hides all" if cards.gpus else None
+        ),
         gpu_limit=None if limit is None else limit.value,
+        gpu_build=tensorflow_uses_gpus(),
         memory_mib=host.available_memory_mib(),
         free_disk_mib=shutil.disk_usage(".").free / 2**20,
     )
 
 
-def gpus_to_use():
-    """The cards that runs may use: none with `--resources gpu=0`, whatever the machine has."""
-    limit = workflow.global_resources.get("gpu")
-    if limit is not None and limit.value == 0:
-        return ()
-    return gpu_lease.pool(nvml.inventory(), os.environ)
+def tensorflow_uses_gpus():
+    """Whether the TensorFlow installed here can use a GPU, or None where none is (conda brings its own)."""
+    for name, uses_gpus in (("tensorflow-cpu", False), ("tensorflow", True)):
+        try:
+            importlib.metadata.distribution(name)
+            return uses_gpus
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def plan():
-    """The study, its data files and the GPUs it may use; ends Snakemake with one sentence on what is wrong."""
+    """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
+    machine = found_machine()
     try:
-        gpus = gpus_to_use()
-        study = configuration.study_of(config, gpu_found=bool(gpus))
+        gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and machine.gpu_build is not False
+        study = configuration.study_of(config, gpu_found)
         files = idx.find_files(Path(study.dataset_path))
         if workflow.is_main_process:
-            limits.refuse_impossible(study, idx.read_shape(files), machine(gpus))
-            if workflow.resource_settings.nodes is None:
-                # Without a limit Snakemake would start as many GPU jobs as there are cores.
-                workflow.global_resources.setdefault("gpu", len(gpus))
-        return study, files, gpus
+            limits.refuse_impossible(study, idx.read_shape(files), machine)
     except InputError as error:
         sys.exit(f"trainbench: {error}")
+    if workflow.is_main_process and config["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
+        logger.warning(
+            "A GPU is found but not measured: --resources gpu=0 rules it out, or the installed TensorFlow is built for "
+            "CPUs alone (make setup TENSORFLOW=cuda)."
+        )
+    if workflow.is_main_process and machine.gpus is not None:
+        # Without a limit Snakemake would start as many GPU jobs as there are cores.
+        workflow.global_resources.setdefault("gpu", machine.gpus)
+    return study, files, machine
 
 
-STUDY, DATASET_FILES, GPUS = plan()
+STUDY, DATASET_FILES, MACHINE = plan()
 DATASET_FINGERPRINT = fingerprint.of_files(vars(DATASET_FILES).values())
 
-# Other data or other code to prepare them make another file. (Marking the file as `ancient` instead would hide
-# missing runs: Snakemake does not look at jobs behind an ancient file that is about to be made again.)
+# Other data, other checksums or other code to prepare them make another file. (Marking the file as `ancient` instead
+# would hide missing runs: Snakemake does not look at jobs behind an ancient file that is about to be made again.)
 DATASET = "results/dataset/{}.safetensors".format(
-    fingerprint.of_texts(DATASET_FINGERPRINT, fingerprint.of_code(DATASET_CODE))
+    fingerprint.of_texts(
+        DATASET_FINGERPRINT,
+        fingerprint.of_files(Path(STUDY.dataset_path).glob(idx.SUMS_NAME)),
+        fingerprint.of_code(DATASET_CODE),
+    )
 )
 
 
@@ -87,8 +109,14 @@ def run_settings(wildcards):
 
 def run_cores(wildcards):
     """Cores that a run reserves."""
-    cores = workflow.resource_settings.cores or 1
-    return cores_of_run(STUDY.device(wildcards.device), STUDY.isolation, cores, len(GPUS))
+    cores = MACHINE.cores or workflow.resource_settings.cores or 1
+    gpus = limits.gpus_side_by_side(MACHINE)
+    return cores_of_run(STUDY.device(wildcards.device), STUDY.isolation, cores, gpus)
+
+
+def run_priority(wildcards):
+    """Earlier repeats of all cells come first, so that drift of the machine does not fall on one cell."""
+    return max(0, STUDY.repeats - int(wildcards.repeat))
 
 
 def run_gpus(wildcards):
@@ -132,6 +160,6 @@ wildcard_constraints:
 
 onsuccess:
     comparison = Path(TABLES["comparison_md"])
-    if comparison.exists():
+    if any(job.rule.name == "tables" for job in workflow.dag.jobs):
         print(comparison.read_text(encoding="utf-8"))
         print("Tables: results/tables/   Figures: results/figures/   Every run: results/runs/", flush=True)

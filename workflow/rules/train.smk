@@ -6,11 +6,14 @@ rule train:
         samples=f"{RUN}/samples.csv",
     log:
         f"{RUN}/train.log",
+    priority: run_priority
     conda:
         run_environment
     threads: run_cores
     resources:
         gpu=run_gpus,
+        # No setting of the run, so a change of it runs nothing again: --set-resources train:gpu_wait_seconds=60
+        gpu_wait_seconds=3600,
     params:
         settings=run_settings,
         code=fingerprint.of_code(TRAINING_CODE),

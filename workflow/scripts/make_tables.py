@@ -18,4 +18,6 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
     tables.write_csv(tables.epochs_table(records, order), Path(output.epochs_csv))
     tables.write_csv(cells, Path(output.cells_csv))
     tables.write_csv(tables.comparison_table(cells, order), Path(output.comparison_csv))
-    record.write_atomically(tables.comparison_markdown(cells, order), Path(output.comparison_md))
+    checks = tables.checks_table(records, order)
+    tables.write_csv(checks, Path(output.checks_csv))
+    record.write_atomically(tables.comparison_markdown(cells, order, checks=checks), Path(output.comparison_md))

@@ -18,6 +18,8 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
             metrics=Path(snakemake.output.metrics),
             samples=Path(snakemake.output.samples),
             log=Path(snakemake.log[0]),
+            gpu_wait_seconds=snakemake.resources.gpu_wait_seconds,
+            monitor_interval_seconds=snakemake.params.settings["monitor_interval_seconds"],
         ),
         announce,
     )

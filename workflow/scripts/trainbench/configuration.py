@@ -57,6 +57,7 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
         repeats=typed["repeats"],
         seed=typed["seed"],
         isolation=typed["isolation"],
+        monitor_interval_seconds=float(typed["monitor"]["interval_seconds"]),
         dataset_path=typed["dataset"]["path"],
         validation_samples=typed["dataset"]["validation_samples"],
         model_settings=settings,
@@ -246,4 +247,6 @@ def _expected(schema: Schema) -> str:
             return f"a list, without repetition, of one or more of: {_expected(schema['items'])}"
         case "object":
             return "a mapping"
+        case "number" if "minimum" in schema:
+            return f"a number from {schema['minimum']:g} to {schema['maximum']:g}"
     return {"number": "a number", "string": "a text that is not empty"}[schema["type"]]

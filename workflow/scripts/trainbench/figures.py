@@ -110,11 +110,16 @@ class _Guide:
 
 @dataclass(frozen=True)
 class _Value:
-    """What a figure over batch sizes shows of one cell; None where unknown."""
+    """What a figure over batch sizes shows of one cell, None where unknown; what checks flagged is drawn hollow.
+
+    `runs` are those without flags and `flagged_runs` those with; `flagged` tells whether the mean rests on such runs.
+    """
 
     mean: float | None
     sd: float | None = None
     runs: Sequence[float] = ()
+    flagged_runs: Sequence[float] = ()
+    flagged: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,14 +237,17 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
     def ratio(key: CellKey) -> _Value:
         model, batch_size, _, _ = key
         of_reference = by_key.get((model, batch_size, reference.device, reference.host))
-        return _Value(speedup_over(of_reference, by_key.get(key)))
+        cell = by_key.get(key)
+        flagged = any(each is not None and each["flagged_runs"] for each in (of_reference, cell))
+        return _Value(speedup_over(of_reference, cell), flagged=flagged)
 
     return _over_batch_sizes(
         tables,
         order,
         _Subject(
             title=f"How many times faster than {reference.label} each device trains",
-            note=f"Ratio of the mean seconds per epoch; above the line at 1{TIMES} is faster.",
+            note=f"Ratio of the mean seconds per epoch; above the line at 1{TIMES} is faster."
+            + _flagged_note(tables, "a run of either cell"),
             y_label="Speedup (times, log scale)",
             executors=others,
             value=ratio,
@@ -344,11 +352,10 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
             values = [subject.value(key) for key in keys]
             _draw_means(axes, xs, values, look)
             for x, key, value in zip(xs, keys, values, strict=True):
-                if len(value.runs) > 1:
-                    axes.plot([x] * len(value.runs), value.runs, ".", color=look.color, alpha=0.4, markersize=5)
+                _draw_runs(axes, x, value, look.color)
                 if value.mean is not None:
                     points.append(_Point(x, value.mean, subject.label(value.mean), look.color))
-                    extremes += [value.mean, *value.runs]
+                    extremes += [value.mean, *value.runs, *value.flagged_runs]
                 elif key in by_key and not by_key[key]["n"]:
                     failures.append((x, look))
         if points:
@@ -384,6 +391,34 @@ def _draw_means(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look:
         capsize=2.5,
         zorder=3,
     )
+    axes.plot(
+        xs,
+        [value.mean if value.flagged and value.mean is not None else math.nan for value in values],
+        color=look.color,
+        marker=look.marker,
+        linestyle="none",
+        markerfacecolor="white",
+        markeredgewidth=1.0,
+        markersize=5.0,
+        zorder=3.5,
+    )
+
+
+def _draw_runs(axes: Axes, x: float, value: _Value, color: str) -> None:
+    """A faint dot for each run of a cell that has several."""
+    if len(value.runs) + len(value.flagged_runs) == 1:
+        return
+    for runs, face, edge_points in ((value.runs, color, 1.0), (value.flagged_runs, "white", 0.7)):
+        axes.plot(
+            [x] * len(runs),
+            runs,
+            ".",
+            color=color,
+            alpha=0.4,
+            markersize=5,
+            markerfacecolor=face,
+            markeredgewidth=edge_points,
+        )
 
 
 def _mark_failures(axes: Axes, failures: Sequence[tuple[float, Look]]) -> None:
@@ -495,13 +530,22 @@ def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
     """What cells and runs hold of one metric, by cell."""
     cells = cells_by_key(tables.cells)
     known = tables.runs.dropna(subset=[metric])
-    runs = {key: values.tolist() for key, values in known.groupby(list(CELL_KEY), sort=False)[metric]}
+    runs, flagged_runs = (
+        {key: values.tolist() for key, values in shown.groupby(list(CELL_KEY), sort=False)[metric]}
+        for shown in (known[known["flags"] == ""], known[known["flags"] != ""])
+    )
 
     def value(key: CellKey) -> _Value:
         cell = cells.get(key)
         if cell is None:
             return _Value(None)
-        return _Value(cell[f"{metric}_mean"], cell[f"{metric}_sd"], runs.get(key, ()))
+        return _Value(
+            cell[f"{metric}_mean"],
+            cell[f"{metric}_sd"],
+            runs.get(key, ()),
+            flagged_runs.get(key, ()),
+            flagged=bool(cell["flagged_runs"]),
+        )
 
     return value
 
@@ -509,8 +553,14 @@ def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
 def _spread_note(tables: Tables) -> str:
     """What markers, bars and dots are; with one run a cell there are neither bars nor dots."""
     if tables.cells["n"].max() > 1:
-        return "Mean of the runs, with bars of ± one standard deviation; faint dots are single runs."
-    return "One run a cell."
+        dots = "Mean of the runs, with bars of ± one standard deviation; faint dots are single runs."
+        return dots + _flagged_note(tables, "a run")
+    return "One run a cell." + _flagged_note(tables, "the run")
+
+
+def _flagged_note(tables: Tables, flagged: str) -> str:
+    """What hollow markers are, if there are any."""
+    return f" Hollow: a check flagged {flagged} (checks.csv)." if tables.cells["flagged_runs"].any() else ""
 
 
 def _axis_label(text: str, *, logarithmic: bool) -> str:

@@ -1,11 +1,9 @@
 """Leases a GPU to one run at a time on this machine, whoever started the runs.
 
-Snakemake counts GPUs but hands a local job none in particular. A lease is a lock (flock(2)) on one file a card, in a
-folder that all runs of the machine share. The kernel drops it when the last process that holds the open file has
-ended, however it ended, so that no lease outlives its run and none needs cleaning up.
+Snakemake counts GPUs but hands a local job none in particular. A lease is a lock on the card (`trainbench.locks`): it
+ends with the processes that hold it.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trainbench import locks
 from trainbench.errors import InputError
-from trainbench.nvml import Inventory
+from trainbench.nvml import Gpu
 
-LEASE_FOLDER_VARIABLE: Final = "TRAINBENCH_LEASE_FOLDER"
-DEFAULT_LEASE_FOLDER: Final = Path("/tmp/trainbench-gpu-leases")  # noqa: S108 - one folder for all users, by intent
 WAIT_LIMIT_SECONDS: Final = 3600.0
 _POLL_SECONDS: Final = 0.2
 _REPORT_SECONDS: Final = 30.0
@@ -33,7 +30,7 @@ class Lease:
     waited_seconds: float
 
 
-def pool(inventory: Inventory, environment: Mapping[str, str]) -> tuple[str, ...]:
+def pool(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[str, ...]:
     """UUIDs (or MIG ids) of the cards that runs may use.
 
     These are the cards in CUDA_VISIBLE_DEVICES where somebody, a scheduler for one, has set it, else all. Numbers in it
@@ -41,7 +38,7 @@ def pool(inventory: Inventory, environment: Mapping[str, str]) -> tuple[str, ...
     that names no card ends the list.
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
-    uuids = [gpu.uuid for gpu in inventory.gpus]
+    uuids = [gpu.uuid for gpu in gpus]
     known = [uuid for uuid in uuids if uuid is not None]
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -65,11 +62,6 @@ def _card(entry: str, uuids: Sequence[str | None]) -> str | None:
     return matching[0] if len(matching) == 1 else None
 
 
-def lease_folder(environment: Mapping[str, str]) -> Path:
-    """Where the lock files are: local to this machine, the same for all its users."""
-    return Path(environment.get(LEASE_FOLDER_VARIABLE) or DEFAULT_LEASE_FOLDER)
-
-
 @contextmanager
 def leased(
     cards: Sequence[str],
@@ -87,14 +79,11 @@ def leased(
             "this run needs a GPU, but no card is visible to it (CUDA_VISIBLE_DEVICES names none, or NVML finds none); "
             "run it on a machine with a card or select CPU devices (devices: [cpu])"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder.stat().st_uid == os.getuid():
-        folder.chmod(0o1777)
     began = time.monotonic()
     reported = began
     while True:
         for card in cards:
-            descriptor = _try_lock(folder / f"{card.replace('/', '_')}.lock")
+            descriptor = locks.try_lock(folder / f"{card.replace('/', '_')}.lock")
             if descriptor is not None:
                 try:
                     yield Lease(card, descriptor, time.monotonic() - began)
@@ -112,21 +101,3 @@ def leased(
             report(f"waiting for a GPU for {now - began:.0f} s: all {len(cards)} are leased to other runs")
             reported = now
         time.sleep(_POLL_SECONDS)
-
-
-def _try_lock(path: Path) -> int | None:
-    """An open descriptor that holds the lock on `path`, or None while another process does."""
-    # Opened without O_CREAT first: Linux refuses O_CREAT on another user's file in a sticky folder
-    # (fs.protected_regular).
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        if os.fstat(descriptor).st_uid == os.getuid():
-            os.fchmod(descriptor, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -1,46 +1,48 @@
 """Carries out one run: a fresh training process, watched from outside, and its metrics file.
 
-This process imports no framework. It finds out what the machine is, leases a GPU, sets the environment, starts the
-training and the monitor, passes progress on and writes what came of it.
+This process imports no framework. It finds out what the machine is, leases a GPU and cores, sets the environment,
+starts the training and the monitor, passes progress on and writes what came of it.
 """
 
-import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from trainbench import __version__, gpu_lease, host, nvml, record
+import psutil
+
+from trainbench import canary, core_lease, gpu_lease, host, locks, nvml, outcome, record
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ALL_CORES
 
-MONITOR_INTERVAL_SECONDS: Final = 0.1
 TERMINAL_INTERVAL_SECONDS: Final = 10.0
 LOG_TAIL_LINES: Final = 15
 
-SPEED_VARIABLES: Final = (
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "OMP_PROC_BIND",
-    "OMP_PLACES", "KMP_AFFINITY", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE",
-    "GOMP_CPU_AFFINITY", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "TF_XLA_FLAGS", "XLA_FLAGS",
-    "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_MODE", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CUDNN_DETERMINISTIC",
-    "TF_DETERMINISTIC_OPS", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_CONF", "GLIBC_TUNABLES",
-)  # fmt: skip
-"""Environment variables that change the speed of training; those that are set go into the metrics file."""
+
+@dataclass(frozen=True)
+class _Place:
+    """What a run holds while it trains."""
+
+    threads: int
+    cores: core_lease.CoreLease
+    gpu: gpu_lease.Lease | None
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run as Snakemake hands it over."""
+    """One run as Snakemake hands it over, with the patience to wait for a GPU that others hold.
+
+    `monitor_interval_seconds` is None where nothing shall watch the run (to measure what watching costs).
+    """
 
     settings: Mapping[str, Any]
     dataset: Path
@@ -49,6 +51,8 @@ class Task:
     metrics: Path
     samples: Path
     log: Path
+    gpu_wait_seconds: float = gpu_lease.WAIT_LIMIT_SECONDS
+    monitor_interval_seconds: float | None = 0.1
 
 
 def run(task: Task, announce: Callable[[str], None]) -> None:
@@ -58,36 +62,53 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         InputError: the run cannot be carried out as asked on this machine.
         RunFailed: the training process ended without an answer.
     """
+    name = run_name(task.settings)
     if task.gpus != task.settings["device"]["gpus"]:
         raise InputError(
-            f"{_name(task.settings)}: Snakemake gave the run {task.gpus} GPUs, its device needs "
-            f"{task.settings['device']['gpus']}; raise the limit --resources gpu=N"
+            f"{name}: Snakemake gave the run {task.gpus} GPUs, its device needs {task.settings['device']['gpus']}; "
+            "raise the limit --resources gpu=N"
         )
     machine = host.inventory()
     threads = _threads(task, machine.usable_threads)
-    with _gpu(task.settings["device"], announce) as lease:
-        environment = _environment(os.environ, threads, lease)
+    task.samples.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        log = stack.enter_context(task.log.open("w", encoding="utf-8"))
+        gpu = stack.enter_context(_gpu(task, machine, announce))
+        near = _near_cores(gpu)
+        wanted = core_lease.preferred(os.sched_getaffinity(0), near)
+        cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ)))
+        place = _Place(threads, cores, gpu, _environment(os.environ, threads, gpu))
+        canary_before_seconds = canary.seconds()
         started_at = datetime.now(UTC).isoformat()
-        answer = _train(task, threads, environment, lease, announce)
+        answer, gpu_listed = _train(task, place, log, announce)
+        canary_after_seconds = canary.seconds()
     if answer["status"] == "wrong_device":
-        raise InputError(f"{_name(task.settings)}: {answer['message']}")
-    gpus = [lease.uuid] if lease else []
-    metrics = {
-        "schema_version": record.SCHEMA_VERSION,
-        "run_id": uuid.uuid4().hex,
-        "status": answer["status"],
-        "message": answer["message"],
-        "started_at": started_at,
-        **{key: task.settings[key] for key in ("model", "batch_size", "repeat", "seed")},
-        "device": task.settings["device"]["name"],
-        "settings": dict(task.settings),
-        "host": asdict(machine),
-        **_measured(answer, task, machine, environment, gpus),
-    }
-    record.write(metrics, task.metrics)
+        raise InputError(f"{name}: {answer['message']}")
+    if gpu is not None and gpu_listed is False:
+        raise InputError(
+            f"{name}: NVML does not list the run's process on the leased GPU {gpu.uuid}, so it computed elsewhere; "
+            f"compare {task.log} with nvidia-smi"
+        )
+    observed = outcome.Observed(
+        settings=task.settings,
+        started_at=started_at,
+        machine=machine,
+        environment=place.environment,
+        cores_given=task.cores,
+        cores=cores.cores,
+        shared_cores=cores.shared,
+        near_cores=None if near is None else tuple(sorted(near)),
+        gpu_uuids=(gpu.uuid,) if gpu else (),
+        gpu_wait_seconds=gpu.waited_seconds if gpu else None,
+        gpu_listed=gpu_listed,
+        canary_before_seconds=canary_before_seconds,
+        canary_after_seconds=canary_after_seconds,
+        samples=task.samples if task.monitor_interval_seconds is not None else None,
+    )
+    record.write(outcome.metrics(answer, observed), task.metrics)
 
 
-def _name(settings: Mapping[str, Any]) -> str:
+def run_name(settings: Mapping[str, Any]) -> str:
     """A run's name for people: `conv 512 on cpu, repeat 1`."""
     return f"{settings['model']} {settings['batch_size']} on {settings['device']['name']}, repeat {settings['repeat']}"
 
@@ -104,24 +125,36 @@ def _threads(task: Task, usable_threads: int) -> int:
         return available
     if asked > available:
         raise InputError(
-            f"{_name(task.settings)}: device_settings/{task.settings['device']['name']}/threads is {asked}, but the "
+            f"{run_name(task.settings)}: device_settings/{task.settings['device']['name']}/threads is {asked}, but the "
             f"run was given {task.cores} cores and may use {usable_threads}; give more with --cores or lower threads"
         )
     return int(asked)
 
 
 @contextmanager
-def _gpu(device: Mapping[str, Any], announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease | None]:
+def _gpu(task: Task, machine: host.Host, announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease | None]:
     """Lease a card for a GPU run; a CPU run gets none."""
-    if device["kind"] == "cpu":
+    if task.settings["device"]["kind"] == "cpu":
         yield None
         return
-    cards = gpu_lease.pool(nvml.inventory(), os.environ)
-    with gpu_lease.leased(cards, gpu_lease.lease_folder(os.environ), announce) as lease:
+    cards = gpu_lease.pool(machine.gpus, os.environ)
+    name = run_name(task.settings)
+    folder = locks.folder(os.environ)
+    with gpu_lease.leased(cards, folder, lambda line: announce(f"{name}: {line}"), task.gpu_wait_seconds) as lease:
         yield lease
 
 
-def _environment(inherited: Mapping[str, str], threads: int, lease: gpu_lease.Lease | None) -> dict[str, str]:
+def _near_cores(gpu: gpu_lease.Lease | None) -> frozenset[int] | None:
+    if gpu is None:
+        return None
+    try:
+        with nvml.Session() as session:
+            return session.near_cores(gpu.uuid)
+    except (nvml.NvmlUnavailable, nvml.GpuLost):
+        return None
+
+
+def _environment(inherited: Mapping[str, str], threads: int, gpu: gpu_lease.Lease | None) -> dict[str, str]:
     """The training process' environment: its threads, its one card or none, the package to import."""
     package_folder = str(Path(__file__).resolve().parents[1])
     search_path = [package_folder, *filter(None, [inherited.get("PYTHONPATH")])]
@@ -131,73 +164,101 @@ def _environment(inherited: Mapping[str, str], threads: int, lease: gpu_lease.Le
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": lease.uuid if lease else "",
+        "CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else "",
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
 
 
 def _train(
-    task: Task,
-    threads: int,
-    environment: Mapping[str, str],
-    lease: gpu_lease.Lease | None,
-    announce: Callable[[str], None],
-) -> dict[str, Any]:
-    """Start the training process and the monitor, wait for both and return the training's answer.
+    task: Task, place: _Place, log: TextIO, announce: Callable[[str], None]
+) -> tuple[dict[str, Any], bool | None]:
+    """Start the training process and the monitor, and wait for both.
+
+    Returns the training's answer, and whether NVML lists the training's process on its card (None: cannot be told).
 
     Raises:
         RunFailed: there is no answer.
     """
-    descriptors = (lease.descriptor,) if lease else ()
-    task.samples.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="trainbench-") as folder, task.log.open("w", encoding="utf-8") as log:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trainbench-"))
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         fields = {
             "settings": task.settings,
             "dataset": str(task.dataset),
-            "threads": threads,
+            "threads": place.threads,
+            "cores": place.cores.cores,
             "launcher_pid": os.getpid(),
             "launched_at": time.monotonic(),
         }
         request.write_text(json.dumps(fields), encoding="utf-8")
-        # Both processes end by themselves when this one dies; `with` covers the ways in which it does not.
-        with (
+        # Both processes end by themselves when this one dies; leaving the block covers the ways in which it does not.
+        training = stack.enter_context(
             _ended_at_exit(
                 subprocess.Popen(
                     [sys.executable, "-m", "trainbench.training", str(request), str(answer)],
-                    env=dict(environment),
+                    env=dict(place.environment),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
                     encoding="utf-8",
                     errors="replace",
-                    pass_fds=descriptors,
+                    pass_fds=[*place.cores.descriptors, *([place.gpu.descriptor] if place.gpu else [])],
                 )
-            ) as training,
-            _ended_at_exit(
-                subprocess.Popen(
-                    [
-                        sys.executable, "-m", "trainbench.monitor", str(training.pid),
-                        str(MONITOR_INTERVAL_SECONDS), str(task.samples), *([lease.uuid] if lease else []),
-                    ],
-                    env=dict(environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            ) as watching,
-        ):  # fmt: skip
-            _relay(training.stdout or (), log, task.settings, announce)
-            code = training.wait()
+            )
+        )
+        watching = stack.enter_context(_watching(task, training.pid, place, log))
+        gpu_listed = None
+        for line in _relay(training.stdout or (), log, task.settings, announce):
+            if place.gpu is not None and line.startswith("epoch 1/"):
+                gpu_listed = _gpu_lists(place.gpu.uuid, training.pid)
+        code = training.wait()
+        if watching is not None:
             watching.wait()
         if not answer.exists():
             raise RunFailed(
-                f"{_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result. "
+                f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result. "
                 f"The end of its log ({task.log}):\n{_tail(task.log)}"
             )
         answered: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        return answered
+        return answered, gpu_listed
+
+
+@contextmanager
+def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["subprocess.Popen[bytes] | None"]:
+    """The monitor of the process `pid`, or None where nothing shall watch."""
+    if task.monitor_interval_seconds is None:
+        yield None
+        return
+    arguments = [
+        str(pid),
+        str(os.getpid()),
+        str(task.monitor_interval_seconds),
+        str(task.samples),
+        ",".join(str(core) for core in place.cores.cores),
+        *([place.gpu.uuid] if place.gpu else []),
+    ]
+    with _ended_at_exit(
+        subprocess.Popen(
+            [sys.executable, "-m", "trainbench.monitor", *arguments],
+            env=dict(place.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    ) as process:
+        yield process
+
+
+def _gpu_lists(gpu_uuid: str, training_pid: int) -> bool | None:
+    """Whether NVML lists the training's process, or one that it started, on its card; None where it cannot tell."""
+    try:
+        training = psutil.Process(training_pid)
+        process_ids = [training_pid, *(child.pid for child in training.children(recursive=True))]
+        with nvml.Session() as session:
+            return session.lists_process(gpu_uuid, process_ids)
+    except (psutil.NoSuchProcess, nvml.NvmlUnavailable, nvml.GpuLost):
+        return None
 
 
 @contextmanager
@@ -211,9 +272,11 @@ def _ended_at_exit(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Pop
             process.wait()
 
 
-def _relay(output: Iterable[str], log: TextIO, settings: Mapping[str, Any], announce: Callable[[str], None]) -> None:
-    """Copy the training's output to the log; the terminal gets progress now and then, and the last epoch."""
-    name = _name(settings)
+def _relay(
+    output: Iterable[str], log: TextIO, settings: Mapping[str, Any], announce: Callable[[str], None]
+) -> Iterator[str]:
+    """Copy the training's output to the log and on; the terminal gets progress now and then, and the last epoch."""
+    name = run_name(settings)
     last_epoch = f"epoch {settings['epochs']}/"
     announced_at = time.monotonic()
     for line in output:
@@ -223,6 +286,7 @@ def _relay(output: Iterable[str], log: TextIO, settings: Mapping[str, Any], anno
         if line.startswith("epoch ") and (is_due or line.startswith(last_epoch)):
             announce(f"{name}: {line.rstrip()}")
             announced_at = time.monotonic()
+        yield line
 
 
 def _exit_text(code: int) -> str:
@@ -232,77 +296,3 @@ def _exit_text(code: int) -> str:
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
-
-
-def _measured(
-    answer: Mapping[str, Any],
-    task: Task,
-    machine: host.Host,
-    environment: Mapping[str, str],
-    gpu_uuids: list[str],
-) -> dict[str, Any]:
-    """The part of the metrics file that the training and the monitor measured; unknown where it did not complete."""
-    software = answer.get("software", {"framework": task.settings["device"]["framework"], "versions": {}, "flags": {}})
-    epochs = answer.get("epochs", [])
-    train_seconds = sum(epoch["train_seconds"] for epoch in epochs)
-    cpu_seconds = sum(epoch["cpu_seconds"] for epoch in epochs)
-    return {
-        "dataset": answer.get("dataset"),
-        "software": {
-            "trainbench": __version__,
-            "python": platform.python_version(),
-            **software,
-            "flags": {
-                "tf32": None,
-                "deterministic": None,
-                **software["flags"],
-                "environment": {name: environment[name] for name in SPEED_VARIABLES if name in environment},
-            },
-        },
-        "device_used": _device_used(answer["proof"], answer["threads"], task, machine, gpu_uuids) if epochs else None,
-        "clock": answer.get("clock"),
-        "epochs": epochs,
-        "samples_trained": answer.get("samples_trained", 0),
-        "usage": {
-            "cpu_percent": 100 * cpu_seconds / train_seconds if epochs else None,
-            "peak_memory_mib": answer.get("peak_memory_mib"),
-            **_gpu_usage(task.samples, [epoch["train_window"] for epoch in epochs], len(gpu_uuids)),
-        },
-    }
-
-
-def _device_used(
-    proof: Mapping[str, Any], threads: Mapping[str, int], task: Task, machine: host.Host, gpu_uuids: list[str]
-) -> dict[str, Any]:
-    cards = [gpu.name for gpu in machine.gpus if gpu.uuid in gpu_uuids]
-    return {
-        "kind": proof["kind"],
-        "name": machine.cpu.model if proof["kind"] == "cpu" else next(iter(cards), None),
-        "gpu_uuids": gpu_uuids,
-        "parameters_on": proof["parameters_on"],
-        "computation_on": proof["computation_on"],
-        "cores_given": task.cores,
-        "threads": threads,
-    }
-
-
-def _gpu_usage(samples: Path, windows: list[list[float]], gpu_count: int) -> dict[str, Any]:
-    """Mean utilisation and highest memory of the run's GPU over the samples inside `windows`."""
-    utilization: list[float] = []
-    memory: list[float] = []
-    if gpu_count:
-        with samples.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                at = float(row["monotonic_seconds"])
-                if any(begin <= at <= end for begin, end in windows):
-                    utilization += _known(row["gpu0_utilization_percent"])
-                    memory += _known(row["gpu0_memory_used_mib"])
-    return {
-        "gpu_utilization_percent": sum(utilization) / len(utilization) if utilization else None,
-        "gpu_memory_mib": max(memory, default=None),
-        "gpu_samples": len(utilization),
-    }
-
-
-def _known(text: str) -> list[float]:
-    return [float(text)] if text else []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from trainbench.errors import InputError
 from trainbench.idx import Shape
 from trainbench.models import MODELS, ImageShape, ModelSpec
-from trainbench.study import ALL_CORES, Study
+from trainbench.study import ALL_CORES, Study, cores_of_run
 
 BYTES_PER_FLOAT32 = 4
 BYTES_PER_MIB = 2**20
@@ -17,13 +17,16 @@ DISK_MIB_PER_RUN = 1.0
 class Machine:
     """What the machine that trains has; None where that is another machine, whose limits are not known here.
 
-    `gpu_limit` is `--resources gpu=N`, None where it was not given. `gpu_problem` says why NVML finds no card.
+    `cores` are those that `--cores` gives and the machine has. `gpus` are the cards that CUDA_VISIBLE_DEVICES leaves
+    visible; `gpu_problem` says why there is none. `gpu_limit` is `--resources gpu=N`, None where it was not given.
+    `gpu_build` tells whether the installed TensorFlow can use a GPU.
     """
 
     cores: int | None
     gpus: int | None
     gpu_problem: str | None
     gpu_limit: int | None
+    gpu_build: bool | None
     memory_mib: float | None
     free_disk_mib: float | None
 
@@ -58,39 +61,45 @@ def _refuse_too_few_images(study: Study, shape: Shape) -> None:
 
 
 def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
-    asking = [device for device in study.selected_devices() if device.gpus > 0]
-    if not asking or machine.gpus is None:
+    asking = next((device.name for device in study.selected_devices() if device.gpus > 0), None)
+    if asking is None or machine.gpus is None:
         return
-    remedy = "select CPU devices (--config 'devices=[cpu]') or run on a machine with enough cards"
+    asked = f"config key 'devices' has '{asking}', which needs a GPU, but"
+    cpu_only = "select CPU devices (--config 'devices=[cpu]')"
     if machine.gpus == 0:
-        because = f" (NVML: {machine.gpu_problem})" if machine.gpu_problem else ""
-        raise InputError(
-            f"config key 'devices' has '{asking[0].name}', which needs a GPU, but none is found{because}; {remedy}"
-        )
+        because = f" ({machine.gpu_problem})" if machine.gpu_problem else ""
+        raise InputError(f"{asked} none is found{because}; {cpu_only} or run on a machine with a card")
+    if machine.gpu_limit == 0:
+        raise InputError(f"{asked} --resources gpu=0 allows none of the {machine.gpus} found; raise it or {cpu_only}")
     if machine.gpu_limit is not None and machine.gpu_limit > machine.gpus:
         raise InputError(
             f"--resources gpu={machine.gpu_limit} asks for more GPUs than there are: found {machine.gpus}; "
             f"give --resources gpu={machine.gpus} or leave it out"
         )
-    available = machine.gpus if machine.gpu_limit is None else machine.gpu_limit
-    for device in asking:
-        if device.gpus > available:
-            raise InputError(
-                f"config key 'devices' has '{device.name}', which needs {device.gpus} GPU, but --resources gpu="
-                f"{available} allows {available}; raise it to at most {machine.gpus} or {remedy}"
-            )
+    if machine.gpu_build is False:
+        raise InputError(
+            f"{asked} the installed TensorFlow is built for CPUs alone; install the other build "
+            f"(make setup TENSORFLOW=cuda) or {cpu_only}"
+        )
 
 
 def _refuse_missing_cores(study: Study, machine: Machine) -> None:
     if machine.cores is None:
         return
     for device in study.selected_devices():
-        if device.threads != ALL_CORES and device.threads > machine.cores:
+        given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(machine))
+        if device.threads != ALL_CORES and device.threads > given:
             raise InputError(
-                f"config key 'device_settings/{device.name}/threads' is {device.threads}, but only {machine.cores} "
-                f"cores can be used (--cores, the process' affinity and its cgroup counted); lower it or "
+                f"config key 'device_settings/{device.name}/threads' is {device.threads}, but its runs get {given} of "
+                f"{machine.cores} usable cores (--cores, the process' affinity and its cgroup counted); lower it or "
                 f"give more cores"
             )
+
+
+def gpus_side_by_side(machine: Machine) -> int:
+    """How many GPU runs may share the cores."""
+    limits = [count for count in (machine.gpus, machine.gpu_limit) if count is not None]
+    return min(limits, default=1)
 
 
 def needed_memory_mib(spec: ModelSpec, batch_size: int, shape: Shape) -> float:
@@ -124,6 +133,6 @@ def _refuse_missing_disk(study: Study, shape: Shape, machine: Machine) -> None:
     if needed > machine.free_disk_mib:
         raise InputError(
             f"not enough disk space for results/: {len(study.runs())} runs and the prepared data set need about "
-            f"{needed:.0f} MiB, found {machine.free_disk_mib:.0f} MiB free; free some or use "
-            f"--directory on another disk"
+            f"{needed:.0f} MiB, found {machine.free_disk_mib:.0f} MiB free; free some, or "
+            f"make results/ a link to a folder on another disk"
         )

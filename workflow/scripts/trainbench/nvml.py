@@ -4,6 +4,7 @@ The only module that imports pynvml. Importing it does not touch the driver. A v
 for whatever reason (an old card, an old driver, a card split by MIG), is None, never 0.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pynvml
 Value = TypeVar("Value")
 
 BYTES_PER_MIB = 2**20
+_BITS_PER_WORD = 64
 
 IDLE = 0x001
 
@@ -176,12 +178,13 @@ class Session:
         self._handles.clear()
         _shutdown()
 
-    def read(self, uuid: str, process_ids: Collection[int] = ()) -> Reading:
+    def read(self, uuid: str, process_ids: Collection[int] = (), *, with_processes: bool = True) -> Reading:
         """Read everything about one card.
 
         Args:
             uuid: The card's UUID, from `inventory`.
             process_ids: The processes whose memory on the card to add up.
+            with_processes: Whether to list processes, by far the slowest question.
 
         Raises:
             GpuLost: The card is not there.
@@ -202,7 +205,7 @@ class Session:
             lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
             lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
         )
-        processes = ask(lambda: _processes(handle))
+        processes = ask(lambda: _processes(handle)) if with_processes else None
         questions.require_a_card()
         return Reading(
             utilization_percent=_scaled(utilization, 1),
@@ -215,6 +218,20 @@ class Session:
             process_ids=None if processes is None else tuple(processes),
             process_memory_mib=_memory_of(processes or {}, process_ids),
         )
+
+    def near_cores(self, uuid: str) -> frozenset[int] | None:
+        """Logical CPUs near the card, or None where NVML does not know.
+
+        Raises:
+            GpuLost: The card is not there.
+        """
+        handle = self._handle(uuid)
+        words = -(-(os.cpu_count() or 1) // _BITS_PER_WORD)
+        mask = _Questions(f"GPU {uuid}").ask(lambda: list(pynvml.nvmlDeviceGetCpuAffinity(handle, words)))
+        if mask is None:
+            return None
+        bits = range(words * _BITS_PER_WORD)
+        return frozenset(bit for bit in bits if mask[bit // _BITS_PER_WORD] >> bit % _BITS_PER_WORD & 1) or None
 
     def lists_process(self, uuid: str, process_ids: Collection[int]) -> bool | None:
         """Tell whether any of the processes computes on the card.

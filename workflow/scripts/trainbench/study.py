@@ -61,13 +61,14 @@ class Study:
     repeats: int
     seed: int
     isolation: Literal["device", "host", "none"]
+    monitor_interval_seconds: float
     dataset_path: str
     validation_samples: int
     model_settings: Mapping[str, ModelSettings]
     device_settings: Mapping[str, Device]
 
     def runs(self) -> tuple[Run, ...]:
-        """Every run of the study, repeat by repeat, so that drift of the machine does not fall on one cell."""
+        """Every run of the study."""
         return tuple(
             Run(model, batch_size, device, repeat)
             for repeat in range(1, self.repeats + 1)
@@ -107,6 +108,8 @@ class Study:
             "epochs": model.epochs,
             "hyperparameters": dict(model.hyperparameters),
             "device": asdict(device),
+            "isolation": self.isolation,
+            "monitor_interval_seconds": self.monitor_interval_seconds,
             "validation_samples": self.validation_samples,
             "study_seed": self.seed,
             "seed": seed_of(self.seed, run),

@@ -3,19 +3,26 @@
 import html
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, TypeVar
 
 import pandas as pd
 
+from trainbench.cross_checks import across_runs
 from trainbench.record import write_atomically
 from trainbench.statistics import first_epoch_only, steady_count, steady_median, summarize
 
 COMPLETED: Final = "completed"
 UNKNOWN: Final = "\N{EN DASH}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
+FLAGGED: Final = "\N{DAGGER}"
+
+# Findings of these levels flag a run; infos only inform.
+FLAG_LEVELS: Final = ("warning", "error")
 
 # The columns of runs.csv in order, with their types; "Int64" and "boolean" are those that can be unknown.
 RUN_COLUMNS: Final[Mapping[str, str]] = {
@@ -58,6 +65,17 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "gpu_memory_mib": "float64",
     "usable_threads": "Int64",
     "first_epoch_only": "boolean",
+    "cpu_samples": "Int64",
+    "other_cpu_percent": "float64",
+    "gpu_samples": "Int64",
+    "gpu_process_memory_mib": "float64",
+    "power_watts": "float64",
+    "energy_joules_per_epoch": "float64",
+    "energy_source": "str",
+    "temperature_celsius": "float64",
+    "sm_clock_mhz": "float64",
+    "canary_seconds": "float64",
+    "flags": "str",
 }
 
 EPOCH_COLUMNS: Final[Mapping[str, str]] = {
@@ -74,6 +92,18 @@ EPOCH_COLUMNS: Final[Mapping[str, str]] = {
     "elapsed_seconds": "float64",
 }
 
+CHECK_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "device": "str",
+    "repeat": "int64",
+    "host": "str",
+    "name": "str",
+    "level": "str",
+    "finding": "str",
+    "advice": "str",
+}
+
 # The columns of runs.csv that cells.csv summarises, each as _mean, _sd, _min and _max.
 CELL_METRICS: Final = (
     "train_seconds_per_epoch",
@@ -85,6 +115,9 @@ CELL_METRICS: Final = (
     "gpu_utilization_percent",
     "gpu_memory_mib",
     "startup_seconds",
+    "power_watts",
+    "energy_joules_per_epoch",
+    "other_cpu_percent",
 )
 
 CELL_COLUMNS: Final[Mapping[str, str]] = {
@@ -101,6 +134,8 @@ CELL_COLUMNS: Final[Mapping[str, str]] = {
     "n": "int64",
     "status": "str",
     "first_epoch_only": "boolean",
+    "flagged_runs": "int64",
+    "flags": "str",
 } | {f"{metric}_{statistic}": "float64" for metric in CELL_METRICS for statistic in ("mean", "sd", "min", "max")}
 
 CELL_KEY: Final = ("model", "batch_size", "device", "host")
@@ -144,43 +179,52 @@ class Executor:
 class Measure:
     """A row of the comparison: a metric of the cells, its unit, and how the Markdown table shows it.
 
-    `row` is None for a measure of comparison.csv alone; `scale` converts the metric to the unit in `row`.
+    `row` is None for a measure of comparison.csv alone; `scale` converts the metric to the unit in `row`;
+    `only_if_known` leaves the row out of a table in which no device knows it.
     """
 
     metric: str
     unit: str
     row: str | None = None
     scale: float = 1.0
+    only_if_known: bool = False
 
 
 MEASURES: Final = (
     Measure("cpu_percent", "%", "CPU (% of one core)"),
     Measure("gpu_utilization_percent", "%", "GPU utilisation (%)"),
+    Measure("gpu_memory_mib", "MiB", "GPU memory (MiB)", only_if_known=True),
+    Measure("power_watts", "W", "GPU power (W)", only_if_known=True),
+    Measure("energy_joules_per_epoch", "J", "GPU energy an epoch (J)", only_if_known=True),
     Measure("train_seconds_per_epoch", "s", "Seconds an epoch"),
     Measure("samples_per_second", "1/s", "Samples a second"),
     Measure("final_accuracy", "fraction", "Final accuracy (%)", scale=100.0),
     Measure("eval_seconds_per_epoch", "s"),
     Measure("startup_seconds", "s"),
     Measure("peak_memory_mib", "MiB"),
-    Measure("gpu_memory_mib", "MiB"),
+    Measure("other_cpu_percent", "%"),
 )
 
 
 def runs_table(records: Iterable[Mapping[str, Any]], order: TableOrder | None = None) -> pd.DataFrame:
     """A row a run, with the columns `RUN_COLUMNS`.
 
-    A run's seconds per epoch are the median over its steady epochs. Of a run that was not completed, all that
-    is measured is unknown.
+    A run's seconds per epoch are the median over its steady epochs. CPU and GPU use are those of the steady epochs
+    too, or of the first where there is no other; over several GPUs, utilisation and clock are means, memory, power and
+    energy sums, the temperature is the highest. `energy_joules_per_epoch` is the GPUs'. `flags` names the checks, those
+    across runs among them, that found something of the levels `FLAG_LEVELS`: "" if none did. Of a run that was not
+    completed, all that is measured of its training is unknown.
     """
-    rows = [_run_row(record) for record in records]
+    records = list(records)
+    findings = _findings(records)
+    rows = [_run_row(record) | {"flags": _flags(findings[record["run_id"]])} for record in records]
     return _frame(rows, RUN_COLUMNS, order, last=("repeat", "run_id"))
 
 
 def epochs_table(records: Iterable[Mapping[str, Any]], order: TableOrder | None = None) -> pd.DataFrame:
     """A row an epoch, with the columns `EPOCH_COLUMNS`.
 
-    `elapsed_seconds` is the training time from the first epoch's start to this epoch's end, evaluation left
-    out. The epochs that a run finished before it ran out of memory are there too: they were measured.
+    `elapsed_seconds` is the training time from the first epoch's start to this epoch's end, evaluation left out.
     """
     rows: list[dict[str, Any]] = []
     for record in records:
@@ -199,11 +243,31 @@ def epochs_table(records: Iterable[Mapping[str, Any]], order: TableOrder | None 
     return _frame(rows, EPOCH_COLUMNS, order, last=("repeat", "epoch"))
 
 
+def checks_table(records: Iterable[Mapping[str, Any]], order: TableOrder | None = None) -> pd.DataFrame:
+    """A row for each finding about a run, of every level, with the columns `CHECK_COLUMNS`."""
+    records = list(records)
+    findings = _findings(records)
+    rows = [
+        {
+            "model": record["model"],
+            "batch_size": record["batch_size"],
+            "device": record["device"],
+            "repeat": record["repeat"],
+            "host": record["host"]["id"],
+            **finding,
+        }
+        for record in records
+        for finding in findings[record["run_id"]]
+    ]
+    return _frame(rows, CHECK_COLUMNS, order, last=("repeat",))
+
+
 def cells_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
     """A row for each cell of each host, with the columns `CELL_COLUMNS`.
 
     `runs` counts all runs of the cell and `n` the completed ones, on which the figures rest. `status` is
-    "completed" where all were, otherwise it names how the others ended.
+    "completed" where all were, otherwise it names how the others ended. `flagged_runs` counts the completed runs that
+    have flags, and `flags` says in how many of them each was found, as in "other_load:2 epochs_scatter:1".
     """
     cells: dict[CellKey, list[Row]] = {}
     for run in _rows(runs):
@@ -233,26 +297,32 @@ def comparison_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd
             rows.append((model, batch_size, "speedup", "ratio", *values))
         counts = [None if cell is None else cell["n"] for cell in column]
         rows.append((model, batch_size, "completed_runs", "runs", *counts))
+        flagged = [None if cell is None else cell["flagged_runs"] for cell in column]
+        rows.append((model, batch_size, "flagged_runs", "runs", *flagged))
     names = [executor.device if len(hosts) == 1 else f"{executor.host}/{executor.device}" for executor in executors]
     # Values stay Python objects: numbers, words and unknowns share a column.
     return pd.DataFrame(rows, columns=["model", "batch_size", "measure", "unit", *names], dtype=object)
 
 
-def comparison_markdown(cells: pd.DataFrame, order: TableOrder | None = None) -> str:
+def comparison_markdown(
+    cells: pd.DataFrame, order: TableOrder | None = None, *, checks: pd.DataFrame | None = None
+) -> str:
     """The comparison to be read, in the shape of the 2017 tables: one for each model and batch size.
 
-    Numbers are means over runs, followed by ± and the standard deviation where there are several.
+    Numbers are means over runs, followed by ± and the standard deviation where there are several. Speeds of cells with
+    flagged runs are marked; the lines below a table say what was found and, from the table of `checks`, what to do.
     """
     order = order or TableOrder()
     executors = executors_of(cells, order)
     by_key = cells_by_key(cells)
+    advice = {} if checks is None else _advice(checks)
     parts = ["# Comparison of devices", *_legend(cells, executors)]
     for model, batch_size in _groups(cells, order):
         column = [by_key.get((model, batch_size, executor.device, executor.host)) for executor in executors]
         rows = [
             [measure.row, *(_mean_and_sd_text(cell, measure) for cell in column)]
             for measure in MEASURES
-            if measure.row is not None
+            if measure.row is not None and not (measure.only_if_known and _unknown_in(column, measure))
         ]
         if len(executors) > 1:
             rows.append(
@@ -266,6 +336,9 @@ def comparison_markdown(cells: pd.DataFrame, order: TableOrder | None = None) ->
         # Text as it is: tabulate would read a device called 1e5 as a number.
         shown = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
         parts += [f"## {_markdown_text(model)}, batch size {batch_size}", shown]
+        found = _flag_lines(executors, column, advice)
+        if found:
+            parts.append("\n".join(found))
     return "\n\n".join(parts) + "\n"
 
 
@@ -340,13 +413,20 @@ def read_cells(path: Path) -> pd.DataFrame:
     return _read_csv(path, CELL_COLUMNS)
 
 
+def read_checks(path: Path) -> pd.DataFrame:
+    """Read checks.csv with the types that `checks_table` gives."""
+    return _read_csv(path, CHECK_COLUMNS)
+
+
 def _read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     # Only an empty field is unknown: a device may be called NA or null.
-    return pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=[""])
+    # No flags is what the checks found, nothing unknown.
+    return frame.fillna({"flags": ""})
 
 
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    used, settings, software = record["device_used"], record["settings"], record["software"]
+    settings, software = record["settings"], record["software"]
     row = {
         "model": record["model"],
         "batch_size": record["batch_size"],
@@ -361,22 +441,23 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "framework": software["framework"],
         "framework_version": software["versions"].get(software["framework"]),
         "precision": settings["device"]["precision"],
-        "device_kind": used["kind"],
-        "device_name": used["name"],
-        "threads": used["threads"]["intra_op"],
-        "cores_given": used["cores_given"],
+        "device_kind": settings["device"]["kind"],
         "epochs": len(record["epochs"]),
         "usable_threads": record["host"]["usable_threads"],
+        "canary_seconds": record["canary"]["before_seconds"],
     }
     return row | _run_figures(record) if record["status"] == COMPLETED else row
 
 
 def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
-    epochs, clock, usage = record["epochs"], record["clock"], record["usage"]
+    epochs, used = record["epochs"], record["device_used"]
     train_seconds = [epoch["train_seconds"] for epoch in epochs]
     seconds_per_epoch = steady_median(train_seconds)
     samples = steady_median([epoch["samples"] for epoch in epochs])
     return {
+        "device_name": used["name"],
+        "threads": used["threads"]["intra_op"],
+        "cores_given": used["cores_given"],
         "train_seconds_per_epoch": seconds_per_epoch,
         "eval_seconds_per_epoch": steady_median([epoch["eval_seconds"] for epoch in epochs]),
         "first_epoch_train_seconds": train_seconds[0] if train_seconds else None,
@@ -387,9 +468,61 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "final_accuracy": epochs[-1]["accuracy"] if epochs else None,
         "best_accuracy": max((epoch["accuracy"] for epoch in epochs), default=None),
         "samples_trained": record["samples_trained"],
-        **clock,
-        **usage,
+        "peak_memory_mib": record["peak_memory_mib"],
+        **record["clock"],
+        **_usage_figures(record["usage"], steady_count(train_seconds)),
     }
+
+
+def _usage_figures(usage: Mapping[str, Any] | None, steady_epochs: int) -> dict[str, Any]:
+    """CPU and GPU use over the steady epochs, or over the first where there is no other; nothing if nothing watched."""
+    if usage is None:
+        return {}
+    window, epochs = (usage["steady"], steady_epochs) if usage["steady"] else (usage["first_epoch"], 1)
+    other_cpu_percent = usage["span"]["other_cpu_percent"] if usage["span"] else None
+    if window is None:
+        return {"other_cpu_percent": other_cpu_percent}
+    return {
+        "cpu_percent": window["cpu_percent"],
+        "cpu_samples": window["samples"],
+        "other_cpu_percent": other_cpu_percent,
+        **_gpu_figures(window["gpus"], epochs),
+    }
+
+
+def _gpu_figures(gpus: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, Any]:
+    """The use of all GPUs of a run together, of a window of so many epochs; what one does not know stays unknown."""
+
+    def over_gpus(name: str, combine: Callable[[list[float]], float]) -> float | None:
+        values = [gpu[name] for gpu in gpus]
+        return combine(values) if values and None not in values else None
+
+    energy_joules = over_gpus("energy_joules", sum)
+    return {
+        "gpu_utilization_percent": over_gpus("utilization_percent", fmean),
+        # The fewest: a mean is worth what its weakest part is.
+        "gpu_samples": over_gpus("samples", min),
+        "gpu_memory_mib": over_gpus("memory_used_mib", sum),
+        "gpu_process_memory_mib": over_gpus("process_memory_mib", sum),
+        "power_watts": over_gpus("power_watts", sum),
+        "energy_joules_per_epoch": None if energy_joules is None else energy_joules / epochs,
+        "energy_source": None if energy_joules is None else " ".join(sorted({gpu["energy_source"] for gpu in gpus})),
+        "temperature_celsius": over_gpus("temperature_celsius", max),
+        "sm_clock_mhz": over_gpus("sm_clock_mhz", fmean),
+    }
+
+
+def _findings(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, str]]]:
+    """All findings about each run by its `run_id`: its own, then those across runs."""
+    across = across_runs(records)
+    return {
+        record["run_id"]: [*record["checks"], *(asdict(finding) for finding in across[record["run_id"]])]
+        for record in records
+    }
+
+
+def _flags(findings: Iterable[Mapping[str, str]]) -> str:
+    return " ".join(dict.fromkeys(finding["name"] for finding in findings if finding["level"] in FLAG_LEVELS))
 
 
 def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
@@ -397,11 +530,14 @@ def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
     others = sorted({run["status"] for run in runs} - {COMPLETED})
     row: dict[str, Any] = {column: runs[0][column] for column in CELL_KEY}
     for column in ("hostname", "device_kind", "device_name", "threads", "usable_threads"):
-        values = {run[column] for run in runs}
+        values = {run[column] for run in runs} - {None}
         row[column] = values.pop() if len(values) == 1 else None
     row["runs"] = len(runs)
     row["n"] = len(completed)
     row["status"] = ", ".join(others) or COMPLETED
+    flags = Counter(flag for run in completed for flag in run["flags"].split())
+    row["flagged_runs"] = sum(1 for run in completed if run["flags"])
+    row["flags"] = " ".join(f"{name}:{count}" for name, count in flags.most_common())
     row["first_epoch_only"] = any(run["first_epoch_only"] for run in completed) if completed else None
     for metric in CELL_METRICS:
         summary = summarize(run[metric] for run in completed)
@@ -499,7 +635,35 @@ def _mean_and_sd_text(cell: Row | None, measure: Measure) -> str:
         shown += f" ± {_format_fixed(sd * measure.scale, decimals)}"
     if cell["first_epoch_only"] and "_per_" in measure.metric:
         shown += " *"
+    if cell["flagged_runs"] and measure.metric == "train_seconds_per_epoch":
+        shown += f" {FLAGGED}"
     return shown
+
+
+def _unknown_in(column: Sequence[Row | None], measure: Measure) -> bool:
+    return all(cell is None or cell[f"{measure.metric}_mean"] is None for cell in column)
+
+
+def _advice(checks: pd.DataFrame) -> dict[str, str]:
+    """What to do about each flag, by its name: a check gives one advice, whatever it found."""
+    return {row["name"]: row["advice"] for row in _rows(checks) if row["level"] in FLAG_LEVELS}
+
+
+def _flag_lines(executors: Sequence[Executor], column: Sequence[Row | None], advice: Mapping[str, str]) -> list[str]:
+    """A line a flag of the cells of one table: in how many runs of which device, and what to do."""
+    places: dict[str, list[str]] = {}
+    for executor, cell in zip(executors, column, strict=True):
+        if cell is None:
+            continue
+        for flag in cell["flags"].split():
+            name, _, count = flag.rpartition(":")
+            runs = f"{count} of {cell['n']} {'run' if cell['n'] == 1 else 'runs'}"
+            places.setdefault(name, []).append(f"{runs} on {executor.label}" if len(executors) > 1 else runs)
+    lines = []
+    for name, found in places.items():
+        line = f"{name} in {', '.join(found)}"
+        lines.append(f"- {FLAGGED} {_markdown_text(f'{line}: {advice[name]}' if name in advice else line)}")
+    return lines
 
 
 def _speedup_text(reference: Row | None, cell: Row | None) -> str:
@@ -535,12 +699,22 @@ def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
         "Each column is a device. Numbers are means over the runs of a cell, ± their standard deviation "
         "where there are several. The speed of a run is that of training alone, evaluation left out: the "
         "median over its steady epochs, which are all but the first. CPU and GPU use are means over the "
-        f"training time; 100 % is one core busy. {UNKNOWN} is unknown or not measured."
+        f"training time of these epochs; 100 % is one core busy. {UNKNOWN} is unknown or not measured."
     ]
+    if any(cells[f"{measure.metric}_mean"].notna().any() for measure in MEASURES if measure.only_if_known):
+        paragraphs.append(
+            "GPU memory is the most that all processes together used of the card. GPU power and energy are the card's "
+            "alone, not the machine's; a run on several cards has their sum."
+        )
     if cells["first_epoch_only"].any():
         paragraphs.append(
             "\\* Runs of a single epoch have no steady one: their speed is that of the first epoch, "
             "which can be slower."
+        )
+    if cells["flagged_runs"].any():
+        paragraphs.append(
+            f"{FLAGGED} Something may have disturbed runs of this cell: the lines below the table say what, and what "
+            "to do. checks.csv has every finding."
         )
     return [*paragraphs, *_host_lines(cells, executors)]
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,8 @@ class Request:
     settings: Mapping[str, Any]
     dataset: Path
     threads: int
+    cores: Sequence[int]
+    """Logical CPUs to run on."""
     launcher_pid: int
     launched_at: float
     """`time.monotonic()` of the launcher just before it started this process."""
@@ -41,6 +43,8 @@ def main(arguments: list[str]) -> int:
     fields = json.loads(request_path.read_text(encoding="utf-8"))
     request = Request(**{**fields, "dataset": Path(fields["dataset"])})
     _end_with(request.launcher_pid)
+    # Before the framework is imported: its threads inherit these cores.
+    os.sched_setaffinity(0, request.cores)
     try:
         answer = {"status": "completed", "message": None, **train(request)}
     except engines.OutOfMemory as error:
@@ -92,6 +96,7 @@ def train(request: Request) -> dict[str, Any]:
             "versions": dict(engine.versions()),
             "flags": dict(engine.flags()),
         },
+        "launched_at": request.launched_at,
         "proof": asdict(proof),
         "threads": asdict(engine.threads()),
         "clock": {
@@ -110,11 +115,14 @@ def train(request: Request) -> dict[str, Any]:
 
 def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
     """Train and evaluate one epoch; nothing but the engine's call lies between two readings of a clock."""
-    cpu_before = _tree_cpu_seconds()
+    # Descendants are looked for outside of what is counted: that reads all of /proc.
+    descendants_before = _descendants_cpu_seconds()
+    cpu_before = time.process_time()
     train_begin = time.monotonic()
     loss = engine.train_epoch()
     train_end = time.monotonic()
-    cpu_after = _tree_cpu_seconds()
+    cpu_after = time.process_time()
+    descendants_after = _descendants_cpu_seconds()
     eval_begin = time.monotonic()
     right = engine.evaluate()
     eval_end = time.monotonic()
@@ -125,7 +133,7 @@ def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) 
         "loss": record.finite_or_none(loss),
         "accuracy": right / test_samples,
         "samples": samples,
-        "cpu_seconds": cpu_after - cpu_before,
+        "cpu_seconds": cpu_after - cpu_before + max(0.0, descendants_after - descendants_before),
         "train_window": [train_begin, train_end],
         "eval_window": [eval_begin, eval_end],
     }
@@ -145,10 +153,10 @@ def _report_progress(epochs: list[dict[str, Any]], planned: int) -> None:
     )
 
 
-def _tree_cpu_seconds() -> float:
-    """CPU time of this process, of its ended children and of its living descendants."""
-    ended_children = os.times()
-    seconds = time.process_time() + ended_children.children_user + ended_children.children_system
+def _descendants_cpu_seconds() -> float:
+    """CPU time of this process' ended children and of its living descendants."""
+    ended = os.times()
+    seconds = ended.children_user + ended.children_system
     for descendant in psutil.Process().children(recursive=True):
         try:
             times = descendant.cpu_times()

@@ -32,8 +32,7 @@ EVALUATION_BATCH: Final = 1000
 def start(kind: str, threads: int) -> "TensorFlowEngine":
     """Bring TensorFlow up on one device.
 
-    One thread between operations: these networks are chains of operations, and a second pool only takes cores away
-    from the first (measured: docs/performance.md).
+    One thread between operations: these networks are chains of operations.
 
     Raises:
         WrongDevice: a GPU is asked for and TensorFlow sees none.
@@ -74,6 +73,7 @@ class TensorFlowEngine:
         self._evaluate: Callable[[], tf.Tensor]
         self._batches = 0
         self._steps_done = 0
+        self._first_loss: tf.Tensor
 
     def threads(self) -> Threads:
         """Threads in force."""
@@ -132,7 +132,7 @@ class TensorFlowEngine:
                 _evaluation_loop(spec.layers, self._variables, self._test_images, self._test_labels)
             )
             self._batches = self._train_images.shape[0] // batch_size
-            self._epoch(_integer(0), _integer(1), _integer(0))
+            self._first_loss = self._epoch(_integer(0), _integer(1), _integer(0))
             for variable, value in zip(changed, before, strict=True):
                 variable.assign(value)
             self._evaluate()
@@ -149,18 +149,16 @@ class TensorFlowEngine:
         return compiled
 
     def prove_device(self) -> DeviceProof:
-        """Find out where the variables and a product of a variable lie.
+        """Find out where the variables and the loss that the compiled step has computed lie.
 
         Raises:
             WrongDevice: not on the device that was asked for.
         """
         variables = self._variables.values()
-        with tf.device(self._device):
-            computed = tf.reduce_sum(tf.square(next(iter(variables))))
         proof = DeviceProof(
             kind=self._kind,
             parameters_on=tuple(sorted({_short(variable.device) for variable in variables})),
-            computation_on=_short(computed.device),
+            computation_on=_short(self._first_loss.device),
         )
         if {*proof.parameters_on, proof.computation_on} != {self._device}:
             raise WrongDevice(
@@ -194,6 +192,11 @@ def _naming_out_of_memory() -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemory(str(error.message).splitlines()[0]) from error
+    except tf.errors.InternalError as error:
+        # What a copy to a full GPU says.
+        if "Dst tensor is not initialized" not in str(error.message):
+            raise
+        raise OutOfMemory("a copy to the GPU failed for lack of memory") from error
 
 
 def _integer(value: int) -> tf.Tensor:

@@ -1,0 +1,123 @@
+"""What sets a run apart from the others of its host or cell is found; what may differ between them is not."""
+
+import pytest
+
+from metrics_builder import make_record
+from trainbench.cross_checks import across_runs
+
+
+def names_by_repeat(records):
+    found = across_runs(records)
+    return {record["repeat"]: [finding.name for finding in found[record["run_id"]]] for record in records}
+
+
+def runs_of_canaries(*seconds, **settings):
+    return [make_record(repeat=repeat, canary_seconds=value, **settings) for repeat, value in enumerate(seconds, 1)]
+
+
+def findings_of_first(*records):
+    return across_runs(records)[records[0]["run_id"]]
+
+
+def test_runs_that_are_alike_have_no_findings():
+    assert names_by_repeat([make_record(repeat=repeat) for repeat in range(1, 6)]) == {
+        repeat: [] for repeat in range(1, 6)
+    }
+
+
+@pytest.mark.parametrize("seconds", [0.16, 0.24])
+def test_a_run_before_which_the_machine_was_slower_or_faster_than_usual_is_found(seconds):
+    found = names_by_repeat(runs_of_canaries(0.2, 0.2, 0.2, seconds))
+    assert found == {1: [], 2: [], 3: [], 4: ["speed_differs"]}
+
+
+def test_a_small_difference_of_the_machines_speed_is_none():
+    assert names_by_repeat(runs_of_canaries(0.2, 0.2, 0.2, 0.225))[4] == []
+
+
+def test_three_runs_do_not_say_what_is_usual():
+    assert names_by_repeat(runs_of_canaries(0.2, 0.2, 0.4))[3] == []
+
+
+def test_a_host_is_not_compared_with_another():
+    slow = runs_of_canaries(0.4, 0.4, host="slow")
+    found = across_runs([*runs_of_canaries(0.2, 0.2, 0.2, 0.2, host="fast"), *slow])
+    assert [found[run["run_id"]] for run in slow] == [[], []]
+
+
+def test_the_machines_speed_is_compared_across_cells():
+    cells = [make_record("conv", size, canary_seconds=0.2) for size in (128, 256, 512)]
+    assert names_by_repeat([*cells, make_record("lstm", repeat=2, canary_seconds=0.3)])[2] == ["speed_differs"]
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ({"software": {"python": "3.12.1"}}, "python is 3.12.1 here, 3.11.7 in others"),
+        ({"software": {"versions": {"tensorflow": "2.20.0"}}}, "tensorflow is 2.20.0 here, 2.21.0 in others"),
+        ({"software": {"flags": {"tf32": True}}}, "tf32 is on here, off in others"),
+        (
+            {"software": {"flags": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}}}},
+            "TF_ENABLE_ONEDNN_OPTS is 0 here, not set in others",
+        ),
+        ({"gpu_driver_version": "580.1"}, "GPU driver is 580.1 here, 570.86 in others"),
+    ],
+)
+def test_runs_of_a_cell_with_different_software_are_found_and_it_is_named(override, named):
+    findings = findings_of_first(make_record(device="gpu", **override), make_record(device="gpu", repeat=2))
+    assert [(finding.name, finding.finding.endswith(f": {named}")) for finding in findings] == [
+        ("versions_differ", True)
+    ]
+
+
+def test_everything_that_differs_is_named():
+    other = make_record(repeat=2, software={"python": "3.12.1", "versions": {"tensorflow": "2.20.0"}})
+    assert "; " in findings_of_first(make_record(), other)[0].finding
+
+
+def test_every_run_of_a_cell_with_different_software_is_found():
+    records = [make_record(repeat=1), make_record(repeat=2), make_record(repeat=3, software={"python": "3.12.1"})]
+    assert names_by_repeat(records) == {repeat: ["versions_differ"] for repeat in (1, 2, 3)}
+
+
+def test_a_driver_does_not_matter_to_a_cpu_run():
+    other = make_record(repeat=2, gpu_driver_version="580.1")
+    assert findings_of_first(make_record(gpu_driver_version="570.86"), other) == []
+
+
+def test_runs_on_different_cards_of_a_host_have_the_same_software():
+    records = [
+        make_record(repeat=index, software={"flags": {"environment": {"CUDA_VISIBLE_DEVICES": f"GPU-{index}"}}})
+        for index in (1, 2)
+    ]
+    assert names_by_repeat(records) == {1: [], 2: []}
+
+
+def test_an_unknown_version_is_not_another_one():
+    unknown = make_record(repeat=2, software={"versions": {"tensorflow": None}, "flags": {"tf32": None}})
+    assert findings_of_first(make_record(), unknown) == []
+
+
+def test_runs_of_different_cells_may_have_different_software():
+    assert findings_of_first(make_record(), make_record(batch_size=128, software={"python": "3.12.1"})) == []
+
+
+def test_runs_of_a_cell_with_different_thread_counts_are_found_and_they_are_named():
+    findings = findings_of_first(make_record(usable_threads=2), make_record(repeat=2, usable_threads=8))
+    assert [(finding.name, finding.finding) for finding in findings] == [
+        ("threads_differ", "the run trained with 2 threads, others of its cell with 8")
+    ]
+
+
+def test_a_run_out_of_memory_has_no_threads_to_compare():
+    failed = make_record(repeat=2, status="out_of_memory", usable_threads=8)
+    assert names_by_repeat([make_record(), failed]) == {1: [], 2: []}
+
+
+def test_runs_of_a_cell_on_different_kinds_of_card_are_found_and_they_are_named():
+    cards = [
+        make_record(repeat=repeat, device_used={"name": name}) for repeat, name in ((1, "NVIDIA H200"), (2, "TITAN X"))
+    ]
+    assert [(finding.name, finding.finding) for finding in findings_of_first(*cards)] == [
+        ("hardware_differs", "the run trained on NVIDIA H200, others of its cell on TITAN X")
+    ]

@@ -1,0 +1,138 @@
+"""Says what sets a run apart from the other runs of its host or cell: findings that no run can make alone.
+
+A check is one function that takes the records of a group, one host's or one cell's, and returns a finding for each run
+that it concerns, registered in `CHECKS_OF_HOST` or `CHECKS_OF_CELL`.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from trainbench.finding import Finding
+
+CANARY_DIFFERENCE: Final = 0.15
+CANARY_RUNS: Final = 4
+
+# These follow from which card the run leased and from its threads, which `threads_differ` compares.
+NOT_COMPARED: Final = frozenset({"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"})
+
+Record = Mapping[str, Any]
+FindingsByRun = dict[str, Finding]
+
+
+def speed_differs(runs: Sequence[Record]) -> FindingsByRun:
+    """The machine computed slower or faster before this run than before the host's other runs."""
+    if len(runs) < CANARY_RUNS:
+        return {}
+    usual = statistics.median(run["canary"]["before_seconds"] for run in runs)
+    found = {}
+    for run in runs:
+        seconds = run["canary"]["before_seconds"]
+        difference = seconds / usual - 1
+        if abs(difference) > CANARY_DIFFERENCE:
+            found[run["run_id"]] = Finding(
+                "speed_differs",
+                "warning",
+                f"a fixed computation took {seconds:.3f} s before the run, {usual:.3f} s in the median of the host's "
+                f"{len(runs)} runs ({100 * difference:+.0f} %)",
+                "look for other load, heat or a changed power setting, and measure this run again",
+            )
+    return found
+
+
+def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell were measured with different software or different settings of it."""
+    variables = sorted({name for run in runs for name in run["software"]["flags"]["environment"]} - NOT_COMPARED)
+    installed = [_software(run, variables) for run in runs]
+    found = {}
+    for run, own in zip(runs, installed, strict=True):
+        differences = []
+        for name, value in own.items():
+            others = sorted({software[name] for software in installed if name in software} - {value})
+            if others:
+                differences.append(f"{name} is {value} here, {' or '.join(others)} in others")
+        if differences:
+            found[run["run_id"]] = Finding(
+                "versions_differ",
+                "warning",
+                f"the cell's runs were measured with different software: {'; '.join(differences)}",
+                "delete the results of the runs whose software is not the wanted one and run snakemake again",
+            )
+    return found
+
+
+def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell trained with different numbers of threads."""
+    threads = {
+        run["run_id"]: run["device_used"]["threads"]["intra_op"] for run in runs if run["device_used"] is not None
+    }
+    known = {run_id: count for run_id, count in threads.items() if count is not None}
+    found = {}
+    for run_id, count in known.items():
+        others = sorted(set(known.values()) - {count})
+        if others:
+            found[run_id] = Finding(
+                "threads_differ",
+                "warning",
+                f"the run trained with {count} threads, others of its cell with {' or '.join(map(str, others))}",
+                "set the device's threads to a number, or give every run the same --cores, and measure the cell again",
+            )
+    return found
+
+
+def hardware_differs(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell trained on different models of GPU or CPU, as on a machine with two kinds of card."""
+    names = {run["run_id"]: run["device_used"]["name"] for run in runs if run["device_used"] is not None}
+    known = {run_id: name for run_id, name in names.items() if name is not None}
+    found = {}
+    for run_id, name in known.items():
+        others = sorted(set(known.values()) - {name})
+        if others:
+            found[run_id] = Finding(
+                "hardware_differs",
+                "warning",
+                f"the run trained on {name}, others of its cell on {' or '.join(others)}",
+                "keep one kind of card visible (CUDA_VISIBLE_DEVICES), and measure the cell again",
+            )
+    return found
+
+
+Check = Callable[[Sequence[Record]], FindingsByRun]
+
+CHECKS_OF_HOST: Final[Sequence[Check]] = (speed_differs,)
+CHECKS_OF_CELL: Final[Sequence[Check]] = (versions_differ, threads_differ, hardware_differs)
+
+
+def across_runs(records: Iterable[Record]) -> dict[str, list[Finding]]:
+    """What all checks find, in their order, by `run_id`; every run has an entry."""
+    runs = list(records)
+    findings: dict[str, list[Finding]] = {run["run_id"]: [] for run in runs}
+    for by_run in _found(runs):
+        for run_id, finding in by_run.items():
+            findings[run_id].append(finding)
+    return findings
+
+
+def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
+    hosts: dict[str, list[Record]] = {}
+    cells: dict[tuple[object, ...], list[Record]] = {}
+    for run in runs:
+        host = run["host"]["id"]
+        hosts.setdefault(host, []).append(run)
+        cells.setdefault((host, run["model"], run["batch_size"], run["device"]), []).append(run)
+    for groups, checks in ((hosts.values(), CHECKS_OF_HOST), (cells.values(), CHECKS_OF_CELL)):
+        for group in groups:
+            for check in checks:
+                yield check(group)
+
+
+def _software(run: Record, variables: Iterable[str]) -> dict[str, str]:
+    """What is known of the software under a run, each part by its name, and the environment's `variables`."""
+    software, environment = run["software"], run["software"]["flags"]["environment"]
+    parts = {"python": software["python"], **software["versions"]}
+    if run["settings"]["device"]["kind"] == "gpu":
+        parts["GPU driver"] = run["host"]["gpu_driver_version"]
+    for name in ("tf32", "deterministic"):
+        parts[name] = {True: "on", False: "off", None: None}[software["flags"][name]]
+    known = {name: version for name, version in parts.items() if version is not None}
+    return known | {name: environment.get(name, "not set") for name in variables}

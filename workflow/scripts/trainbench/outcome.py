@@ -1,0 +1,156 @@
+"""Puts the metrics file of a run together from what its training process, its monitor and its launcher saw."""
+
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from trainbench import __version__, checks, host, record, usage
+
+SPEED_VARIABLES: Final = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "OMP_PLACES",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "GOMP_CPU_AFFINITY",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+    "TF_GPU_ALLOCATOR",
+    "TF_GPU_THREAD_MODE",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "LD_PRELOAD",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_CONF",
+    "GLIBC_TUNABLES",
+)
+"""Environment variables that change the speed of training; those that are set go into the metrics file."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the launcher knows of a run; `samples` is the monitor's file, None where nothing watched."""
+
+    settings: Mapping[str, Any]
+    started_at: str
+    machine: host.Host
+    environment: Mapping[str, str]
+    cores_given: int
+    cores: Sequence[int]
+    shared_cores: Sequence[int]
+    near_cores: Sequence[int] | None
+    gpu_uuids: Sequence[str]
+    gpu_wait_seconds: float | None
+    gpu_listed: bool | None
+    canary_before_seconds: float
+    canary_after_seconds: float
+    samples: Path | None
+
+
+def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
+    """The metrics file's contents; what a run that was not completed did not measure is None."""
+    settings = observed.settings
+    framework = settings["device"]["framework"]
+    software = answer.get("software", {"framework": framework, "versions": {}, "flags": {}})
+    flags = {"tf32": None, "deterministic": None, **software["flags"]}
+    environment = {name: observed.environment[name] for name in SPEED_VARIABLES if name in observed.environment}
+    epochs = answer.get("epochs", [])
+    return {
+        "schema_version": record.SCHEMA_VERSION,
+        "run_id": uuid.uuid4().hex,
+        "status": answer["status"],
+        "message": answer["message"],
+        "started_at": observed.started_at,
+        **{key: settings[key] for key in ("model", "batch_size", "repeat", "seed")},
+        "device": settings["device"]["name"],
+        "settings": dict(settings),
+        "dataset": answer.get("dataset"),
+        "host": asdict(observed.machine),
+        "software": {
+            "trainbench": __version__,
+            "python": platform.python_version(),
+            **software,
+            "flags": {**flags, "environment": environment},
+        },
+        "device_used": _device_used(answer, observed) if epochs else None,
+        "clock": answer.get("clock"),
+        "epochs": epochs,
+        "samples_trained": answer.get("samples_trained"),
+        "peak_memory_mib": answer.get("peak_memory_mib"),
+        "canary": {
+            "before_seconds": observed.canary_before_seconds,
+            "after_seconds": observed.canary_after_seconds,
+        },
+        **_watched(answer, observed, epochs),
+    }
+
+
+def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
+    proof = answer["proof"]
+    cards = [gpu.name for gpu in observed.machine.gpus if gpu.uuid in observed.gpu_uuids]
+    return {
+        "kind": proof["kind"],
+        "name": observed.machine.cpu.model if proof["kind"] == "cpu" else next(iter(cards), None),
+        "gpu_uuids": list(observed.gpu_uuids),
+        "gpu_wait_seconds": observed.gpu_wait_seconds,
+        "gpu_lists_process": observed.gpu_listed,
+        "parameters_on": proof["parameters_on"],
+        "computation_on": proof["computation_on"],
+        "cores_given": observed.cores_given,
+        "cores": list(observed.cores),
+        "shared_cores": list(observed.shared_cores),
+        "near_cores": None if observed.near_cores is None else list(observed.near_cores),
+        "threads": answer["threads"],
+    }
+
+
+def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`usage` over the run's windows and the findings of the checks."""
+    if not epochs or observed.samples is None:
+        return {"usage": None, "checks": []}
+    samples = usage.read_samples(observed.samples)
+    gpu_count = len(observed.gpu_uuids)
+    first_window, *steady_windows = (tuple(epoch["train_window"]) for epoch in epochs)
+    span = (first_window[0], epochs[-1]["eval_window"][1])
+    start_up = (answer["launched_at"], first_window[0])
+    summaries = {
+        "startup": usage.over_windows(samples, [start_up], gpu_count),
+        "first_epoch": _exact(usage.over_windows(samples, [first_window], gpu_count), epochs[:1]),
+        "steady": _exact(usage.over_windows(samples, steady_windows, gpu_count), epochs[1:]),
+        "span": usage.over_windows(samples, [span], gpu_count),
+    }
+    facts = checks.Facts(
+        threads=answer["threads"]["intra_op"],
+        cores=observed.cores,
+        shared_cores=observed.shared_cores,
+        quota_cores=observed.machine.cgroup_cpu_quota_cores,
+        epoch_seconds=[epoch["train_seconds"] for epoch in epochs],
+        samples=samples,
+        span=span,
+        over_span=summaries["span"] or {},
+        over_steady=summaries["steady"],
+        canary_before_seconds=observed.canary_before_seconds,
+        canary_after_seconds=observed.canary_after_seconds,
+        gpu_listed=observed.gpu_listed,
+    )
+    return {"usage": summaries, "checks": [asdict(finding) for finding in checks.findings(facts)]}
+
+
+def _exact(summary: dict[str, Any] | None, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """`summary` with the CPU use that the training process itself counted, which needs no samples."""
+    if summary is None:
+        return None
+    seconds = sum(epoch["train_seconds"] for epoch in epochs)
+    return {**summary, "cpu_percent": 100 * sum(epoch["cpu_seconds"] for epoch in epochs) / seconds}

@@ -1,0 +1,189 @@
+"""Sums up what the monitor sampled over windows of a run: start-up, the first epoch, the steady ones, the whole span.
+
+What a sample says of the time since the sample before (CPU percentages) is weighted by how much of that time lies
+inside the windows; what it says of one moment (memory, clocks, a GPU's utilisation) counts when that moment does.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Window = tuple[float, float]
+Numbers = NDArray[np.float64]
+
+_TEXT_COLUMNS: Final = ("uuid", "throttle_reasons", "problem")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A samples file by columns: numbers with NaN where nothing is known, texts with "" there."""
+
+    numbers: dict[str, Numbers]
+    texts: dict[str, list[str]]
+
+    @property
+    def times(self) -> Numbers:
+        """Monotonic seconds of each sample."""
+        return self.numbers["monotonic_seconds"]
+
+
+def read_samples(path: Path) -> Samples:
+    """Read a samples file; a last line cut short is left out."""
+    text = path.read_text(encoding="utf-8")
+    # A cut inside the last value leaves a line with all its columns: only its missing end gives it away.
+    header, *lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
+    columns = dict(zip(header, zip(*lines, strict=True) if lines else [()] * len(header), strict=True))
+    texts = {name: list(values) for name, values in columns.items() if name.endswith(_TEXT_COLUMNS)}
+    numbers = {
+        name: np.array([float(value) if value else np.nan for value in values], np.float64)
+        for name, values in columns.items()
+        if name not in texts
+    }
+    return Samples(numbers, texts)
+
+
+def over_windows(samples: Samples, windows: Sequence[Window], gpu_count: int) -> dict[str, Any] | None:
+    """Everything about `windows`, as the metrics file has it, or None where there is no window."""
+    if not windows:
+        return None
+    overlaps, inside = _overlaps(samples.times, windows), _inside(samples.times, windows)
+    joules = _counted(samples, "cpu_energy_joules", windows)
+
+    def weighted(column: str) -> float | None:
+        return _weighted_mean(samples.numbers[column], overlaps)
+
+    def of_moments(column: str, summary: Literal["mean", "max", "min"]) -> float | None:
+        return _summary(samples.numbers[column][inside], summary)
+
+    return {
+        "seconds": sum(end - begin for begin, end in windows),
+        "samples": int(np.count_nonzero(overlaps)),
+        "cpu_percent": weighted("cpu_percent"),
+        "resident_memory_mib": of_moments("resident_memory_mib", "max"),
+        "process_threads": _whole(of_moments("process_threads", "max")),
+        "other_cpu_percent": _not_negative(weighted("other_cpu_percent")),
+        "cpu_pressure_percent": weighted("cpu_pressure_percent"),
+        "steal_percent": weighted("steal_percent"),
+        "cpu_mhz": of_moments("cpu_mhz", "mean"),
+        "cpu_energy_joules": joules,
+        "cpu_energy_source": None if joules is None else "rapl",
+        "gpus": [_gpu(samples, windows, overlaps, inside, f"gpu{number}_") for number in range(gpu_count)],
+    }
+
+
+def _gpu(
+    samples: Samples, windows: Sequence[Window], overlaps: Numbers, inside: NDArray[np.bool_], prefix: str
+) -> dict[str, Any]:
+    def of_moments(column: str, summary: Literal["mean", "max", "min"]) -> float | None:
+        return _summary(samples.numbers[prefix + column][inside], summary)
+
+    lists = np.array(samples.texts[f"{prefix}throttle_reasons"], object)[inside]
+    reasons = {reason for reasons in lists for reason in reasons.split() if reason != "none"}
+    problems = np.array(samples.texts[f"{prefix}problem"], object)[inside | (overlaps > 0)]
+    joules, source = _counted(samples, f"{prefix}energy_joules", windows), "counter"
+    if joules is None:
+        joules, source = _integrated(samples, f"{prefix}power_watts", windows), "power"
+    return {
+        "uuid": next(iter(samples.texts[f"{prefix}uuid"]), None),
+        "samples": int(np.count_nonzero(~np.isnan(samples.numbers[f"{prefix}utilization_percent"][inside]))),
+        "utilization_percent": of_moments("utilization_percent", "mean"),
+        "memory_used_mib": of_moments("memory_used_mib", "max"),
+        "process_memory_mib": of_moments("process_memory_mib", "max"),
+        "power_watts": of_moments("power_watts", "mean"),
+        "energy_joules": joules,
+        "energy_source": None if joules is None else source,
+        "temperature_celsius": of_moments("temperature_celsius", "max"),
+        "sm_clock_mhz": of_moments("sm_clock_mhz", "mean"),
+        "sm_clock_min_mhz": of_moments("sm_clock_mhz", "min"),
+        "throttle_reasons": sorted(reasons),
+        "other_processes": _whole(of_moments("other_processes", "max")),
+        "problem": next(filter(None, problems), None),
+    }
+
+
+def highest_stretch(samples: Samples, column: str, window: Window, stretch_seconds: float) -> float | None:
+    """Highest mean of a percentage over any `stretch_seconds` inside `window`, None where there is none."""
+    times, values = samples.times, samples.numbers[column]
+    known = ~np.isnan(values)
+    if np.count_nonzero(known) < 2:  # noqa: PLR2004 - a stretch takes two
+        return None
+    durations = np.diff(times, prepend=times[0])
+    total = np.cumsum(np.where(known, values, 0.0) * durations)
+    first, last = max(window[0], times[0]), min(window[1], times[-1]) - stretch_seconds
+    if first > last:
+        return None
+    # Between samples the mean changes at an even rate: it is highest where a stretch begins or ends at a sample.
+    begins = np.clip(np.concatenate([times, times - stretch_seconds]), first, last)
+    sums = np.interp(begins + stretch_seconds, times, total) - np.interp(begins, times, total)
+    return float(np.max(sums) / stretch_seconds)
+
+
+def _overlaps(times: Numbers, windows: Sequence[Window]) -> Numbers:
+    """For each sample, the seconds since the one before that lie inside `windows`; the first has none before it."""
+    before = np.concatenate([times[:1], times[:-1]])
+    overlaps = np.zeros_like(times)
+    for begin, end in windows:
+        overlaps += np.clip(np.minimum(times, end) - np.maximum(before, begin), 0.0, None)
+    return overlaps
+
+
+def _inside(times: Numbers, windows: Sequence[Window]) -> NDArray[np.bool_]:
+    inside = np.zeros(times.shape, np.bool_)
+    for begin, end in windows:
+        inside |= (begin <= times) & (times <= end)
+    return inside
+
+
+def _weighted_mean(values: Numbers, weights: Numbers) -> float | None:
+    known = ~np.isnan(values) & (weights > 0)
+    return float(np.average(values[known], weights=weights[known])) if known.any() else None
+
+
+def _summary(values: Numbers, summary: Literal["mean", "max", "min"]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(getattr(known, summary)()) if len(known) else None
+
+
+def _not_negative(value: float | None) -> float | None:
+    return None if value is None else max(0.0, value)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _counted(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
+    """Rise of a counter inside `windows`, straight lines between samples, or None where it does not cover them."""
+    known = ~np.isnan(samples.numbers[column])
+    times, values = samples.times[known], samples.numbers[column][known]
+    if not _cover(times, windows):
+        return None
+    return float(sum(np.interp(end, times, values) - np.interp(begin, times, values) for begin, end in windows))
+
+
+def _integrated(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
+    """Integral of a rate inside `windows` by the trapezoidal rule, or None where it does not cover them."""
+    known = ~np.isnan(samples.numbers[column])
+    times, rates = samples.times[known], samples.numbers[column][known]
+    if not _cover(times, windows):
+        return None
+    integral = 0.0
+    for begin, end in windows:
+        moments = np.concatenate([[begin], times[(begin < times) & (times < end)], [end]])
+        integral += float(np.trapezoid(np.interp(moments, times, rates), moments))
+    return integral
+
+
+def _cover(times: Numbers, windows: Sequence[Window]) -> bool:
+    """Whether samples reach from before the windows to their end, short of at most one interval."""
+    if len(times) < 2:  # noqa: PLR2004 - a difference takes two
+        return False
+    interval = float(np.max(np.diff(times)))
+    begins, ends = min(begin for begin, _ in windows), max(end for _, end in windows)
+    return bool(times[0] <= begins and times[-1] + interval >= ends)
