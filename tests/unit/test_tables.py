@@ -396,23 +396,25 @@ def test_the_markdown_says_what_was_found_where_and_what_to_do():
         make_record(device="gpu", flags=["other_load", "gpu_shared"]),
     )
     assert [line for line in text.splitlines() if line.startswith(f"- {FLAGGED}")] == [
-        f"- {FLAGGED} other_load in 1 of 2 runs on cpu, 1 of 1 run on gpu: see to other_load",
-        f"- {FLAGGED} gpu_shared in 1 of 1 run on gpu: see to gpu_shared",
+        f"- {FLAGGED} other_load: 2 of 3 runs (all cells): see to other_load",
+        f"- {FLAGGED} gpu_shared: 1 of 3 runs (conv 512 gpu): see to gpu_shared",
     ]
 
 
 def test_the_markdown_names_no_device_where_there_is_one():
-    assert f"\n- {FLAGGED} other_load in 1 of 1 run: see to other_load\n" in compared(make_record(flags=["other_load"]))
+    assert f"\n- {FLAGGED} other_load: 1 of 1 runs (all cells): see to other_load\n" in compared(
+        make_record(flags=["other_load"])
+    )
 
 
-def test_the_markdown_of_another_table_says_nothing_of_a_flag():
+def test_the_markdown_names_the_cells_of_a_flag_that_not_all_have():
     text = compared(make_record(batch_size=128, flags=["other_load"]), make_record(batch_size=512))
-    assert "other_load" not in text.partition("batch size 512")[2]
+    assert f"\n- {FLAGGED} other_load: 1 of 2 runs (conv 128): see to other_load\n" in text
 
 
 def test_hostile_advice_cannot_leave_its_place_in_the_markdown():
     checks = [{**finding("other_load"), "advice": "<b>`rm`\n# x"}]
-    assert "other_load in 1 of 1 run: &lt;b&gt;\\`rm\\` \\# x\n" in compared(make_record(checks=checks))
+    assert "other_load: 1 of 1 runs (all cells): &lt;b&gt;\\`rm\\` \\# x\n" in compared(make_record(checks=checks))
 
 
 def test_the_markdown_names_host_and_hardware():

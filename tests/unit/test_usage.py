@@ -226,6 +226,11 @@ def test_energy_is_unknown_where_neither_counter_nor_power_covers_the_windows(
     assert (card["energy_joules"], card["energy_source"]) == (None, None)
 
 
+def test_energy_is_unknown_from_the_moment_that_a_card_is(tmp_path: Path) -> None:
+    card = gpu_over(tmp_path, [(0.5, 2.5)], energy_joules=(5, 6, 7, None, None))
+    assert card["energy_joules"] is None
+
+
 def test_windows_may_end_one_interval_after_the_last_sample(tmp_path: Path) -> None:
     card = gpu_over(tmp_path, [(0, 4.5)], power_watts=[100] * 5)
     assert card["energy_joules"] == pytest.approx(450)

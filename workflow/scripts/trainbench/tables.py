@@ -310,7 +310,7 @@ def comparison_markdown(
     """The comparison to be read, in the shape of the 2017 tables: one for each model and batch size.
 
     Numbers are means over runs, followed by ± and the standard deviation where there are several. Speeds of cells with
-    flagged runs are marked; the lines below a table say what was found and, from the table of `checks`, what to do.
+    flagged runs are marked; the lines at the end say what was found and, from the table of `checks`, what to do.
     """
     order = order or TableOrder()
     executors = executors_of(cells, order)
@@ -336,9 +336,9 @@ def comparison_markdown(
         # Text as it is: tabulate would read a device called 1e5 as a number.
         shown = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
         parts += [f"## {_markdown_text(model)}, batch size {batch_size}", shown]
-        found = _flag_lines(executors, column, advice)
-        if found:
-            parts.append("\n".join(found))
+    found = _flag_lines(cells, len(executors) > 1, advice)
+    if found:
+        parts += ["## What may have disturbed the runs", "\n".join(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -649,19 +649,21 @@ def _advice(checks: pd.DataFrame) -> dict[str, str]:
     return {row["name"]: row["advice"] for row in _rows(checks) if row["level"] in FLAG_LEVELS}
 
 
-def _flag_lines(executors: Sequence[Executor], column: Sequence[Row | None], advice: Mapping[str, str]) -> list[str]:
-    """A line a flag of the cells of one table: in how many runs of which device, and what to do."""
-    places: dict[str, list[str]] = {}
-    for executor, cell in zip(executors, column, strict=True):
-        if cell is None:
-            continue
+def _flag_lines(cells: pd.DataFrame, several_executors: bool, advice: Mapping[str, str]) -> list[str]:
+    """A line a flag: in how many runs, of which cells, and what to do."""
+    rows = _rows(cells)
+    places: dict[str, dict[str, int]] = {}
+    for cell in rows:
+        place = f"{cell['model']} {cell['batch_size']}" + (f" {cell['device']}" if several_executors else "")
         for flag in cell["flags"].split():
             name, _, count = flag.rpartition(":")
-            runs = f"{count} of {cell['n']} {'run' if cell['n'] == 1 else 'runs'}"
-            places.setdefault(name, []).append(f"{runs} on {executor.label}" if len(executors) > 1 else runs)
+            of_flag = places.setdefault(name, {})
+            of_flag[place] = of_flag.get(place, 0) + int(count)
+    runs = sum(cell["n"] for cell in rows)
     lines = []
-    for name, found in places.items():
-        line = f"{name} in {', '.join(found)}"
+    for name, counts in places.items():
+        listed = "all cells" if len(counts) == len(rows) else ", ".join(counts)
+        line = f"{name}: {sum(counts.values())} of {runs} runs ({listed})"
         lines.append(f"- {FLAGGED} {_markdown_text(f'{line}: {advice[name]}' if name in advice else line)}")
     return lines
 
@@ -713,8 +715,8 @@ def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
         )
     if cells["flagged_runs"].any():
         paragraphs.append(
-            f"{FLAGGED} Something may have disturbed runs of this cell: the lines below the table say what, and what "
-            "to do. checks.csv has every finding."
+            f"{FLAGGED} Something may have disturbed runs of this cell: the last lines say what, and what to do. "
+            "checks.csv has every finding."
         )
     return [*paragraphs, *_host_lines(cells, executors)]
 

@@ -161,18 +161,18 @@ def _whole(value: float | None) -> int | None:
 def _counted(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
     """Rise of a counter inside `windows`, straight lines between samples, or None where it does not cover them."""
     known = ~np.isnan(samples.numbers[column])
-    times, values = samples.times[known], samples.numbers[column][known]
-    if not _cover(times, windows):
+    if not _cover(samples.times, known, windows):
         return None
+    times, values = samples.times[known], samples.numbers[column][known]
     return float(sum(np.interp(end, times, values) - np.interp(begin, times, values) for begin, end in windows))
 
 
 def _integrated(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
     """Integral of a rate inside `windows` by the trapezoidal rule, or None where it does not cover them."""
     known = ~np.isnan(samples.numbers[column])
-    times, rates = samples.times[known], samples.numbers[column][known]
-    if not _cover(times, windows):
+    if not _cover(samples.times, known, windows):
         return None
+    times, rates = samples.times[known], samples.numbers[column][known]
     integral = 0.0
     for begin, end in windows:
         moments = np.concatenate([[begin], times[(begin < times) & (times < end)], [end]])
@@ -180,10 +180,13 @@ def _integrated(samples: Samples, column: str, windows: Sequence[Window]) -> flo
     return integral
 
 
-def _cover(times: Numbers, windows: Sequence[Window]) -> bool:
-    """Whether samples reach from before the windows to their end, short of at most one interval."""
-    if len(times) < 2:  # noqa: PLR2004 - a difference takes two
+def _cover(times: Numbers, known: NDArray[np.bool_], windows: Sequence[Window]) -> bool:
+    """Whether known values reach from before the windows to their end.
+
+    They may fall short of it by an interval where sampling ended, but not where they became unknown.
+    """
+    if np.count_nonzero(known) < 2:  # noqa: PLR2004 - a difference takes two
         return False
-    interval = float(np.max(np.diff(times)))
+    short = float(np.max(np.diff(times))) if known[-1] else 0.0
     begins, ends = min(begin for begin, _ in windows), max(end for _, end in windows)
-    return bool(times[0] <= begins and times[-1] + interval >= ends)
+    return bool(times[known][0] <= begins and times[known][-1] + short >= ends)

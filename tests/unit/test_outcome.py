@@ -1,0 +1,215 @@
+"""Whatever the training process answered, the metrics file has the shape that its schema asks for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samples_file import write_samples
+from trainbench import host, nvml, outcome, record
+
+CARD = nvml.Gpu(0, "NVIDIA H200", "GPU-1", 143_771.0, "00000000:1B:00.0")
+TIMES = np.arange(100.5, 126.55, 0.1)
+"""Samples begin, as the monitor does, a little after the training process."""
+
+OUT_OF_MEMORY = {"status": "out_of_memory", "message": "the device has no memory left for a batch of this size"}
+
+COMPLETED = {
+    "status": "completed",
+    "message": None,
+    "dataset": {
+        "sha256": "ab" * 32,
+        "train_samples": 55_000,
+        "test_samples": 10_000,
+        "height": 28,
+        "width": 28,
+        "classes": 10,
+    },
+    "software": {
+        "framework": "tensorflow",
+        "versions": {"tensorflow": "2.21.0", "cuda": None},
+        "flags": {"tf32": False, "deterministic": False},
+    },
+    "launched_at": 100.0,
+    "proof": {"kind": "cpu", "parameters_on": ["/device:CPU:0"], "computation_on": "/device:CPU:0"},
+    "threads": {"intra_op": 2, "inter_op": 1},
+    "clock": {
+        "startup_seconds": 4.0,
+        "data_seconds": 0.1,
+        "compile_seconds": 0.9,
+        "train_seconds": 19.0,
+        "eval_seconds": 1.5,
+        "total_seconds": 25.5,
+    },
+    "epochs": [
+        {
+            "epoch": epoch,
+            "train_seconds": end - begin,
+            "eval_seconds": 0.5,
+            "loss": None if epoch == 3 else 2.3,
+            "accuracy": 0.5,
+            "samples": 54_784,
+            "cpu_seconds": cpu_seconds,
+            "train_window": [begin, end],
+            "eval_window": [end, end + 0.5],
+        }
+        for epoch, begin, end, cpu_seconds in ((1, 105.0, 112.0, 14.0), (2, 112.5, 118.5, 9.0), (3, 119.0, 125.0, 6.0))
+    ],
+    "samples_trained": 164_352,
+    "peak_memory_mib": 1234.5,
+}
+
+Observe = Callable[..., outcome.Observed]
+
+
+def settings(kind: str) -> dict[str, Any]:
+    return {
+        "model": "conv",
+        "batch_size": 512,
+        "repeat": 2,
+        "epochs": 3,
+        "hyperparameters": {"learning_rate": 0.001, "decay": 0.9},
+        "device": {
+            "name": f"my-{kind}",
+            "kind": kind,
+            "threads": "all",
+            "gpus": int(kind == "gpu"),
+            "framework": "tensorflow",
+            "precision": "float32",
+        },
+        "isolation": "device",
+        "monitor_interval_seconds": 0.1,
+        "validation_samples": 5000,
+        "study_seed": 2017,
+        "seed": 123,
+        "dataset_files_sha256": "cd" * 32,
+    }
+
+
+@pytest.fixture
+def observe(tmp_path: Path) -> Observe:
+    """Give a function that makes up what a launcher on this machine saw of a run on a CPU or on a GPU."""
+
+    def make(kind: str = "cpu", **changes: Any) -> outcome.Observed:
+        on_gpu = kind == "gpu"
+        machine = replace(host.inventory(), cgroup_cpu_quota_cores=None, gpus=(CARD,))
+        many = len(TIMES)
+        of_card = {
+            "gpu0_uuid": [CARD.uuid] * many,
+            "gpu0_utilization_percent": [90] * many,
+            "gpu0_power_watts": [300] * many,
+            "gpu0_throttle_reasons": ["software_power_cap"] * many,
+            "gpu0_other_processes": [0] * many,
+        }
+        samples = write_samples(
+            tmp_path / "samples.csv",
+            TIMES.tolist(),
+            int(on_gpu),
+            cpu_percent=[None, *[150] * (many - 1)],
+            other_cpu_percent=[None, *[-1] * (many - 1)],
+            resident_memory_mib=[1000] * many,
+            process_threads=[12] * many,
+            **(of_card if on_gpu else {}),
+        )
+        seen: dict[str, Any] = {
+            "settings": settings(kind),
+            "started_at": "2026-11-23T08:15:30.123456+00:00",
+            "machine": machine,
+            "environment": {"OMP_NUM_THREADS": "2", "HOME": "/home/someone", "LD_PRELOAD": "libjemalloc.so.2"},
+            "cores_given": 2,
+            "cores": (0, 1),
+            "shared_cores": (),
+            "near_cores": (0, 1) if on_gpu else None,
+            "gpu_uuids": (CARD.uuid,) if on_gpu else (),
+            "gpu_wait_seconds": 0.5 if on_gpu else None,
+            "gpu_listed": True if on_gpu else None,
+            "canary_before_seconds": 0.2,
+            "canary_after_seconds": 0.2,
+            "samples": samples,
+        }
+        return outcome.Observed(**{**seen, **changes})
+
+    return make
+
+
+def completed_on(kind: str) -> dict[str, Any]:
+    device = f"/device:{kind.upper()}:0"
+    return {**COMPLETED, "proof": {"kind": kind, "parameters_on": [device], "computation_on": device}}
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+@pytest.mark.parametrize("answer", [COMPLETED, OUT_OF_MEMORY], ids=["completed", "out_of_memory"])
+def test_what_a_run_leaves_behind_can_be_written_and_read_again(
+    kind: str, answer: dict[str, Any], observe: Observe, tmp_path: Path
+) -> None:
+    answer = completed_on(kind) if answer is COMPLETED else answer
+    metrics = outcome.metrics(answer, observe(kind))
+    record.write(metrics, tmp_path / "metrics.json")
+    assert record.read(tmp_path / "metrics.json")["status"] == answer["status"]
+
+
+def test_a_run_of_one_epoch_that_nothing_watched_can_be_written(observe: Observe, tmp_path: Path) -> None:
+    answer = {**COMPLETED, "epochs": COMPLETED["epochs"][:1]}
+    metrics = outcome.metrics(answer, observe(samples=None))
+    record.write(metrics, tmp_path / "metrics.json")
+    assert (metrics["usage"], metrics["checks"]) == (None, [])
+
+
+def test_a_run_of_one_epoch_has_no_steady_ones(observe: Observe, tmp_path: Path) -> None:
+    answer = {**COMPLETED, "epochs": COMPLETED["epochs"][:1]}
+    metrics = outcome.metrics(answer, observe())
+    record.write(metrics, tmp_path / "metrics.json")
+    assert metrics["usage"]["steady"] is None
+
+
+def test_a_run_whose_monitor_saw_nothing_can_be_written(observe: Observe, tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "empty.csv", (), 1)
+    metrics = outcome.metrics(completed_on("gpu"), observe("gpu", samples=samples))
+    record.write(metrics, tmp_path / "metrics.json")
+    assert metrics["usage"]["span"]["samples"] == 0
+
+
+def test_a_run_out_of_memory_knows_nothing_that_it_did_not_measure(observe: Observe) -> None:
+    metrics = outcome.metrics(OUT_OF_MEMORY, observe())
+    names = ("dataset", "device_used", "clock", "usage", "samples_trained", "peak_memory_mib")
+    assert [metrics[name] for name in names] == [None] * 6
+
+
+def test_a_run_out_of_memory_says_why_and_which_cell_it_was(observe: Observe) -> None:
+    metrics = outcome.metrics(OUT_OF_MEMORY, observe("gpu"))
+    names = ("message", "model", "batch_size", "device", "repeat", "seed", "epochs")
+    assert [metrics[name] for name in names] == [OUT_OF_MEMORY["message"], "conv", 512, "my-gpu", 2, 123, []]
+
+
+def test_the_windows_are_start_up_first_epoch_all_other_epochs_and_the_span(observe: Observe) -> None:
+    usage = outcome.metrics(COMPLETED, observe())["usage"]
+    seconds = {name: summary["seconds"] for name, summary in usage.items()}
+    assert seconds == pytest.approx({"startup": 5.0, "first_epoch": 7.0, "steady": 12.0, "span": 20.5})
+
+
+def test_cpu_percent_of_epochs_is_what_the_training_process_counted(observe: Observe) -> None:
+    usage = outcome.metrics(COMPLETED, observe())["usage"]
+    percents = {name: summary["cpu_percent"] for name, summary in usage.items()}
+    assert percents == pytest.approx({"startup": 150, "first_epoch": 200, "steady": 125, "span": 150})
+
+
+@pytest.mark.parametrize(("kind", "name"), [("cpu", host.inventory().cpu.model), ("gpu", CARD.name)])
+def test_the_device_used_is_the_hardware(kind: str, name: str | None, observe: Observe) -> None:
+    assert outcome.metrics(completed_on(kind), observe(kind))["device_used"]["name"] == name
+
+
+def test_only_variables_that_change_the_speed_are_kept(observe: Observe) -> None:
+    flags = outcome.metrics(COMPLETED, observe())["software"]["flags"]
+    assert flags["environment"] == {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "libjemalloc.so.2"}
+
+
+def test_findings_stand_in_the_file(observe: Observe) -> None:
+    found = outcome.metrics(completed_on("gpu"), observe("gpu", shared_cores=(1,), cores=(0, 1)))["checks"]
+    assert {"cores_shared", "gpu_throttled", "gpu_energy"} <= {finding["name"] for finding in found}
+
+
+def test_every_run_has_an_id_of_its_own(observe: Observe) -> None:
+    assert outcome.metrics(COMPLETED, observe())["run_id"] != outcome.metrics(COMPLETED, observe())["run_id"]
