@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metrics_builder import make_record
-from trainbench import record
+from trainbench import record, whole_file
 from trainbench.errors import InputError
 
 METRICS = make_record()
@@ -100,12 +100,12 @@ def test_writing_leaves_nothing_beside_the_file(path: Path) -> None:
 def test_writing_that_fails_leaves_nothing_behind(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(OSError, match="directory"):
-        record.write_atomically("text", path)
+        whole_file.write("text", path)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_others_may_read_what_is_written(path: Path) -> None:
-    record.write_atomically("text", path)
+    whole_file.write("text", path)
     assert path.stat().st_mode & 0o777 == 0o644
 
 

@@ -20,15 +20,18 @@ FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_ove
 
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
-DATASET_CODE = ["dataset.py", "errors.py", "idx.py"]
+DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["canary.py", "checks.py", "core_lease.py", "finding.py", "locks.py", "outcome.py", "usage.py"],
     *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
-    *["training.py", "../../schemas/metrics.schema.json"],
+    *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
 ]
-TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py"]
-FIGURES_CODE = [*TABLES_CODE, "figures.mplstyle", "figures.py"]
+TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py", "whole_file.py"]
+FIGURES_CODE = [
+    *["cross_checks.py", "errors.py", "figures.mplstyle", "figures.py", "finding.py", "record.py", "statistics.py"],
+    *["tables.py", "whole_file.py"],
+]
 
 
 def found_machine():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import record, tables
+from trainbench import record, tables, whole_file
 from trainbench.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
@@ -20,4 +20,4 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
     tables.write_csv(tables.comparison_table(cells, order), Path(output.comparison_csv))
     checks = tables.checks_table(records, order)
     tables.write_csv(checks, Path(output.checks_csv))
-    record.write_atomically(tables.comparison_markdown(cells, order, checks=checks), Path(output.comparison_md))
+    whole_file.write(tables.comparison_markdown(cells, order, checks=checks), Path(output.comparison_md))

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from trainbench import idx
+from trainbench import idx, whole_file
 from trainbench.errors import InputError
 
 FORMAT_VERSION = 1
@@ -73,7 +71,7 @@ def prepare(directory: Path, output: Path) -> Dataset:
         )
     dataset = Dataset(**arrays, classes=classes, sha256=_contents_sha256(arrays))
     metadata = {"format_version": FORMAT_VERSION, "classes": dataset.classes, "sha256": dataset.sha256}
-    _write_whole(output, save(arrays, metadata={_METADATA_KEY: json.dumps(metadata)}))
+    whole_file.write(save(arrays, metadata={_METADATA_KEY: json.dumps(metadata)}), output)
     return dataset
 
 
@@ -137,18 +135,3 @@ def _metadata(entries: dict[str, str] | None) -> dict[str, Any]:
     """Returns our metadata, empty where a safetensors file has none of ours."""
     metadata: dict[str, Any] = json.loads((entries or {}).get(_METADATA_KEY, "{}"))
     return metadata
-
-
-def _write_whole(output: Path, content: bytes) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the rename stays within one file system; under a random name, so that two
-    # writers never meet.
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,8 +2,6 @@
 
 import io
 import math
-import os
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from trainbench.record import write_atomically
+from trainbench import whole_file
 from trainbench.tables import (
     CELL_KEY,
     TIMES,
@@ -299,21 +297,8 @@ def save(figure: Figure, svg_path: Path, png_path: Path) -> None:
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     figure.savefig(png, format="png")
-    write_atomically(svg.getvalue(), svg_path)
-    _write_bytes_atomically(png.getvalue(), png_path)
-
-
-def _write_bytes_atomically(content: bytes, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    whole_file.write(svg.getvalue(), svg_path)
+    whole_file.write(png.getvalue(), png_path)
 
 
 def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> Figure:

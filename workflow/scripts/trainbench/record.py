@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import jsonschema_rs
 
+from trainbench import whole_file
 from trainbench.errors import InputError
 
 SCHEMA_VERSION: Final = 1
@@ -47,23 +46,7 @@ def write(metrics: Metrics, path: Path) -> None:
     if violation is not None:
         raise ValueError(f"refusing to write {path}: {violation}")
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(text, path)
-
-
-def write_atomically(text: str, path: Path) -> None:
-    """Write `text` to `path` so that no reader, and no crash, ever leaves half a file there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    whole_file.write(text, path)
 
 
 def read(path: Path) -> Metrics:

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 
 import pandas as pd
 
+from trainbench import whole_file
 from trainbench.cross_checks import across_runs
-from trainbench.record import write_atomically
 from trainbench.statistics import first_epoch_only, steady_count, steady_median, summarize
 
 COMPLETED: Final = "completed"
@@ -395,7 +395,7 @@ def format_ratio(ratio: float) -> str:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV in one atomic step: UTF-8, unknown left empty, floats exact when read back."""
-    write_atomically(frame.to_csv(index=False, lineterminator="\n"), path)
+    whole_file.write(frame.to_csv(index=False, lineterminator="\n"), path)
 
 
 def read_runs(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import psutil
 
-from trainbench import dataset, engines, parameters, record
+from trainbench import dataset, engines, parameters, record, whole_file
 from trainbench.models import MODELS, ImageShape
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         answer = {"status": "out_of_memory", "message": str(error)}
     except engines.WrongDevice as error:
         answer = {"status": "wrong_device", "message": str(error)}
-    record.write_atomically(json.dumps(answer), answer_path)
+    whole_file.write(json.dumps(answer), answer_path)
     return 0
 
 
