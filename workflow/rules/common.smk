@@ -29,8 +29,8 @@ TRAINING_CODE = [
 ]
 TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py", "whole_file.py"]
 FIGURES_CODE = [
-    *["cross_checks.py", "errors.py", "figures.mplstyle", "figures.py", "finding.py", "record.py", "statistics.py"],
-    *["tables.py", "whole_file.py"],
+    *["cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "statistics.py", "tables.py"],
+    "whole_file.py",
 ]
 
 
