@@ -59,8 +59,10 @@ def lines_of(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def monitor_arguments(pid: object, parent_pid: object, path: Path, *uuids: str) -> list[str]:
-    return [str(pid), str(parent_pid), str(INTERVAL_SECONDS), str(path), "0,1", *uuids]
+def monitor_arguments(
+    pid: object, parent_pid: object, path: Path, *uuids: str, interval_seconds: float = INTERVAL_SECONDS
+) -> list[str]:
+    return [str(pid), str(parent_pid), str(interval_seconds), str(path), "0,1", *uuids]
 
 
 @pytest.fixture(scope="module", name="start_shared")
@@ -93,9 +95,16 @@ def _kill_group(leader: int) -> None:
         return
 
 
-def watch(start: Start, pid: int, path: Path, *uuids: str, environment: dict[str, str] | None = None) -> Process:
+def watch(
+    start: Start,
+    pid: int,
+    path: Path,
+    *uuids: str,
+    environment: dict[str, str] | None = None,
+    interval_seconds: float = INTERVAL_SECONDS,
+) -> Process:
     """Start a monitor of `pid` and wait for its first two samples."""
-    arguments = monitor_arguments(pid, os.getpid(), path, *uuids)
+    arguments = monitor_arguments(pid, os.getpid(), path, *uuids, interval_seconds=interval_seconds)
     process = start(
         sys.executable, "-m", "trainbench.monitor", *arguments, env=environment or replay_environment(None, None)
     )
@@ -239,8 +248,9 @@ def test_the_time_of_a_child_found_late_is_not_left_with_the_others(start: Start
 
 
 def test_it_writes_as_it_goes(start: Start, tmp_path: Path) -> None:
+    """At two samples a second a full buffer would take a minute."""
     path = tmp_path / "samples.csv"
-    watching = watch(start, start("sleep", "1000").pid, path)
+    watching = watch(start, start("sleep", "1000").pid, path, interval_seconds=0.5)
     lines = lines_of(path)
     wait_until(lambda: lines_of(path) > lines, "another sample")
     assert watching.poll() is None
