@@ -32,33 +32,92 @@ from trainbench import gpu_lease, launch
 from trainbench.errors import RunFailed
 
 MONITOR_SLOWDOWN_GOAL: Final = 0.005
+BLOCK_SECONDS: Final = 4.0
 MONITOR_CPU_GOAL_PERCENT: Final = 2.0
 MONITOR_MEMORY_GOAL_MIB: Final = 60.0
 DISTURBANCE_CHECKS: Final = {"other_load", "cpu_pressure"}
 
 
 def overhead(pairs: int, folder: Path) -> bool:
-    """Seconds an epoch with the monitor over without it, pair by pair in random order, and the monitor's own cost."""
+    """Seconds an epoch with the monitor over without it: runs in pairs, and within single runs, and its own cost.
+
+    Runs differ by more than what is looked for. So the second comparison pauses and resumes (SIGSTOP, SIGCONT) the
+    monitor of one long run again and again and compares neighbouring blocks of epochs.
+    """
+    print("| cell | compared | pairs | median slowdown (%) | 95 % interval of the mean (%) |", flush=True)
+    print("|---|---|---|---|---|", flush=True)
     reached = True
-    print("| cell | pairs | median slowdown (%) | 95 % interval of the mean (%) |\n|---|---|---|---|", flush=True)
-    for model, batch_size, epochs in (("logistic", 128, 60), ("lstm", 512, 5)):
-        ratios = []
-        for pair in range(pairs):
-            seconds = {}
-            for watched in random.sample([True, False], 2):
-                change: dict[str, Any] = {} if watched else {"monitor_interval_seconds": None}
-                metrics = one_run.measured(one_run.task(folder, model, batch_size, epochs, pair + 1, **change))
-                seconds[watched] = statistics.median(epoch["train_seconds"] for epoch in metrics["epochs"][1:])
-            ratios.append(seconds[True] / seconds[False])
-        logarithms = [math.log(ratio) for ratio in ratios]
-        half_width = float(stats.t.ppf(0.975, pairs - 1)) * statistics.stdev(logarithms) / math.sqrt(pairs)
-        low, high = (100 * (math.exp(statistics.mean(logarithms) + side * half_width) - 1) for side in (-1, 1))
-        median = 100 * (statistics.median(ratios) - 1)
-        reached &= low <= 100 * MONITOR_SLOWDOWN_GOAL
-        print(f"| {model} {batch_size} | {pairs} | {median:+.2f} | {low:+.2f} to {high:+.2f} |", flush=True)
+    for model, batch_size, epochs, long_epochs in (("logistic", 128, 60, 3000), ("lstm", 512, 5, 120)):
+        cell = f"{model} {batch_size}"
+        ratios = [_ratio_of_a_pair(folder, model, batch_size, epochs, repeat) for repeat in range(1, pairs + 1)]
+        _print_slowdown(cell, "two runs", ratios)
+        ratios = _ratios_within_a_run(folder, model, batch_size, long_epochs)
+        reached &= _print_slowdown(cell, "blocks of a run", ratios) <= MONITOR_SLOWDOWN_GOAL
     cpu_percent, memory_mib = _cost_of_the_monitor(folder)
     print(f"\nThe monitor uses {cpu_percent:.2f} % of a core and {memory_mib:.0f} MiB.")
     return reached and cpu_percent <= MONITOR_CPU_GOAL_PERCENT and memory_mib <= MONITOR_MEMORY_GOAL_MIB
+
+
+def _print_slowdown(cell: str, compared: str, ratios: Sequence[float]) -> float:
+    """Print a row; the median slowdown as a share."""
+    logarithms = [math.log(ratio) for ratio in ratios]
+    error = statistics.stdev(logarithms) / math.sqrt(len(ratios))
+    half_width = float(stats.t.ppf(0.975, len(ratios) - 1)) * error
+    low, high = (100 * (math.exp(statistics.mean(logarithms) + side * half_width) - 1) for side in (-1, 1))
+    median = statistics.median(ratios) - 1
+    print(f"| {cell} | {compared} | {len(ratios)} | {100 * median:+.2f} | {low:+.2f} to {high:+.2f} |", flush=True)
+    return median
+
+
+def _ratio_of_a_pair(folder: Path, model: str, batch_size: int, epochs: int, repeat: int) -> float:
+    """Seconds an epoch of a watched run over those of one with the same seed that nothing watches, in random order."""
+    seconds = {}
+    for watched in random.sample([True, False], 2):
+        change: dict[str, Any] = {} if watched else {"monitor_interval_seconds": None}
+        metrics = one_run.measured(one_run.task(folder, model, batch_size, epochs, repeat, **change))
+        seconds[watched] = statistics.median(epoch["train_seconds"] for epoch in metrics["epochs"][1:])
+    return seconds[True] / seconds[False]
+
+
+def _ratios_within_a_run(folder: Path, model: str, batch_size: int, epochs: int) -> list[float]:
+    """Mean seconds of epochs with the monitor at work over those of the neighbouring block with it paused."""
+    blocks: list[tuple[bool, float, float]] = []
+    ended = threading.Event()
+    pausing = threading.Thread(target=_pause_now_and_then, args=(blocks, ended))
+    pausing.start()
+    try:
+        metrics = one_run.measured(one_run.task(folder, model, batch_size, epochs))
+    finally:
+        ended.set()
+        pausing.join()
+    windows = [(epoch["train_window_monotonic_seconds"], epoch["train_seconds"]) for epoch in metrics["epochs"][1:]]
+    means = []
+    for watched, begin, end in blocks:
+        inside = [seconds for window, seconds in windows if begin <= window[0] and window[1] <= end]
+        if len(inside) > 1:
+            means.append((watched, statistics.mean(inside)))
+    ratios = []
+    for (watched, mean), (_, next_mean) in zip(means[0::2], means[1::2], strict=False):
+        ratios.append(mean / next_mean if watched else next_mean / mean)
+    return ratios
+
+
+def _pause_now_and_then(blocks: list[tuple[bool, float, float]], ended: threading.Event) -> None:
+    """Let the monitor work and pause in turn, which first being random, and note when it did which."""
+    while not _children("trainbench.monitor"):
+        if ended.wait(0.1):
+            return
+    (monitor,) = _children("trainbench.monitor")
+    while not ended.is_set():
+        for watched in random.sample([True, False], 2):
+            try:
+                monitor.send_signal(signal.SIGCONT if watched else signal.SIGSTOP)
+            except psutil.NoSuchProcess:
+                return
+            begin = time.monotonic()
+            ended.wait(BLOCK_SECONDS)
+            blocks.append((watched, begin, time.monotonic()))
+    monitor.send_signal(signal.SIGCONT)
 
 
 def _cost_of_the_monitor(folder: Path, seconds: float = 20.0) -> tuple[float, float]:

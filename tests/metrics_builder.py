@@ -79,8 +79,8 @@ def make_record(
                 "accuracy": accuracies[index] if accuracies is not None else 0.99 - 0.5 / (index + 1),
                 "samples": samples,
                 "cpu_seconds": seconds * (cpu_percent or 0.0) / 100,
-                "train_window": [clock, clock + seconds],
-                "eval_window": [clock + seconds, clock + seconds + eval_seconds],
+                "train_window_monotonic_seconds": [clock, clock + seconds],
+                "eval_window_monotonic_seconds": [clock + seconds, clock + seconds + eval_seconds],
             }
         )
         clock += seconds + eval_seconds
@@ -227,6 +227,7 @@ def _window(
         "resident_memory_mib": 1200.0,
         "process_threads": 12,
         "other_cpu_percent": other_cpu_percent,
+        "other_on_cores_percent": other_cpu_percent,
         "cpu_pressure_percent": 2.0,
         "steal_percent": 0.1,
         "cpu_mhz": None,

@@ -19,6 +19,7 @@ SPAN = (1.0, 9.0)
 SUMMARY: dict[str, Any] = {
     "samples": 80,
     "other_cpu_percent": 1.0,
+    "other_on_cores_percent": 1.0,
     "cpu_pressure_percent": 2.0,
     "steal_percent": 0.0,
     "gpus": [],
@@ -90,6 +91,7 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             {"other": load_for(1.0, 39.9)},
             {"other": load_for(0.5, 79.9)},
             {"other": np.where(TIMES < 1.0, 100.0, 0.0)},
+            {"gpu": {}, "span_summary": {"other_cpu_percent": 150.0}},
         ],
         [
             {"span_summary": {"other_cpu_percent": 15.1}},
@@ -97,8 +99,10 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             {"other": load_for(0.5, 80.1)},
             {"span_summary": {"other_cpu_percent": None}, "other": load_for(1.0, 100.0)},
             {"span_summary": {"other_cpu_percent": 50.0}, "span": (4.0, 4.5)},
+            {"gpu": {}, "span_summary": {"other_on_cores_percent": 15.1}},
         ],
     ),
+    "monitor_gap": ([{"span": (1.0, 14.9)}], [{"span": (1.0, 15.1)}]),
     "cpu_pressure": (
         [{"span_summary": {"cpu_pressure_percent": 25.0}}, {"span_summary": {"cpu_pressure_percent": None}}],
         [{"span_summary": {"cpu_pressure_percent": 25.1}}],
@@ -300,4 +304,4 @@ def test_a_window_without_samples_raises_nothing_but_what_is_known(tmp_path: Pat
     nothing = make_samples(tmp_path, (), gpus=1)
     summary = usage.over_windows(nothing, [SPAN], 1)
     found = checks.findings(facts(gpu={}, samples=nothing, over_span=summary, over_steady=summary))
-    assert [finding.name for finding in found] == ["gpu_few_samples", "gpu_energy"]
+    assert [finding.name for finding in found] == ["monitor_gap", "gpu_few_samples", "gpu_energy"]

@@ -469,7 +469,7 @@ def test_without_nvml_the_rest_is_sampled_and_the_card_has_a_problem(start: Star
     header, _, second, *_ = path.read_text(encoding="utf-8").splitlines()
     values = dict(zip(header.split(","), second.split(","), strict=True))
     of_card = {name: value for name, value in values.items() if name.startswith("gpu0_") and value}
-    assert of_card == {"gpu0_uuid": CARDS[0], "gpu0_problem": "NVML cannot be used"}
+    assert of_card == {"gpu0_uuid": CARDS[0], "gpu0_problem": "NVML cannot be used: NVML Shared Library Not Found"}
     assert values["cpu_percent"]
 
 
@@ -557,15 +557,23 @@ def test_the_clock_is_unknown_where_that_of_one_core_is(tmp_path: Path) -> None:
 
 
 def test_idle_waiting_and_stolen_time_is_not_busy_time(tmp_path: Path) -> None:
-    write(tmp_path / "proc/stat", "cpu  100 20 30 9000 800 4 5 70 60 50\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    write(
+        tmp_path / "proc/stat",
+        "cpu  100 20 30 9000 800 4 5 70 60 50\ncpu0 1 2 3 9 9 4 5 9 9 9\ncpu1 8 8 8 8 8 8 8 8 8 8\ncpu10 1 1 1 1 1 1 1 1 1 1\n",
+    )
     write(
         tmp_path / "proc/pressure/cpu", "some avg10=1.00 avg60=2.00 avg300=3.00 total=2500000\nfull avg10=0 total=7\n"
     )
     ticks = os.sysconf("SC_CLK_TCK")
-    expected = monitor.HostCounters(busy=(100 + 20 + 30 + 4 + 5) / ticks, steal=70 / ticks, pressure=2.5)
-    assert monitor.HostCounters.read(tmp_path) == expected
+    expected = monitor.HostCounters(
+        busy=(100 + 20 + 30 + 4 + 5) / ticks,
+        busy_on_cores=(1 + 2 + 3 + 4 + 5 + 5) / ticks,
+        steal=70 / ticks,
+        pressure=2.5,
+    )
+    assert monitor.HostCounters.read((0, 10), tmp_path) == expected
 
 
 def test_pressure_is_unknown_on_a_kernel_that_does_not_count_it(tmp_path: Path) -> None:
     write(tmp_path / "proc/stat", "cpu  100 20 30 9000 800 4 5 70 60 50\n")
-    assert monitor.HostCounters.read(tmp_path).pressure is None
+    assert monitor.HostCounters.read((0,), tmp_path).pressure is None

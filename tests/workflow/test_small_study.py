@@ -53,7 +53,7 @@ def test_the_clock_is_split_and_its_parts_fit_into_the_whole(finished):
 def test_the_monitor_samples_while_the_epochs_train(finished):
     metrics = metrics_of(finished, "lstm")
     samples = pd.read_csv(finished.folder / "results/runs/lstm/16/cpu/1/samples.csv")
-    first_epoch_begins = metrics["epochs"][0]["train_window"][0]
+    first_epoch_begins = metrics["epochs"][0]["train_window_monotonic_seconds"][0]
     assert samples["monotonic_seconds"].iloc[0] < first_epoch_begins
 
 

@@ -22,7 +22,7 @@ FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_ove
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *["canary.py", "checks.py", "core_lease.py", "finding.py", "locks.py", "outcome.py", "usage.py"],
+    *["canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py", "outcome.py", "usage.py"],
     *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from trainbench import usage
 from trainbench.finding import Finding
 
@@ -26,6 +28,8 @@ DRIFT: Final = 0.05
 DRIFT_T_VALUE: Final = 4.0
 GPU_SAMPLES: Final = 10
 SPAN_SECONDS: Final = 1.0
+MONITOR_GAP_SECONDS: Final = 5.0
+MONITOR_GAP_INTERVALS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,10 @@ class Facts:
 
 
 def other_load(facts: Facts) -> Finding | None:
-    """Other programs used the CPU while the run trained."""
-    mean = facts.over_span["other_cpu_percent"]
-    stretch = usage.highest_stretch(facts.samples, "other_cpu_percent", facts.span, STRETCH_SECONDS)
+    """Other programs used the CPU while the run trained: the host's, or the cores of a run that shares the host."""
+    column = "other_on_cores_percent" if facts.over_span["gpus"] else "other_cpu_percent"
+    mean = facts.over_span[column]
+    stretch = usage.highest_stretch(facts.samples, column, facts.span, STRETCH_SECONDS)
     if (mean is None or mean <= OTHER_LOAD_MEAN_PERCENT) and (stretch is None or stretch <= OTHER_LOAD_STRETCH_PERCENT):
         return None
     worst = f", up to {stretch:.0f} % for {STRETCH_SECONDS:.0f} s" if stretch is not None else ""
@@ -215,6 +220,21 @@ def machine_speed(facts: Facts) -> Finding | None:
     )
 
 
+def monitor_gap(facts: Facts) -> Finding | None:
+    """The monitor did not watch the run to its end."""
+    times = facts.samples.times
+    missing = facts.span[1] - (float(times[-1]) if len(times) else facts.span[0])
+    interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if missing <= max(MONITOR_GAP_SECONDS, MONITOR_GAP_INTERVALS * interval):
+        return None
+    return Finding(
+        "monitor_gap",
+        "error",
+        f"the monitor's last sample lies {missing:.1f} s before the end of the run",
+        "look for the monitor's message in the run's log, and measure this run again",
+    )
+
+
 def too_short(facts: Facts) -> Finding | None:
     """The epochs passed too quickly for the monitor to see what disturbed them."""
     seconds = facts.span[1] - facts.span[0]
@@ -243,7 +263,7 @@ def gpu_shared(facts: Facts) -> Finding | None:
 
 def gpu_throttled(facts: Facts) -> Finding | None:
     """The GPU lowered its clocks."""
-    reasons = sorted({reason for gpu in facts.over_span["gpus"] for reason in gpu["throttle_reasons"]})
+    reasons = sorted({reason for gpu in facts.over_span["gpus"] for reason in gpu["throttle_reasons"] or ()})
     if not reasons:
         return None
     return Finding(
@@ -335,6 +355,7 @@ CHECKS: Final[Sequence[Callable[[Facts], Finding | None]]] = (
     epochs_scatter,
     epochs_drift,
     machine_speed,
+    monitor_gap,
     too_short,
     gpu_shared,
     gpu_throttled,

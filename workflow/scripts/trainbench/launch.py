@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from trainbench.study import ALL_CORES
 
 TERMINAL_INTERVAL_SECONDS: Final = 10.0
 LOG_TAIL_LINES: Final = 15
+MONITOR_END_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,9 @@ def _train(
                 gpu_listed = _gpu_lists(place.gpu.uuid, training.pid)
         code = training.wait()
         if watching is not None:
-            watching.wait()
+            # It ends by itself, unless a card that fell off the bus holds it up.
+            with suppress(subprocess.TimeoutExpired):
+                watching.wait(MONITOR_END_SECONDS)
         if not answer.exists():
             raise RunFailed(
                 f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result. "

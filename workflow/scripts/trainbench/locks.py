@@ -10,17 +10,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from trainbench.errors import InputError
+
 FOLDER_VARIABLE: Final = "TRAINBENCH_LEASE_FOLDER"
 DEFAULT_FOLDER: Final = Path("/tmp/trainbench-leases")  # noqa: S108 - one folder for all users, by intent
 
 
 def folder(environment: Mapping[str, str]) -> Path:
-    """Where the lock files are: local to this machine, the same for all its users; made where it is missing."""
+    """Where the lock files are: local to this machine, the same for all its users; made where it is missing.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
     path = Path(environment.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
-    path.mkdir(parents=True, exist_ok=True)
-    if path.stat().st_uid == os.getuid():
-        path.chmod(0o1777)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if path.stat().st_uid == os.getuid():
+            path.chmod(0o1777)
+    except OSError as error:
+        raise InputError(_unusable(path, error)) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(_unusable(path, PermissionError("not writable")))
     return path
+
+
+def _unusable(path: Path, error: OSError) -> str:
+    return (
+        f"the folder of locks {path} cannot be used ({error}), expected one that all users of this machine can "
+        f"write to (mode 1777); have its owner mend it, or name another in {FOLDER_VARIABLE}"
+    )
 
 
 def try_lock(path: Path) -> int | None:

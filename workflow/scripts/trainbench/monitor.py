@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import psutil
 
-from trainbench import nvml
+from trainbench import lifetime, nvml
 
 _SLOW_READ_SECONDS: Final = 1.0
 """How often to read what is slow to read and changes slowly: new descendants, clock rates, lists of GPU processes."""
@@ -38,6 +38,7 @@ class HostSample:
     resident_memory_mib: float | None
     process_threads: int | None
     other_cpu_percent: float | None
+    other_on_cores_percent: float | None
     cpu_pressure_percent: float | None
     steal_percent: float | None
     cpu_mhz: float | None
@@ -103,20 +104,30 @@ class ProcessTree:
 
 @dataclass(frozen=True)
 class HostCounters:
-    """What the host has counted up to one moment, in seconds."""
+    """What the host has counted up to one moment, in seconds: on all CPUs, and on the run's alone."""
 
     busy: float
+    busy_on_cores: float
     steal: float
     pressure: float | None
 
     @classmethod
-    def read(cls, root: Path = Path("/")) -> Self:
-        """Read proc(5)'s stat (time of all CPUs together) and pressure/cpu."""
+    def read(cls, cores: Collection[int], root: Path = Path("/")) -> Self:
+        """Read proc(5)'s stat and pressure/cpu; `cores` are the run's logical CPUs."""
+        names = {f"cpu{core}" for core in cores}
+        busy = busy_on_cores = steal = 0.0
         with (root / "proc/stat").open(encoding="ascii") as file:
-            ticks = [int(word) for word in file.readline().split()[1:]]
-        user, nice, system, _idle, _iowait, irq, softirq, steal = ticks[:8]
-        busy = (user + nice + system + irq + softirq) / _TICKS_PER_SECOND
-        return cls(busy, steal / _TICKS_PER_SECOND, _pressure_seconds(root))
+            for line in file:
+                name, *words = line.split()
+                if not name.startswith("cpu"):
+                    break
+                user, nice, system, _idle, _iowait, irq, softirq, stolen = (int(word) for word in words[:8])
+                seconds = (user + nice + system + irq + softirq) / _TICKS_PER_SECOND
+                if name == "cpu":
+                    busy, steal = seconds, stolen / _TICKS_PER_SECOND
+                elif name in names:
+                    busy_on_cores += seconds
+        return cls(busy, busy_on_cores, steal, _pressure_seconds(root))
 
 
 def _pressure_seconds(root: Path) -> float | None:
@@ -192,11 +203,11 @@ def _microjoules(path: Path) -> int | None:
 def samples(
     tree: ProcessTree,
     cores: Collection[int],
-    session: nvml.Session | None,
+    session: nvml.Session | str,
     gpu_uuids: Sequence[str],
     interval_seconds: float,
 ) -> Iterator[tuple[HostSample, list[GpuSample]]]:
-    """A sample of all every interval, until the watched process ends."""
+    """A sample of all every interval, until the watched process ends; `session` is text where NVML cannot be used."""
     rapl = Rapl()
     before: tuple[float, float, HostCounters, float] | None = None
     due = next_slow_read = time.monotonic()
@@ -213,8 +224,8 @@ def samples(
         if reading is None:
             return
         tree_seconds, memory, threads = reading
-        counters, own_seconds = HostCounters.read(), time.process_time()
-        percent = other = pressure = steal = None
+        counters, own_seconds = HostCounters.read(cores), time.process_time()
+        percent = other = other_on_cores = pressure = steal = None
         if before is not None:
             then, tree_before, counters_before, own_before = before
             elapsed = now - then
@@ -222,12 +233,13 @@ def samples(
             percent = 100 * tree_used / elapsed
             rest = counters.busy - counters_before.busy - tree_used - (own_seconds - own_before)
             other = 100 * rest / elapsed
+            other_on_cores = 100 * (counters.busy_on_cores - counters_before.busy_on_cores - tree_used) / elapsed
             steal = 100 * (counters.steal - counters_before.steal) / elapsed
             if counters.pressure is not None and counters_before.pressure is not None:
                 pressure = min(100.0, 100 * (counters.pressure - counters_before.pressure) / elapsed)
         before = (now, tree_seconds, counters, own_seconds)
         clock = cpu_mhz(cores) if slow else None
-        host = HostSample(now, percent, memory, threads, other, pressure, steal, clock, rapl.joules())
+        host = HostSample(now, percent, memory, threads, other, other_on_cores, pressure, steal, clock, rapl.joules())
         yield host, [_gpu_sample(session, uuid, tree.process_ids, with_processes=slow) for uuid in gpu_uuids]
         # Sleep until the next whole interval: a slow reading delays one sample, not all that follow.
         due += interval_seconds * max(1, -(-(time.monotonic() - due) // interval_seconds))
@@ -235,10 +247,10 @@ def samples(
 
 
 def _gpu_sample(
-    session: nvml.Session | None, uuid: str, process_ids: frozenset[int], *, with_processes: bool
+    session: nvml.Session | str, uuid: str, process_ids: frozenset[int], *, with_processes: bool
 ) -> GpuSample:
-    if session is None:
-        return GpuSample(uuid, problem="NVML cannot be used")
+    if isinstance(session, str):
+        return GpuSample(uuid, problem=session)
     try:
         reading = session.read(uuid, process_ids, with_processes=with_processes)
     except nvml.GpuLost as error:
@@ -262,24 +274,23 @@ def _gpu_sample(
 def main(arguments: list[str]) -> int:
     """Sample until the watched process or the parent ends."""
     pid, parent_pid, interval_seconds, path, cores, *gpu_uuids = arguments
+    lifetime.end_with(int(parent_pid))
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns(len(gpu_uuids)))
-        session = None
+        session: nvml.Session | str = "no GPU to read"
         if gpu_uuids:
             try:
                 session = stack.enter_context(nvml.Session())
-            except nvml.NvmlUnavailable:
-                session = None
+            except nvml.NvmlUnavailable as error:
+                session = f"NVML cannot be used: {error}"
         try:
             tree = ProcessTree(int(pid))
         except psutil.NoSuchProcess:
             return 0
         own_cores = [int(core) for core in cores.split(",")]
         for host, gpus in samples(tree, own_cores, session, gpu_uuids, float(interval_seconds)):
-            if os.getppid() != int(parent_pid):
-                return 0
             values = [*astuple(host), *(value for gpu in gpus for value in astuple(gpu))]
             writer.writerow(["" if value is None else value for value in values])
             file.flush()

@@ -120,10 +120,10 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
     """`usage` over the run's windows and the findings of the checks."""
     if not epochs or observed.samples is None:
         return {"usage": None, "checks": []}
-    samples = usage.read_samples(observed.samples)
     gpu_count = len(observed.gpu_uuids)
-    first_window, *steady_windows = (tuple(epoch["train_window"]) for epoch in epochs)
-    span = (first_window[0], epochs[-1]["eval_window"][1])
+    samples = usage.read_samples(observed.samples, gpu_count)
+    first_window, *steady_windows = (tuple(epoch["train_window_monotonic_seconds"]) for epoch in epochs)
+    span = (first_window[0], epochs[-1]["eval_window_monotonic_seconds"][1])
     start_up = (answer["launched_at"], first_window[0])
     summaries = {
         "startup": usage.over_windows(samples, [start_up], gpu_count),

@@ -4,23 +4,19 @@ Started by `trainbench.launch` as `python -m trainbench.training REQUEST ANSWER`
 the monitor or of NVML: this process computes and reads clocks.
 """
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 
-from trainbench import dataset, engines, parameters, record, whole_file
+from trainbench import dataset, engines, lifetime, parameters, record, whole_file
 from trainbench.models import MODELS, ImageShape
-
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ def main(arguments: list[str]) -> int:
     request_path, answer_path = (Path(argument) for argument in arguments)
     fields = json.loads(request_path.read_text(encoding="utf-8"))
     request = Request(**{**fields, "dataset": Path(fields["dataset"])})
-    _end_with(request.launcher_pid)
+    lifetime.end_with(request.launcher_pid)
     # Before the framework is imported: its threads inherit these cores.
     os.sched_setaffinity(0, request.cores)
     try:
@@ -134,8 +130,8 @@ def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) 
         "accuracy": right / test_samples,
         "samples": samples,
         "cpu_seconds": cpu_after - cpu_before + max(0.0, descendants_after - descendants_before),
-        "train_window": [train_begin, train_end],
-        "eval_window": [eval_begin, eval_end],
+        "train_window_monotonic_seconds": [train_begin, train_end],
+        "eval_window_monotonic_seconds": [eval_begin, eval_end],
     }
 
 
@@ -172,13 +168,6 @@ def _peak_memory_mib() -> float | None:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return None
-
-
-def _end_with(launcher_pid: int) -> None:
-    """Have the kernel kill this process when its launcher dies, however it dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != launcher_pid:
-        sys.exit("the launcher ended before training began")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainbench.monitor import columns
+
 Window = tuple[float, float]
 Numbers = NDArray[np.float64]
 
@@ -33,16 +35,18 @@ class Samples:
         return self.numbers["monotonic_seconds"]
 
 
-def read_samples(path: Path) -> Samples:
-    """Read a samples file; a last line cut short is left out."""
-    text = path.read_text(encoding="utf-8")
+def read_samples(path: Path, gpu_count: int = 0) -> Samples:
+    """Read a samples file; a last line cut short is left out, and a file that is not there holds no sample."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if "\n" not in text:
+        text = ",".join(columns(gpu_count)) + "\n"
     # A cut inside the last value leaves a line with all its columns: only its missing end gives it away.
     header, *lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-    columns = dict(zip(header, zip(*lines, strict=True) if lines else [()] * len(header), strict=True))
-    texts = {name: list(values) for name, values in columns.items() if name.endswith(_TEXT_COLUMNS)}
+    by_name = dict(zip(header, zip(*lines, strict=True) if lines else [()] * len(header), strict=True))
+    texts = {name: list(values) for name, values in by_name.items() if name.endswith(_TEXT_COLUMNS)}
     numbers = {
         name: np.array([float(value) if value else np.nan for value in values], np.float64)
-        for name, values in columns.items()
+        for name, values in by_name.items()
         if name not in texts
     }
     return Samples(numbers, texts)
@@ -68,6 +72,7 @@ def over_windows(samples: Samples, windows: Sequence[Window], gpu_count: int) ->
         "resident_memory_mib": of_moments("resident_memory_mib", "max"),
         "process_threads": _whole(of_moments("process_threads", "max")),
         "other_cpu_percent": _not_negative(weighted("other_cpu_percent")),
+        "other_on_cores_percent": _not_negative(weighted("other_on_cores_percent")),
         "cpu_pressure_percent": weighted("cpu_pressure_percent"),
         "steal_percent": weighted("steal_percent"),
         "cpu_mhz": of_moments("cpu_mhz", "mean"),
@@ -101,7 +106,7 @@ def _gpu(
         "temperature_celsius": of_moments("temperature_celsius", "max"),
         "sm_clock_mhz": of_moments("sm_clock_mhz", "mean"),
         "sm_clock_min_mhz": of_moments("sm_clock_mhz", "min"),
-        "throttle_reasons": sorted(reasons),
+        "throttle_reasons": sorted(reasons) if any(lists) else None,
         "other_processes": _whole(of_moments("other_processes", "max")),
         "problem": next(filter(None, problems), None),
     }
