@@ -9,6 +9,7 @@ Each prints a table; exit code 1 when a goal is missed. Keep the machine idle me
 """
 
 import argparse
+import contextlib
 import math
 import multiprocessing
 import os
@@ -91,14 +92,15 @@ def _ratios_within_a_run(folder: Path, model: str, batch_size: int, epochs: int)
         ended.set()
         pausing.join()
     windows = [(epoch["train_window_monotonic_seconds"], epoch["train_seconds"]) for epoch in metrics["epochs"][1:]]
-    means = []
-    for watched, begin, end in blocks:
-        inside = [seconds for window, seconds in windows if begin <= window[0] and window[1] <= end]
-        if len(inside) > 1:
-            means.append((watched, statistics.mean(inside)))
     ratios = []
-    for (watched, mean), (_, next_mean) in zip(means[0::2], means[1::2], strict=False):
-        ratios.append(mean / next_mean if watched else next_mean / mean)
+    for pair in zip(blocks[0::2], blocks[1::2], strict=False):
+        means = {}
+        for watched, begin, end in pair:
+            inside = [seconds for window, seconds in windows if begin <= window[0] and window[1] <= end]
+            if inside:
+                means[watched] = statistics.mean(inside)
+        if len(means) == len(pair):
+            ratios.append(means[True] / means[False])
     return ratios
 
 
@@ -117,7 +119,8 @@ def _pause_now_and_then(blocks: list[tuple[bool, float, float]], ended: threadin
             begin = time.monotonic()
             ended.wait(BLOCK_SECONDS)
             blocks.append((watched, begin, time.monotonic()))
-    monitor.send_signal(signal.SIGCONT)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        monitor.send_signal(signal.SIGCONT)
 
 
 def _cost_of_the_monitor(folder: Path, seconds: float = 20.0) -> tuple[float, float]:

@@ -559,7 +559,8 @@ def test_the_clock_is_unknown_where_that_of_one_core_is(tmp_path: Path) -> None:
 def test_idle_waiting_and_stolen_time_is_not_busy_time(tmp_path: Path) -> None:
     write(
         tmp_path / "proc/stat",
-        "cpu  100 20 30 9000 800 4 5 70 60 50\ncpu0 1 2 3 9 9 4 5 9 9 9\ncpu1 8 8 8 8 8 8 8 8 8 8\ncpu10 1 1 1 1 1 1 1 1 1 1\n",
+        "cpu  100 20 30 9000 800 4 5 70 60 50\ncpu0 1 2 3 9 9 4 5 9 9 9\n"
+        "cpu1 8 8 8 8 8 8 8 8 8 8\ncpu10 1 1 1 1 1 1 1 1 1 1\n",
     )
     write(
         tmp_path / "proc/pressure/cpu", "some avg10=1.00 avg60=2.00 avg300=3.00 total=2500000\nfull avg10=0 total=7\n"
