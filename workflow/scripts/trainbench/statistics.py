@@ -1,8 +1,18 @@
-"""Reduces epochs to a run's figure and runs to a cell's summary; the run is the unit of replication."""
+"""Reduces epochs to a run's figure, runs to a cell's figure and two cells to a ratio; the run is the unit.
 
+Times, rates and energies vary by factors, so their figures are geometric means with intervals on the logarithm;
+shares and percentages, which may be 0, are summarised by their arithmetic mean.
+"""
+
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from scipy.special import stdtrit
+
+CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -18,6 +28,86 @@ class Summary:
     sd: float | None
     minimum: float | None
     maximum: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over the runs of a cell, in the figure's own unit.
+
+    `n` counts the runs that have it, `value` is their geometric mean, None where `n` is 0. `low` and `high` bound the
+    95 % interval, and `spread_percent` is by how much a run typically lies above the mean (the standard deviation of
+    the logarithms, as a percentage): None where `n` is below 2, because one run says nothing of its spread.
+    """
+
+    n: int
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    spread_percent: float | None = None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two figures with its 95 % interval; the bounds are None where one side has a single run."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def estimate(values: Iterable[float | None]) -> Estimate:
+    """The geometric mean over runs with Student's interval on the logarithm; None (unknown) is not counted.
+
+    Raises:
+        ValueError: a value is not a positive finite number.
+    """
+    logs = [_log(value) for value in values if value is not None]
+    if len(logs) < 2:  # noqa: PLR2004 - one run has no spread
+        return Estimate(len(logs), math.exp(logs[0]) if logs else None)
+    mean, sd = statistics.fmean(logs), statistics.stdev(logs)
+    half_width = _t_quantile(len(logs) - 1) * sd / math.sqrt(len(logs))
+    return Estimate(
+        n=len(logs),
+        value=math.exp(mean),
+        low=math.exp(mean - half_width),
+        high=math.exp(mean + half_width),
+        spread_percent=100 * math.expm1(sd),
+    )
+
+
+def ratio(numerator: Estimate, denominator: Estimate) -> Ratio | None:
+    """How many times the numerator is the denominator, with Welch's interval on the logarithm; None if one is unknown.
+
+    Source: B. L. Welch, "The generalization of 'Student's' problem when several different population variances are
+    involved" (Biometrika 34, 1947), degrees of freedom after Satterthwaite.
+    """
+    if numerator.value is None or denominator.value is None:
+        return None
+    value = numerator.value / denominator.value
+    if numerator.spread_percent is None or denominator.spread_percent is None:
+        return Ratio(value)
+    parts = [
+        (math.log1p(side.spread_percent / 100) ** 2 / side.n, side.n - 1)
+        for side in (numerator, denominator)
+        if side.spread_percent is not None
+    ]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Ratio(value, value, value)
+    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    factor = math.exp(_t_quantile(freedom) * math.sqrt(variance))
+    return Ratio(value, value / factor, value * factor)
+
+
+def _log(value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"a geometric mean takes positive finite numbers, found {value}")
+    return math.log(value)
+
+
+def _t_quantile(freedom: float) -> float:
+    """By how many standard errors the two-sided interval reaches to each side."""
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def first_epoch_only(values: Sequence[float]) -> bool:
