@@ -20,7 +20,7 @@ from snakemake.utils import update_config
 from trainbench.configuration import study_of
 from trainbench.errors import InputError
 from trainbench.models import MODELS
-from trainbench.study import ModelSettings, Study
+from trainbench.study import ModelSettings, Run, Study
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "config"
@@ -129,6 +129,33 @@ def test_a_device_described_and_selected_on_the_command_line_is_there() -> None:
 
 def test_a_device_without_threads_takes_all_cores() -> None:
     assert study_with({"device_settings": {"mine": {"kind": "gpu"}}}).device("mine").threads == "all"
+
+
+def test_a_list_of_threads_is_a_device_for_each() -> None:
+    study = study_from("devices=[cpu]", "device_settings={cpu: {threads: [1, 2, all]}}")
+    assert [(device.name, device.threads) for device in study.selected_devices()] == [
+        ("cpu-1t", 1), ("cpu-2t", 2), ("cpu", "all"),
+    ]  # fmt: skip
+
+
+def test_one_device_of_a_list_of_threads_can_be_selected() -> None:
+    assert study_from("devices=[cpu-2t]", "device_settings={cpu: {threads: [1, 2, all]}}").devices == ("cpu-2t",)
+
+
+def test_a_device_that_is_selected_twice_is_measured_once() -> None:
+    study = study_from("devices=[cpu-2t, cpu]", "device_settings={cpu: {threads: [1, 2, all]}}")
+    assert study.devices == ("cpu-2t", "cpu-1t", "cpu")
+
+
+def test_a_list_of_threads_does_not_change_the_settings_of_a_run_with_all() -> None:
+    run = Run("conv", 128, "cpu", 1)
+    listed = study_from("device_settings={cpu: {threads: [1, all]}}")
+    assert listed.settings(run, "0" * 64) == study_with().settings(run, "0" * 64)
+
+
+def test_a_name_that_a_list_of_threads_takes_too_is_refused() -> None:
+    listed = {"cpu": {"threads": [2, "all"]}, "cpu-2t": {"kind": "cpu"}}
+    assert "describes the device 'cpu-2t' twice" in refusal_of({"device_settings": listed})
 
 
 def test_a_device_of_kind_gpu_takes_one_gpu() -> None:

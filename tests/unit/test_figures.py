@@ -11,7 +11,7 @@ import pytest
 from metrics_builder import make_record
 from trainbench.figures import (
     FIGURES,
-    TIMES,
+    Tables,
     accuracy_over_epochs,
     accuracy_over_time,
     cpu_percent,
@@ -21,7 +21,9 @@ from trainbench.figures import (
     seconds_per_epoch,
     speedup,
 )
-from trainbench.tables import TableOrder, Tables, cells_table, epochs_table, runs_table
+from trainbench.speedups import Reference, speedups_table
+from trainbench.tables import TableOrder, cells_table, measured
+from trainbench.wording import TIMES
 
 
 def study(
@@ -46,8 +48,10 @@ def study(
 
 
 def tables_of(records, order):
-    runs = runs_table(records, order)
-    return Tables(runs=runs, epochs=epochs_table(records, order), cells=cells_table(runs, order))
+    found = measured(records, order)
+    cells = cells_table(found.runs, order)
+    speedups = speedups_table(cells, order, Reference())
+    return Tables(runs=found.runs, epochs=found.epochs, cells=cells, speedups=speedups)
 
 
 def shown_texts(figure):

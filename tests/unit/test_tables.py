@@ -1,9 +1,9 @@
-"""From metrics records to the tables of runs, epochs and cells and to the comparison."""
+"""From metrics records to the tables of runs, epochs, checks and cells."""
 
-import json
-
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from metrics_builder import make_record
 from trainbench import record
@@ -11,21 +11,14 @@ from trainbench.tables import (
     CELL_COLUMNS,
     CHECK_COLUMNS,
     EPOCH_COLUMNS,
-    FLAGGED,
     RUN_COLUMNS,
-    TIMES,
     TableOrder,
     cells_table,
-    checks_table,
-    comparison_markdown,
-    comparison_table,
-    epochs_table,
-    format_number,
+    measured,
     read_cells,
     read_checks,
     read_epochs,
     read_runs,
-    runs_table,
     write_csv,
 )
 
@@ -48,7 +41,7 @@ def written(tmp_path):
 
 
 def cells_of(*records, order=CPU_AND_GPU):
-    return cells_table(runs_table(records, order), order)
+    return cells_table(measured(records, order).runs, order)
 
 
 def three_runs(device, seconds, **settings):
@@ -58,13 +51,8 @@ def three_runs(device, seconds, **settings):
     ]
 
 
-def compared(*records):
-    """The comparison of these records as Markdown, all that their checks found told to it."""
-    return comparison_markdown(cells_of(*records), CPU_AND_GPU, checks=checks_table(records, CPU_AND_GPU))
-
-
 def one_run(**settings):
-    return runs_table([make_record(**settings)]).iloc[0]
+    return measured([make_record(**settings)]).runs.iloc[0]
 
 
 def gpus_of(**figures):
@@ -77,52 +65,42 @@ def finding(name, level="warning"):
     return {"name": name, "level": level, "finding": f"there was {name}", "advice": f"see to {name}"}
 
 
-def table_rows(markdown):
-    """The rows of the first table of a Markdown text by their first field."""
-    rows = {}
-    for line in markdown.partition("\n## ")[2].partition("\n## ")[0].splitlines():
-        if line.startswith("|"):
-            name, *values = [field.strip() for field in line.strip("|").split(" |")]
-            rows[name] = values
-    return rows
-
-
 def test_a_metrics_file_becomes_a_row_with_every_column_in_order(written):
-    runs = runs_table(written(make_record()))
+    runs = measured(written(make_record())).runs
     assert list(runs.columns) == list(RUN_COLUMNS)
 
 
 def test_a_runs_speed_is_that_of_its_steady_epochs(written):
-    run = runs_table(written(make_record(batch_size=512, train_seconds=(50.0, 10.0, 12.0, 11.0)))).iloc[0]
+    run = measured(written(make_record(batch_size=512, train_seconds=(50.0, 10.0, 12.0, 11.0)))).runs.iloc[0]
     assert (run["train_seconds_per_epoch"], run["samples_per_second"], run["steady_epochs"]) == (11.0, 54784 / 11, 3)
 
 
 def test_the_first_epoch_is_kept_beside_the_steady_ones():
-    run = runs_table([make_record(train_seconds=(50.0, 10.0))]).iloc[0]
+    run = measured([make_record(train_seconds=(50.0, 10.0))]).runs.iloc[0]
     assert run["first_epoch_train_seconds"] == 50.0
 
 
 def test_a_run_of_one_epoch_is_flagged():
-    run = runs_table([make_record(train_seconds=(50.0,))]).iloc[0]
+    run = measured([make_record(train_seconds=(50.0,))]).runs.iloc[0]
     assert (run["train_seconds_per_epoch"], run["steady_epochs"], run["first_epoch_only"]) == (50.0, 0, True)
 
 
 def test_the_final_accuracy_is_the_last_and_the_best_the_highest():
-    run = runs_table([make_record(train_seconds=(1, 1, 1), accuracies=(0.2, 0.9, 0.8))]).iloc[0]
+    run = measured([make_record(train_seconds=(1, 1, 1), accuracies=(0.2, 0.9, 0.8))]).runs.iloc[0]
     assert (run["final_accuracy"], run["best_accuracy"]) == (0.8, 0.9)
 
 
 def test_a_diverged_loss_is_unknown_and_not_zero():
-    run = runs_table([make_record(losses=(2.3, None))]).iloc[0]
+    run = measured([make_record(losses=(2.3, None))]).runs.iloc[0]
     assert pd.isna(run["final_loss"])
 
 
 def test_a_run_out_of_memory_keeps_its_row_without_figures(written):
-    run = runs_table(written(make_record(status="out_of_memory"))).iloc[0]
-    measured = [name for name in RUN_COLUMNS if name.endswith(("_seconds", "_percent", "_mib", "_accuracy"))]
-    measured.remove("canary_seconds")
+    run = measured(written(make_record(status="out_of_memory"))).runs.iloc[0]
+    figures = [name for name in RUN_COLUMNS if name.endswith(("_seconds", "_percent", "_mib", "_accuracy"))]
+    figures.remove("canary_seconds")
     assert run["status"] == "out_of_memory"
-    assert run[[*measured, "train_seconds_per_epoch", "samples_per_second"]].isna().all()
+    assert run[[*figures, "train_seconds_per_epoch", "samples_per_second"]].isna().all()
 
 
 def test_cpu_use_is_that_of_the_steady_epochs():
@@ -185,7 +163,7 @@ def test_a_cpu_run_has_no_gpu_figures():
 
 
 def test_use_is_unknown_of_a_run_that_nothing_watched(written):
-    run = runs_table(written(make_record(device="gpu", watched=False))).iloc[0]
+    run = measured(written(make_record(device="gpu", watched=False))).runs.iloc[0]
     assert run[["cpu_percent", "cpu_samples", "other_cpu_percent", "gpu_samples", "power_watts"]].isna().all()
 
 
@@ -199,12 +177,12 @@ def test_a_run_without_findings_has_no_flags():
 
 
 def test_what_sets_runs_of_a_cell_apart_flags_them_too():
-    runs = runs_table([make_record(repeat=repeat, usable_threads=2 * repeat) for repeat in (1, 2)])
+    runs = measured([make_record(repeat=repeat, usable_threads=2 * repeat) for repeat in (1, 2)]).runs
     assert runs["flags"].tolist() == ["threads_differ", "threads_differ"]
 
 
 def test_the_table_of_checks_holds_findings_of_every_level(written):
-    checks = checks_table(written(make_record(checks=[finding("turbo", "info"), finding("other_load")])))
+    checks = measured(written(make_record(checks=[finding("turbo", "info"), finding("other_load")]))).checks
     assert checks[["name", "level", "advice"]].values.tolist() == [
         ["turbo", "info", "see to turbo"],
         ["other_load", "warning", "see to other_load"],
@@ -213,45 +191,75 @@ def test_the_table_of_checks_holds_findings_of_every_level(written):
 
 def test_the_table_of_checks_holds_what_was_found_across_runs():
     records = [make_record(repeat=repeat, usable_threads=2 * repeat) for repeat in (1, 2)]
-    assert checks_table(records)[["repeat", "name"]].values.tolist() == [[1, "threads_differ"], [2, "threads_differ"]]
+    assert measured(records).checks[["repeat", "name"]].values.tolist() == [
+        [1, "threads_differ"],
+        [2, "threads_differ"],
+    ]
 
 
 def test_rows_follow_the_given_order_and_then_the_alphabet():
     records = [make_record(model=model) for model in ("zeta", "conv", "alpha", "lstm")]
-    runs = runs_table(records, TableOrder(models=("lstm", "conv")))
+    runs = measured(records, TableOrder(models=("lstm", "conv"))).runs
     assert runs["model"].tolist() == ["lstm", "conv", "alpha", "zeta"]
 
 
 def test_batch_sizes_that_are_not_named_are_sorted_as_numbers():
-    runs = runs_table([make_record(batch_size=size) for size in (1024, 64, 128)])
+    runs = measured([make_record(batch_size=size) for size in (1024, 64, 128)]).runs
     assert runs["batch_size"].tolist() == [64, 128, 1024]
 
 
 def test_the_epochs_table_begins_with_the_published_columns():
-    epochs = epochs_table([make_record()])
+    epochs = measured([make_record()]).epochs
     assert ",".join(epochs.columns) == (
         "model,batch_size,device,repeat,host,epoch,train_seconds,eval_seconds,loss,accuracy,elapsed_seconds"
     )
 
 
 def test_elapsed_seconds_count_training_and_leave_evaluation_out():
-    epochs = epochs_table([make_record(train_seconds=(3.0, 2.0, 1.0), eval_seconds=100.0)])
+    epochs = measured([make_record(train_seconds=(3.0, 2.0, 1.0), eval_seconds=100.0)]).epochs
     assert epochs["elapsed_seconds"].tolist() == [3.0, 5.0, 6.0]
 
 
 def test_elapsed_seconds_start_anew_with_every_run():
-    epochs = epochs_table([make_record(repeat=repeat, train_seconds=(3.0, 2.0)) for repeat in (1, 2)])
+    epochs = measured([make_record(repeat=repeat, train_seconds=(3.0, 2.0)) for repeat in (1, 2)]).epochs
     assert epochs["elapsed_seconds"].tolist() == [3.0, 5.0, 3.0, 5.0]
 
 
 def test_a_cell_summarises_its_runs_and_not_their_epochs():
+    cell = cells_of(*three_runs("cpu", (10.0, 20.0, 40.0))).iloc[0]
+    shown = [cell[f"train_seconds_per_epoch{part}"] for part in ("", "_spread_percent", "_min", "_max")]
+    assert (shown, cell["n"]) == (pytest.approx([20.0, 100.0, 10.0, 40.0]), 3)
+
+
+def test_the_interval_of_a_cells_figure_is_students_on_the_logarithm():
     cell = cells_of(*three_runs("cpu", (10.0, 11.0, 12.0))).iloc[0]
-    shown = [cell[f"train_seconds_per_epoch_{name}"] for name in ("mean", "sd", "min", "max")]
-    assert (shown, cell["n"]) == ([11.0, 1.0, 10.0, 12.0], 3)
+    logs = stats.ttest_1samp(np.log([10.0, 11.0, 12.0]), 0.0).confidence_interval(0.95)
+    shown = cell[["train_seconds_per_epoch_low", "train_seconds_per_epoch_high"]].tolist()
+    assert shown == pytest.approx(np.exp([logs.low, logs.high]))
 
 
-def test_one_run_leaves_the_standard_deviation_unknown():
-    assert pd.isna(cells_of(make_record()).iloc[0]["train_seconds_per_epoch_sd"])
+def test_a_share_is_summarised_by_its_arithmetic_mean():
+    cell = cells_of(*(make_record(repeat=n, cpu_percent=value) for n, value in ((1, 0.0), (2, 90.0)))).iloc[0]
+    assert cell[["cpu_percent_mean", "cpu_percent_min", "cpu_percent_max"]].tolist() == [45.0, 0.0, 90.0]
+
+
+def test_an_energy_counter_that_has_not_moved_is_unknown():
+    usage = {"steady": {"gpus": gpus_of(energy_joules=[0.0])}}
+    assert pd.isna(one_run(device="gpu", usage=usage)["energy_joules_per_epoch"])
+
+
+def test_training_and_evaluation_count_together_epoch_by_epoch():
+    assert one_run(train_seconds=(99.0, 2.0, 4.0), eval_seconds=0.5)["epoch_seconds"] == 3.5
+
+
+def test_records_are_looked_at_one_by_one():
+    records = (make_record(repeat=repeat) for repeat in (1, 2))
+    assert measured(records).runs["repeat"].tolist() == [1, 2]
+
+
+def test_one_run_leaves_interval_and_spread_unknown():
+    cell = cells_of(make_record()).iloc[0]
+    assert cell[[f"train_seconds_per_epoch_{part}" for part in ("low", "high", "spread_percent")]].isna().all()
 
 
 def test_the_same_cell_on_two_hosts_is_two_rows():
@@ -260,10 +268,10 @@ def test_the_same_cell_on_two_hosts_is_two_rows():
 
 
 def test_a_cell_with_a_failed_run_rests_on_the_completed_ones_and_says_so():
-    completed = three_runs("gpu", (2.0, 4.0))
+    completed = three_runs("gpu", (2.0, 8.0))
     cell = cells_of(*completed, make_record(device="gpu", repeat=3, status="out_of_memory")).iloc[0]
     assert (cell["runs"], cell["n"], cell["status"]) == (3, 2, "out_of_memory")
-    assert cell["train_seconds_per_epoch_mean"] == 3.0
+    assert cell["train_seconds_per_epoch"] == pytest.approx(4.0)
 
 
 def test_a_cell_keeps_its_hardware_beside_a_run_out_of_memory():
@@ -283,183 +291,19 @@ def test_a_run_out_of_memory_does_not_flag_the_cell_whose_figures_rest_on_others
     assert (cell["flagged_runs"], cell["flags"]) == (0, "")
 
 
-def test_the_comparison_has_a_column_a_device_in_order():
-    cells = cells_of(make_record(device="gpu"), make_record(device="cpu"))
-    assert list(comparison_table(cells, CPU_AND_GPU).columns) == [
-        "model", "batch_size", "measure", "unit", "cpu", "gpu",
-    ]  # fmt: skip
-
-
-def test_the_comparison_names_the_host_where_there_are_several():
-    cells = cells_of(make_record(host="a"), make_record(host="b"))
-    assert list(comparison_table(cells, CPU_AND_GPU).columns[4:]) == ["a/cpu", "b/cpu"]
-
-
-def test_the_comparison_holds_means_and_speedups():
-    cells = cells_of(*three_runs("cpu", (20.0, 22.0)), *three_runs("gpu", (2.0, 2.2)))
-    rows = comparison_table(cells, CPU_AND_GPU).set_index("measure")
-    assert rows.loc["train_seconds_per_epoch", ["cpu", "gpu"]].tolist() == [21.0, 2.1]
-    assert rows.loc["speedup", ["cpu", "gpu"]].tolist() == pytest.approx([1.0, 10.0])
-
-
-def test_the_comparison_counts_flagged_runs():
-    records = [make_record(repeat=1, flags=["other_load"]), make_record(repeat=2)]
-    rows = comparison_table(cells_of(*records), CPU_AND_GPU).set_index("measure")
-    assert rows.loc[["completed_runs", "flagged_runs"], "cpu"].tolist() == [2, 1]
-
-
-def test_a_cell_out_of_memory_says_so_in_the_comparison():
-    cells = cells_of(make_record(), make_record(device="gpu", status="out_of_memory"))
-    rows = comparison_table(cells, CPU_AND_GPU).set_index("measure")
-    assert rows.loc["train_seconds_per_epoch", "gpu"] == "out of memory"
-
-
-def test_the_markdown_has_a_table_for_each_model_and_batch_size():
-    cells = cells_of(make_record(model="conv", batch_size=128), make_record(model="lstm", batch_size=512))
-    text = comparison_markdown(cells, TableOrder(models=("lstm",)))
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## lstm, batch size 512",
-        "## conv, batch size 128",
-    ]
-
-
-def test_the_markdown_shows_mean_and_standard_deviation():
-    rows = table_rows(comparison_markdown(cells_of(*three_runs("cpu", (12.10, 12.15, 12.20)))))
-    assert rows["Seconds an epoch"] == ["12.15 ± 0.05"]
-
-
-def test_the_markdown_shows_no_deviation_of_a_single_run():
-    rows = table_rows(comparison_markdown(cells_of(make_record(train_seconds=(99.0, 12.15)))))
-    assert rows["Seconds an epoch"] == ["12.15"]
-
-
-def test_the_markdown_marks_what_is_unknown():
-    rows = table_rows(comparison_markdown(cells_of(make_record(), make_record(device="gpu")), CPU_AND_GPU))
-    assert rows["GPU utilisation (%)"] == ["\N{EN DASH}", "75.00"]
-
-
-def test_the_markdown_shows_accuracy_in_percent():
-    rows = table_rows(comparison_markdown(cells_of(make_record(accuracies=(0.5, 0.9234)))))
-    assert rows["Final accuracy (%)"] == ["92.34"]
-
-
-def test_the_markdown_shows_the_speedup_over_the_first_device():
-    cells = cells_of(*three_runs("cpu", (20.0,)), *three_runs("gpu", (3.0,)))
-    assert table_rows(comparison_markdown(cells, CPU_AND_GPU))["Speedup over cpu"] == [f"1.00{TIMES}", f"6.67{TIMES}"]
-
-
-def test_one_device_has_no_speedup():
-    assert "Speedup" not in comparison_markdown(cells_of(make_record()))
-
-
-def test_the_markdown_says_which_cell_ran_out_of_memory():
-    cells = cells_of(make_record(), make_record(device="gpu", status="out_of_memory"))
-    rows = table_rows(comparison_markdown(cells, CPU_AND_GPU))
-    assert (rows["Seconds an epoch"][1], rows["Runs"]) == ("out of memory", ["1", "0 of 1 (out of memory)"])
-
-
-def test_the_markdown_marks_speeds_of_a_first_epoch():
-    text = comparison_markdown(cells_of(make_record(train_seconds=(50.0,))))
-    assert table_rows(text)["Seconds an epoch"] == ["50.00 *"]
-    assert "\n\\* Runs of a single epoch" in text
-
-
-def test_the_markdown_shows_power_and_energy_of_gpus():
-    rows = table_rows(compared(make_record(), make_record(device="gpu", train_seconds=(99.0, 2.0))))
-    shown = {name: values[1] for name, values in rows.items() if name.startswith("GPU ")}
-    assert shown == {
-        "GPU utilisation (%)": "75.00",
-        "GPU memory (MiB)": "2048",
-        "GPU power (W)": "300.0",
-        "GPU energy an epoch (J)": "600.0",
-    }
-
-
-def test_the_markdown_has_no_row_of_gpu_figures_that_no_device_knows():
-    rows = table_rows(compared(make_record(), make_record(device="gpu", status="out_of_memory")))
-    assert [name for name in rows if name.startswith("GPU ")] == ["GPU utilisation (%)"]
-
-
-def test_the_markdown_marks_the_speed_of_a_cell_with_flagged_runs():
-    rows = table_rows(compared(make_record(flags=["other_load"]), make_record(device="gpu")))
-    assert rows["Seconds an epoch"] == [f"12.10 {FLAGGED}", "12.10"]
-
-
-def test_the_markdown_marks_nothing_where_no_run_is_flagged():
-    assert FLAGGED not in compared(make_record(checks=[finding("turbo", "info")]))
-
-
-def test_the_markdown_says_what_was_found_where_and_what_to_do():
-    text = compared(
-        make_record(repeat=1, flags=["other_load"]),
-        make_record(repeat=2),
-        make_record(device="gpu", flags=["other_load", "gpu_shared"]),
-    )
-    assert [line for line in text.splitlines() if line.startswith(f"- {FLAGGED}")] == [
-        f"- {FLAGGED} other_load: 2 of 3 runs (all cells): see to other_load",
-        f"- {FLAGGED} gpu_shared: 1 of 3 runs (conv 512 gpu): see to gpu_shared",
-    ]
-
-
-def test_the_markdown_names_no_device_where_there_is_one():
-    assert f"\n- {FLAGGED} other_load: 1 of 1 runs (all cells): see to other_load\n" in compared(
-        make_record(flags=["other_load"])
-    )
-
-
-def test_the_markdown_names_the_cells_of_a_flag_that_not_all_have():
-    text = compared(make_record(batch_size=128, flags=["other_load"]), make_record(batch_size=512))
-    assert f"\n- {FLAGGED} other_load: 1 of 2 runs (conv 128): see to other_load\n" in text
-
-
-def test_hostile_advice_cannot_leave_its_place_in_the_markdown():
-    checks = [{**finding("other_load"), "advice": "<b>`rm`\n# x"}]
-    assert "other_load: 1 of 1 runs (all cells): &lt;b&gt;\\`rm\\` \\# x\n" in compared(make_record(checks=checks))
-
-
-def test_the_markdown_names_host_and_hardware():
-    text = comparison_markdown(cells_of(make_record(), make_record(device="gpu")), CPU_AND_GPU)
-    assert "Host amd-epyc-2t-1a2b3c4d (server7): cpu = AMD EPYC 9B14, 2 threads; gpu = NVIDIA H200" in text
-
-
-def test_a_hostile_host_name_cannot_leave_its_place_in_the_markdown():
-    text = comparison_markdown(cells_of(make_record(host="a|b<script>", hostname="*x*")))
-    assert "Host a\\|b&lt;script&gt; (\\*x\\*): " in text
-
-
-def test_a_device_named_like_a_number_keeps_its_name_in_the_markdown():
-    assert list(table_rows(comparison_markdown(cells_of(make_record(device="1e5"))))[""]) == ["1e5"]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.0, "0"),
-        (0.00001234, "0.00001234"),
-        (0.99996, "1.000"),
-        (12.154, "12.15"),
-        (9999.6, "10000"),
-        (55213.0, "55210"),
-        (1.2e9, "1200000000"),
-    ],
-)
-def test_numbers_have_four_digits_and_no_exponent(value, shown):
-    assert format_number(value) == shown
-
-
 @pytest.mark.parametrize("name", ["NA", "null", "nan", "1e5", "007"])
 def test_a_device_name_survives_the_csv_file(tmp_path, name):
-    write_csv(runs_table([make_record(device=name)]), tmp_path / "runs.csv")
+    write_csv(measured([make_record(device=name)]).runs, tmp_path / "runs.csv")
     assert read_runs(tmp_path / "runs.csv")["device"].tolist() == [name]
 
 
 @pytest.mark.parametrize(
     ("table", "read"),
     [
-        (runs_table, read_runs),
-        (epochs_table, read_epochs),
-        (lambda records: cells_table(runs_table(records)), read_cells),
-        (checks_table, read_checks),
+        (lambda records: measured(records).runs, read_runs),
+        (lambda records: measured(records).epochs, read_epochs),
+        (lambda records: cells_table(measured(records).runs), read_cells),
+        (lambda records: measured(records).checks, read_checks),
     ],
     ids=["runs", "epochs", "cells", "checks"],
 )
@@ -477,10 +321,10 @@ def test_a_table_read_back_equals_the_one_written(tmp_path, table, read):
 @pytest.mark.parametrize(
     ("table", "columns"),
     [
-        (runs_table, RUN_COLUMNS),
-        (epochs_table, EPOCH_COLUMNS),
-        (lambda records: cells_table(runs_table(records)), CELL_COLUMNS),
-        (checks_table, CHECK_COLUMNS),
+        (lambda records: measured(records).runs, RUN_COLUMNS),
+        (lambda records: measured(records).epochs, EPOCH_COLUMNS),
+        (lambda records: cells_table(measured(records).runs), CELL_COLUMNS),
+        (lambda records: measured(records).checks, CHECK_COLUMNS),
     ],
     ids=["runs", "epochs", "cells", "checks"],
 )
@@ -489,45 +333,15 @@ def test_a_table_of_nothing_has_its_columns(table, columns):
 
 
 def test_unknown_is_empty_in_the_csv_file(tmp_path):
-    write_csv(runs_table([make_record()])[["model", "gpu_memory_mib", "batch_size"]], tmp_path / "runs.csv")
+    write_csv(measured([make_record()]).runs[["model", "gpu_memory_mib", "batch_size"]], tmp_path / "runs.csv")
     assert (tmp_path / "runs.csv").read_text() == "model,gpu_memory_mib,batch_size\nconv,,512\n"
-
-
-def test_tables_read_from_files_compare_like_those_in_memory(tmp_path):
-    records = [
-        *three_runs("cpu", (20.0, 22.0), flags=["other_load"]),
-        make_record(device="gpu", status="out_of_memory"),
-    ]
-    write_csv(cells_of(*records), tmp_path / "cells.csv")
-    write_csv(checks_table(records), tmp_path / "checks.csv")
-    cells, checks = read_cells(tmp_path / "cells.csv"), read_checks(tmp_path / "checks.csv")
-    assert comparison_markdown(cells, CPU_AND_GPU, checks=checks) == compared(*records)
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):
     path = tmp_path / "runs.csv"
-    write_csv(runs_table([make_record()]), path)
+    write_csv(measured([make_record()]).runs, path)
     before = path.read_bytes()
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_csv(runs_table([]), path)
+        write_csv(measured([]).runs, path)
     assert (path.read_bytes(), [entry.name for entry in tmp_path.iterdir()]) == (before, ["runs.csv"])
-
-
-def test_the_published_cells_keep_their_seconds_through_the_tables():
-    """The means of 2017, given as runs of two epochs, come out as they were published."""
-    published = {("logistic", 128): (1.014248, 0.689136), ("conv", 512): (32.6, 2.63), ("lstm", 512): (9.95, 2.02)}
-    records = [
-        make_record(model, size, device, train_seconds=(100.0, seconds))
-        for (model, size), pair in published.items()
-        for device, seconds in zip(("cpu", "gpu"), pair, strict=True)
-    ]
-    rows = comparison_table(cells_of(*records), CPU_AND_GPU)
-    seconds = rows[rows["measure"] == "train_seconds_per_epoch"]
-    assert {(row.model, row.batch_size): (row.cpu, row.gpu) for row in seconds.itertuples()} == published
-
-
-def test_comparison_values_are_plain_json_values():
-    cells = cells_of(make_record(), make_record(device="gpu", status="out_of_memory"))
-    rows = comparison_table(cells, CPU_AND_GPU).to_dict("records")
-    assert json.loads(json.dumps(rows)) == rows

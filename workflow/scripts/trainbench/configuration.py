@@ -44,16 +44,17 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
                 f"config key 'model_settings' has no entry for the model '{name}', expected at least its epochs; "
                 f"add model_settings: {{{name}: {{epochs: 3}}}}"
             )
-    devices = {name: _device(name, given) for name, given in typed["device_settings"].items()}
+    series = {name: _devices(name, given) for name, given in typed["device_settings"].items()}
+    devices = _by_name(series)
     selected = typed["devices"]
     if selected == AUTO:
         selected = ["cpu", "gpu"] if gpu_found else ["cpu"]
     for name in selected:
-        _known("devices", "device", name, devices)
+        _known("devices", "device", name, [*series, *(name for name in devices if name not in series)])
     return Study(
         models=tuple(typed["models"]),
         batch_sizes=tuple(typed["batch_sizes"]),
-        devices=tuple(selected),
+        devices=tuple(dict.fromkeys(name for chosen in selected for name in _names_of(chosen, series))),
         repeats=typed["repeats"],
         seed=typed["seed"],
         isolation=typed["isolation"],
@@ -104,9 +105,37 @@ def _in_range(key: str, value: float, allowed: Hyperparameter) -> None:
         )
 
 
-def _device(name: str, given: Mapping[str, Any]) -> Device:
-    kind = given["kind"]
-    return Device(name=name, kind=kind, threads=given.get("threads", ALL_CORES), gpus=1 if kind == "gpu" else 0)
+def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
+    """The devices that an entry of device_settings describes: several where its threads are a list.
+
+    Of a list [1, 2, all] for `cpu` the devices are cpu-1t, cpu-2t and, with all threads, cpu itself.
+    """
+    kind, threads = given["kind"], given.get("threads", ALL_CORES)
+    gpus = 1 if kind == "gpu" else 0
+    if not isinstance(threads, list):
+        return (Device(name=name, kind=kind, threads=threads, gpus=gpus),)
+    return tuple(
+        Device(name=name if count == ALL_CORES else f"{name}-{count}t", kind=kind, threads=count, gpus=gpus)
+        for count in threads
+    )
+
+
+def _by_name(series: Mapping[str, Sequence[Device]]) -> dict[str, Device]:
+    devices: dict[str, Device] = {}
+    for name, members in series.items():
+        for device in members:
+            if device.name in devices or (device.name != name and device.name in series):
+                raise InputError(
+                    f"config key 'device_settings' describes the device '{device.name}' twice, once by the list of "
+                    f"threads of '{name}'; rename one of the two"
+                )
+            devices[device.name] = device
+    return devices
+
+
+def _names_of(chosen: str, series: Mapping[str, Sequence[Device]]) -> list[str]:
+    """The devices that a name in `devices` asks for: all of a list of threads, or the one of that name."""
+    return [device.name for device in series[chosen]] if chosen in series else [chosen]
 
 
 def _to_json_types(value: Any) -> Any:

@@ -103,8 +103,22 @@ CHECKS_OF_HOST: Final[Sequence[Check]] = (speed_differs,)
 CHECKS_OF_CELL: Final[Sequence[Check]] = (versions_differ, threads_differ, hardware_differs)
 
 
+def compared_part(record: Record) -> Record:
+    """The part of a metrics record that the checks here look at: of thousands of runs only this is kept."""
+    host, used = record["host"], record["device_used"]
+    return {
+        **{key: record[key] for key in ("run_id", "model", "batch_size", "device", "software", "canary")},
+        "settings": {"device": {"kind": record["settings"]["device"]["kind"]}},
+        "host": {key: host[key] for key in ("id", "gpu_driver_version")},
+        "device_used": None if used is None else {key: used[key] for key in ("name", "threads")},
+    }
+
+
 def across_runs(records: Iterable[Record]) -> dict[str, list[Finding]]:
-    """What all checks find, in their order, by `run_id`; every run has an entry."""
+    """What all checks find, in their order, by `run_id`; every run has an entry.
+
+    The records are metrics records or the compared parts of some.
+    """
     runs = list(records)
     findings: dict[str, list[Finding]] = {run["run_id"]: [] for run in runs}
     for by_run in _found(runs):

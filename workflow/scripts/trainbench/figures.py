@@ -26,21 +26,16 @@ from matplotlib.transforms import Bbox
 from trainbench import whole_file
 from trainbench.tables import (
     CELL_KEY,
-    TIMES,
     CellKey,
     Executor,
     Row,
     TableOrder,
-    Tables,
     batch_sizes_of,
     cells_by_key,
     executors_of,
-    format_number,
-    format_ratio,
     models_of,
-    status_words,
 )
-from trainbench.tables import speedup as speedup_over
+from trainbench.wording import TIMES, format_number, format_ratio, status_words
 
 LineStyle = Literal["-", "--", "-.", ":"]
 
@@ -90,6 +85,16 @@ VALUE_PLACES: Final[Sequence[Place]] = (
 
 
 @dataclass(frozen=True)
+class Tables:
+    """The tables that figures are drawn from."""
+
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    cells: pd.DataFrame
+    speedups: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Look:
     """How one device of one host is drawn, in every figure alike."""
 
@@ -110,11 +115,13 @@ class _Guide:
 class _Value:
     """What a figure over batch sizes shows of one cell, None where unknown; what checks flagged is drawn hollow.
 
-    `runs` are those without flags and `flagged_runs` those with; `flagged` tells whether the mean rests on such runs.
+    `low` and `high` are the ends of its bar; `runs` are those without flags and `flagged_runs` those with; `flagged`
+    tells whether the value rests on such runs.
     """
 
-    mean: float | None
-    sd: float | None = None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
     runs: Sequence[float] = ()
     flagged_runs: Sequence[float] = ()
     flagged: bool = False
@@ -144,7 +151,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Point:
-    """The mean of a cell as drawn, and the text that goes beside it where there is room."""
+    """The value of a cell as drawn, and the text that goes beside it where there is room."""
 
     x: float
     y: float
@@ -179,7 +186,7 @@ _styled: Final = style.context(STYLE_FILE, after_reset=True)
 def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
     """Training seconds of a steady epoch over batch sizes, a panel a model."""
     value = _measured(tables, "train_seconds_per_epoch")
-    logarithmic = _ratio(tables.cells["train_seconds_per_epoch_mean"]) > LOG_SCALE_FROM_RATIO
+    logarithmic = _ratio(tables.cells["train_seconds_per_epoch"]) > LOG_SCALE_FROM_RATIO
     first_only = bool(tables.cells["first_epoch_only"].fillna(value=False).any())
     epoch_note = "Runs of one epoch show that first epoch." if first_only else "The first epoch is left out."
     return _over_batch_sizes(
@@ -187,7 +194,7 @@ def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
         order,
         _Subject(
             title="Seconds to train one epoch: lower is faster",
-            note=f"{_spread_note(tables)} {epoch_note}",
+            note=f"{_interval_note(tables)} {epoch_note}",
             y_label=_axis_label("Seconds an epoch", logarithmic=logarithmic),
             executors=executors_of(tables.cells, order),
             value=value,
@@ -222,36 +229,40 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
 
 @_styled
 def speedup(tables: Tables, order: TableOrder) -> Figure:
-    """How many times faster each device trains than the first one in order, a panel a model.
+    """How many times faster each device trains than the reference device, a panel a model.
 
     Raises:
         ValueError: there is only one device, so nothing to compare.
     """
-    reference, *others = executors_of(tables.cells, order)
+    by_key = cells_by_key(tables.speedups)
+    references = {(row["reference_device"], row["reference_host"]) for row in by_key.values()}
+    executors = executors_of(tables.cells, order)
+    others = [executor for executor in executors if (executor.device, executor.host) not in references]
+    names = [executor.label for executor in executors if (executor.device, executor.host) in references]
+    reference = names[0] if len(names) == 1 else "the reference device"
     if not others:
-        raise ValueError(f"a speedup needs two devices, found only {reference.label}")
-    by_key = cells_by_key(tables.cells)
+        raise ValueError(f"a speedup needs two devices, found only {reference}")
 
     def ratio(key: CellKey) -> _Value:
-        model, batch_size, _, _ = key
-        of_reference = by_key.get((model, batch_size, reference.device, reference.host))
-        cell = by_key.get(key)
-        flagged = any(each is not None and each["flagged_runs"] for each in (of_reference, cell))
-        return _Value(speedup_over(of_reference, cell), flagged=flagged)
+        row = by_key.get(key)
+        if row is None:
+            return _Value(None)
+        flagged = bool(row["flagged_runs"] or row["reference_flagged_runs"])
+        return _Value(row["speedup"], row["speedup_low"], row["speedup_high"], flagged=flagged)
 
     return _over_batch_sizes(
         tables,
         order,
         _Subject(
-            title=f"How many times faster than {reference.label} each device trains",
-            note=f"Ratio of the mean seconds per epoch; above the line at 1{TIMES} is faster."
+            title=f"How many times faster than {reference} each device trains",
+            note=f"Ratio of the seconds an epoch{_bars_note(tables)}; above the line at 1{TIMES} is faster."
             + _flagged_note(tables, "a run of either cell"),
             y_label="Speedup (times, log scale)",
             executors=others,
             value=ratio,
             label=format_ratio,
             scale_y=_log2_y,
-            guides=[_Guide(1.0, reference.label if len(reference.label) <= GUIDE_CHARACTERS else "as fast")],
+            guides=[_Guide(1.0, reference if len(reference) <= GUIDE_CHARACTERS else "as fast")],
         ),
     )
 
@@ -335,12 +346,13 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
             xs = [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
             keys = [(model, size, executor.device, executor.host) for size in batch_sizes]
             values = [subject.value(key) for key in keys]
-            _draw_means(axes, xs, values, look)
+            _draw_values(axes, xs, values, look)
             for x, key, value in zip(xs, keys, values, strict=True):
                 _draw_runs(axes, x, value, look.color)
-                if value.mean is not None:
-                    points.append(_Point(x, value.mean, subject.label(value.mean), look.color))
-                    extremes += [value.mean, *value.runs, *value.flagged_runs]
+                if value.value is not None:
+                    points.append(_Point(x, value.value, subject.label(value.value), look.color))
+                    bar = [end for end in (value.low, value.high) if end is not None]
+                    extremes += [value.value, *bar, *value.runs, *value.flagged_runs]
                 elif key in by_key and not by_key[key]["n"]:
                     failures.append((x, look))
         if points:
@@ -358,15 +370,18 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     return figure
 
 
-def _draw_means(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
-    """A line through the means, with bars of one standard deviation; what is unknown leaves a gap."""
-    means = np.array([math.nan if value.mean is None else value.mean for value in values])
-    sds = np.array([math.nan if value.sd is None else value.sd for value in values])
+def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
+    """A line through the values, with the bars that they have; what is unknown leaves a gap."""
+    centres = np.array([math.nan if value.value is None else value.value for value in values])
+    lows, highs = (
+        np.array([math.nan if end is None else end for end in ends])
+        for ends in ([value.low for value in values], [value.high for value in values])
+    )
     axes.errorbar(
         xs,
-        means,
+        centres,
         # A bar that reaches zero has no end on a logarithmic axis.
-        yerr=(np.minimum(sds, means * 0.95), sds),
+        yerr=(np.minimum(centres - lows, centres * 0.95), highs - centres),
         color=look.color,
         marker=look.marker,
         linestyle=look.line_style,
@@ -378,7 +393,7 @@ def _draw_means(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look:
     )
     axes.plot(
         xs,
-        [value.mean if value.flagged and value.mean is not None else math.nan for value in values],
+        [value.value if value.flagged and value.value is not None else math.nan for value in values],
         color=look.color,
         marker=look.marker,
         linestyle="none",
@@ -524,15 +539,34 @@ def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
         cell = cells.get(key)
         if cell is None:
             return _Value(None)
+        ends = (cell[f"{metric}_low"], cell[f"{metric}_high"]) if metric in cell else _one_deviation(cell, metric)
         return _Value(
-            cell[f"{metric}_mean"],
-            cell[f"{metric}_sd"],
+            cell[metric if metric in cell else f"{metric}_mean"],
+            *ends,
             runs.get(key, ()),
             flagged_runs.get(key, ()),
             flagged=bool(cell["flagged_runs"]),
         )
 
     return value
+
+
+def _one_deviation(cell: Row, share: str) -> tuple[float | None, float | None]:
+    """One standard deviation to both sides of the mean of a share."""
+    mean, sd = cell[f"{share}_mean"], cell[f"{share}_sd"]
+    return (None, None) if sd is None else (mean - sd, mean + sd)
+
+
+def _interval_note(tables: Tables) -> str:
+    """What markers, bars and dots of a figure are that varies by factors."""
+    if tables.cells["n"].max() > 1:
+        dots = "Geometric mean of the runs with its 95 % interval; faint dots are single runs."
+        return dots + _flagged_note(tables, "a run")
+    return "One run a cell: no intervals." + _flagged_note(tables, "the run")
+
+
+def _bars_note(tables: Tables) -> str:
+    return " with its 95 % interval" if tables.speedups["speedup_low"].notna().any() else ""
 
 
 def _spread_note(tables: Tables) -> str:

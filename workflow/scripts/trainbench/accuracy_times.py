@@ -1,0 +1,114 @@
+"""Says how long a cell trains until its accuracy reaches a target, and how many runs never did."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from trainbench.statistics import Estimate, estimate
+from trainbench.tables import CELL_KEY, COMPLETED, CellKey, Row, TableOrder, cell_key, frame, rows_of
+
+_TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
+
+ACCURACY_TIME_COLUMNS: Final[Mapping[str, str]] = (
+    {
+        "model": "str",
+        "batch_size": "int64",
+        "device": "str",
+        "host": "str",
+        "target_accuracy": "float64",
+        "n": "int64",
+        "reached": "int64",
+        "not_reached": "int64",
+        "epochs_trained": "Int64",
+        "epochs_to_accuracy_median": "float64",
+    }
+    | {f"{name}{part}": "float64" for name in _TIMES for part in ("", "_low", "_high", "_median")}
+    | {"verdict": "str"}
+)
+
+
+def accuracy_times_table(
+    runs: pd.DataFrame, epochs: pd.DataFrame, targets: Mapping[str, float], order: TableOrder
+) -> pd.DataFrame:
+    """A row for each cell of a model with a target, with the columns `ACCURACY_TIME_COLUMNS`.
+
+    A run reaches its target (a share of all test images) with the first epoch whose accuracy is at or above it.
+    `time_to_accuracy_seconds` is the training time until the end of that epoch, evaluation left out;
+    `..._with_startup_seconds` all time from the start of the process to the end of that epoch's evaluation. Runs that
+    did not reach it are censored: all that is known is that they need longer. The geometric means and their intervals
+    therefore stand only where all runs reached the target; the medians where more than half did, a run that did not
+    counting as longer than any that did.
+    """
+    reaching = _first_reaching(epochs, targets)
+    cells: dict[CellKey, list[Row]] = {}
+    for run in rows_of(runs):
+        if run["status"] == COMPLETED and run["model"] in targets and run["epochs"]:
+            cells.setdefault(cell_key(run), []).append(run)
+    rows = [
+        _row(key, members, [reaching.get((*key, run["repeat"])) for run in members], targets[key[0]])
+        for key, members in cells.items()
+    ]
+    return frame(rows, ACCURACY_TIME_COLUMNS, order)
+
+
+def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[tuple[Any, ...], Row]:
+    """Each run's first epoch at or above its model's target, with the seconds of all epochs until then."""
+    run_key = [*CELL_KEY, "repeat"]
+    of_targets = epochs[epochs["model"].isin(list(targets))].sort_values([*run_key, "epoch"])
+    of_targets = of_targets.assign(
+        eval_until_then=of_targets.groupby(run_key, sort=False)["eval_seconds"].cumsum(),
+        target=of_targets["model"].map(dict(targets)).astype("float64"),
+    )
+    first = of_targets[of_targets["accuracy"] >= of_targets["target"]].drop_duplicates(run_key)
+    return {(*cell_key(row), row["repeat"]): row for row in rows_of(first)}
+
+
+def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
+    training = [None if epoch is None else float(epoch["elapsed_seconds"]) for epoch in reached]
+    with_startup = [
+        None if epoch is None else _before_epochs(run) + epoch["elapsed_seconds"] + epoch["eval_until_then"]
+        for run, epoch in zip(runs, reached, strict=True)
+    ]
+    censored = reached.count(None)
+    epochs_trained = max(run["epochs"] for run in runs)
+    row: dict[str, Any] = {
+        **dict(zip(CELL_KEY, key, strict=True)),
+        "target_accuracy": target,
+        "n": len(runs),
+        "reached": len(runs) - censored,
+        "not_reached": censored,
+        "epochs_trained": epochs_trained,
+        "epochs_to_accuracy_median": _median([None if epoch is None else epoch["epoch"] for epoch in reached]),
+        "verdict": _verdict(len(runs), censored, epochs_trained),
+    }
+    for name, seconds in zip(_TIMES, (training, with_startup), strict=True):
+        over_runs = Estimate(0, None) if censored else estimate(seconds)
+        row |= {
+            name: over_runs.value,
+            f"{name}_low": over_runs.low,
+            f"{name}_high": over_runs.high,
+            f"{name}_median": _median(seconds),
+        }
+    return row
+
+
+def _before_epochs(run: Row) -> float:
+    """Seconds from the process' start to the first epoch."""
+    return float(run["startup_seconds"] + run["data_seconds"] + run["compile_seconds"])
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """The median with unknown ones as larger than all others; None where it is one of them."""
+    ordered = sorted(values, key=lambda value: (value is None, value or 0.0))
+    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    known = [value for value in middle if value is not None]
+    return statistics.fmean(known) if len(known) == len(middle) else None
+
+
+def _verdict(runs: int, censored: int, epochs_trained: int) -> str:
+    if not censored:
+        return "reached"
+    words = f"not in {epochs_trained} {'epoch' if epochs_trained == 1 else 'epochs'}"
+    return words if censored == runs else f"{censored} of {runs} runs {words}"

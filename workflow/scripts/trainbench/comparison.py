@@ -1,0 +1,441 @@
+"""Puts devices side by side, in the shape of the 2017 tables: as data, and as text that begins with the answers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from trainbench.speedups import speedup_of
+from trainbench.statistics import Ratio
+from trainbench.tables import (
+    CELL_FIGURES,
+    FLAG_LEVELS,
+    CellKey,
+    Executor,
+    Row,
+    TableOrder,
+    cells_by_key,
+    executors_of,
+    groups_of,
+    rows_of,
+)
+from trainbench.wording import (
+    FLAGGED,
+    UNKNOWN,
+    decimals_of,
+    format_fixed,
+    format_interval,
+    format_ratio,
+    markdown_text,
+    status_words,
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The tables that the comparison puts together."""
+
+    cells: pd.DataFrame
+    checks: pd.DataFrame
+    speedups: pd.DataFrame
+    crossovers: pd.DataFrame
+    accuracy_times: pd.DataFrame
+    costs: pd.DataFrame
+    scaling_fits: pd.DataFrame
+    core_equivalents: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A row of the comparison: a metric, its unit, and how the Markdown table shows it.
+
+    `row` is None for a measure of comparison.csv alone; `scale` converts the metric to the unit in `row`;
+    `only_if_known` leaves the row out of a table in which no device knows it.
+    """
+
+    metric: str
+    unit: str
+    row: str | None = None
+    scale: float = 1.0
+    only_if_known: bool = False
+
+    def value(self, row: Row) -> float | None:
+        """The metric of a row: a figure, or the mean of a share."""
+        found: float | None = row[self.metric if self.metric in row else f"{self.metric}_mean"]
+        return found
+
+
+MEASURES: Final = (
+    Measure("cpu_percent", "%", "CPU (% of one core)"),
+    Measure("gpu_utilization_percent", "%", "GPU utilisation (%)"),
+    Measure("gpu_memory_mib", "MiB", "GPU memory (MiB)", only_if_known=True),
+    Measure("power_watts", "W", "GPU power (W)", only_if_known=True),
+    Measure("energy_joules_per_epoch", "J", "GPU energy an epoch (J)", only_if_known=True),
+    Measure("cpu_energy_joules_per_epoch", "J", "CPU energy an epoch (J)", only_if_known=True),
+    Measure("train_seconds_per_epoch", "s", "Seconds an epoch"),
+    Measure("samples_per_second", "1/s", "Samples a second"),
+    Measure("final_accuracy", "fraction", "Final accuracy (%)", scale=100.0),
+    Measure("eval_seconds_per_epoch", "s"),
+    Measure("epoch_seconds", "s"),
+    Measure("startup_seconds", "s"),
+    Measure("peak_memory_mib", "MiB"),
+    Measure("other_cpu_percent", "%"),
+)
+
+# Rows that stand only where no cell of a table is without them: measures of the tables of times and costs.
+TIME_TO_ACCURACY: Final = Measure("time_to_accuracy_seconds", "s", only_if_known=True)
+PRICE_PER_EPOCH: Final = Measure("price_per_epoch", "currency", only_if_known=True)
+PRICE_TO_ACCURACY: Final = Measure("price_to_accuracy", "currency", only_if_known=True)
+
+
+def comparison_table(compared: Compared, order: TableOrder) -> pd.DataFrame:
+    """The comparison as data: a row for each model, batch size and measure, a column a device.
+
+    The columns are `model, batch_size, measure, unit` and then one a device, named `device` where all results
+    come from one host and `host/device` otherwise. Values are those of the table of cells, over runs; a cell without a
+    completed run holds its status in words ("out of memory"), and what is unknown is None.
+    """
+    cells = compared.cells
+    executors = executors_of(cells, order)
+    hosts = {executor.host for executor in executors}
+    by_key, speedups = cells_by_key(cells), cells_by_key(compared.speedups)
+    times, costs = cells_by_key(compared.accuracy_times), cells_by_key(compared.costs)
+    rows: list[tuple[object, ...]] = []
+    for model, batch_size in groups_of(cells, order):
+        keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
+        column = [by_key.get(key) for key in keys]
+        for measure in MEASURES:
+            values = [_value_or_status(cell, measure) for cell in column]
+            rows.append((model, batch_size, measure.metric, measure.unit, *values))
+        if len(executors) > 1:
+            ratios = [_ratio_or_status(by_key.get(key), speedups.get(key)) for key in keys]
+            rows.append((model, batch_size, "speedup", "ratio", *ratios))
+        for measure, found in ((TIME_TO_ACCURACY, times), (PRICE_PER_EPOCH, costs), (PRICE_TO_ACCURACY, costs)):
+            known = [measure.value(found[key]) if key in found else None for key in keys]
+            rows.append((model, batch_size, measure.metric, measure.unit, *known))
+        counts = [None if cell is None else cell["n"] for cell in column]
+        rows.append((model, batch_size, "completed_runs", "runs", *counts))
+        flagged = [None if cell is None else cell["flagged_runs"] for cell in column]
+        rows.append((model, batch_size, "flagged_runs", "runs", *flagged))
+    names = [executor.device if len(hosts) == 1 else f"{executor.host}/{executor.device}" for executor in executors]
+    # Values stay Python objects: numbers, words and unknowns share a column.
+    return pd.DataFrame(rows, columns=["model", "batch_size", "measure", "unit", *names], dtype=object)
+
+
+def comparison_markdown(compared: Compared, order: TableOrder) -> str:
+    """The comparison to be read: the answers, then a table for each model and batch size as in 2017.
+
+    Figures that vary by factors (times, rates, energies) are geometric means over runs with their 95 % interval in
+    brackets; percentages are means followed by ± and the standard deviation. Speeds of cells with flagged runs are
+    marked; the lines at the end say what was found and what to do.
+    """
+    cells = compared.cells
+    executors = executors_of(cells, order)
+    parts = ["# Comparison of devices"]
+    answers = _answers(compared, executors)
+    if answers:
+        parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
+    parts += ["## How to read this", *_legend(cells, executors)]
+    shown = _Shown(
+        cells=cells_by_key(cells),
+        speedups=cells_by_key(compared.speedups),
+        times=cells_by_key(compared.accuracy_times),
+        costs=cells_by_key(compared.costs),
+    )
+    for model, batch_size in groups_of(cells, order):
+        keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
+        table = pd.DataFrame(
+            _markdown_rows(shown, keys), columns=["", *(markdown_text(executor.label) for executor in executors)]
+        )
+        # Text as it is: tabulate would read a device called 1e5 as a number.
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
+        parts += [f"## {markdown_text(model)}, batch size {batch_size}", text]
+    found = _flag_lines(cells, len(executors) > 1, _advice(compared.checks))
+    if found:
+        parts += ["## What may have disturbed the runs", "\n".join(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Rows of the tables by cell."""
+
+    cells: Mapping[CellKey, Row]
+    speedups: Mapping[CellKey, Row]
+    times: Mapping[CellKey, Row]
+    costs: Mapping[CellKey, Row]
+
+
+def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
+    """The rows of one model and batch size, a field a device after the row's name."""
+    column = [shown.cells.get(key) for key in keys]
+    rows = [
+        [measure.row, *(_cell_text(cell, measure) for cell in column)]
+        for measure in MEASURES
+        if measure.row is not None and not (measure.only_if_known and _unknown_in(column, measure))
+    ]
+    speedups = [shown.speedups.get(key) for key in keys]
+    known = [row for row in speedups if row is not None]
+    if len(keys) > 1 and known:
+        over = f"Speedup over {markdown_text(known[0]['reference_device'])}"
+        rows.append(
+            [over, *(_speedup_text(shown.cells.get(key), row) for key, row in zip(keys, speedups, strict=True))]
+        )
+        if any(row["best_cpu_device"] != row["reference_device"] for row in known):
+            texts = [UNKNOWN if row is None else _ratio_text(row, "speedup_over_best_cpu") for row in speedups]
+            rows.append(["Speedup over the CPU at its best", *texts])
+    times = [shown.times.get(key) for key in keys]
+    targets = [row["target_accuracy"] for row in times if row is not None]
+    if targets:
+        name = f"Seconds to {100 * targets[0]:g} % accuracy"
+        rows.append([name, *(UNKNOWN if row is None else _time_text(row) for row in times)])
+    costs = [shown.costs.get(key) for key in keys]
+    for measure, name in ((PRICE_PER_EPOCH, "Price of an epoch"), (PRICE_TO_ACCURACY, "Price to that accuracy")):
+        priced = [row for row in costs if row is not None and measure.value(row) is not None]
+        if priced:
+            texts = [UNKNOWN if row is None else _figure_text(row, measure) for row in costs]
+            rows.append([f"{name} ({markdown_text(priced[0]['currency'])})", *texts])
+    rows.append(["Runs", *(_runs_text(cell) for cell in column)])
+    return rows
+
+
+def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:
+    """A sentence for each model and device: how many times faster, how sure, from which batch size on."""
+    labels = {(executor.device, executor.host): executor.label for executor in executors}
+    equivalents: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows_of(compared.core_equivalents):
+        equivalents.setdefault((row["model"], row["device"], row["host"]), []).append(row)
+    by_series: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows_of(compared.speedups):
+        by_series.setdefault((row["model"], row["device"], row["host"]), []).append(row)
+    answers = []
+    for crossing in rows_of(compared.crossovers):
+        series = (crossing["model"], crossing["device"], crossing["host"])
+        device = markdown_text(labels[series[1:]])
+        reference = markdown_text(labels[crossing["reference_device"], crossing["reference_host"]])
+        sentence = (
+            f"**{markdown_text(crossing['model'])}**: {device} is {_verdict_text(crossing)} than {reference}"
+            f"{_extremes_text(by_series[series])}."
+        )
+        matching = [_equivalent_text(row) for row in equivalents.get(series, ())]
+        answers.append(" ".join([sentence, *matching]))
+    answers += _best_thread_counts(compared.scaling_fits)
+    return answers
+
+
+def _verdict_text(crossing: Row) -> str:
+    """Faster or slower, and where that changes."""
+    doubt = "" if crossing["certain"] else ", as far as these few runs show,"
+    at = crossing["crossover_batch_size"]
+    if at is None:
+        words = {
+            "faster throughout": "faster at every measured batch size",
+            "slower throughout": "slower at every measured batch size",
+        }.get(crossing["verdict"], "now faster, now slower")
+        return words.replace(" at", f"{doubt} at", 1) if " at" in words else words + doubt
+    low, high = crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"]
+    interval = format_interval(low, high, 0)
+    direction = "from" if crossing["verdict"] == "faster from" else "up to"
+    end = " on" if direction == "from" else ""
+    return f"faster {direction} a batch size of about {format_fixed(at, 0)}{interval}{end}{doubt}"
+
+
+def _extremes_text(rows: Sequence[Row]) -> str:
+    """The least and the greatest speedup of a series, and at which batch size."""
+    least = min(rows, key=lambda row: float(row["speedup"]))
+    greatest = max(rows, key=lambda row: float(row["speedup"]))
+    texts = [f"{_ratio_text(greatest)} at {greatest['batch_size']}"]
+    if least is not greatest:
+        texts.insert(0, f"{_ratio_text(least)} at {least['batch_size']}")
+    return f": {' to '.join(texts)}"
+
+
+def _equivalent_text(row: Row) -> str:
+    where = f"At batch size {row['batch_size']}"
+    return f"{where} {row['verdict']}."
+
+
+def _best_thread_counts(fits: pd.DataFrame) -> list[str]:
+    """Where a CPU trains faster with fewer threads than all."""
+    lines = []
+    for row in rows_of(fits):
+        ratio = row["best_over_all_threads"]
+        if ratio is None or row["best_threads"] == row["all_threads"]:
+            continue
+        lines.append(
+            f"**{markdown_text(row['model'])}** at batch size {row['batch_size']}: the CPU of "
+            f"{markdown_text(row['host'])} is fastest with {row['best_threads']} of {row['all_threads']} threads, "
+            f"{_ratio_text(row, 'best_over_all_threads')} as fast as with all."
+        )
+    return lines
+
+
+def _value_or_status(cell: Row | None, measure: Measure) -> float | str | None:
+    if cell is None:
+        return None
+    return measure.value(cell) if cell["n"] else status_words(cell["status"])
+
+
+def _ratio_or_status(cell: Row | None, speedup: Row | None) -> float | str | None:
+    if cell is not None and not cell["n"]:
+        return status_words(cell["status"])
+    return None if speedup is None else float(speedup["speedup"])
+
+
+def _cell_text(cell: Row | None, measure: Measure) -> str:
+    if cell is None:
+        return UNKNOWN
+    if not cell["n"]:
+        return status_words(cell["status"])
+    if measure.metric not in CELL_FIGURES:
+        return _mean_and_sd_text(cell, measure)
+    shown = _figure_text(cell, measure)
+    if cell["first_epoch_only"] and "_per_" in measure.metric:
+        shown += " *"
+    if cell["flagged_runs"] and measure.metric == "train_seconds_per_epoch":
+        shown += f" {FLAGGED}"
+    return shown
+
+
+def _figure_text(row: Row, measure: Measure) -> str:
+    """A figure with its interval, or that there is none because it rests on one run."""
+    value = measure.value(row)
+    if value is None:
+        return UNKNOWN
+    decimals = decimals_of(value)
+    low, high = row[f"{measure.metric}_low"], row[f"{measure.metric}_high"]
+    return format_fixed(value, decimals) + (format_interval(low, high, decimals) or _single(row))
+
+
+def _single(row: Row) -> str:
+    return " (one run)" if row["n"] == 1 else ""
+
+
+def _mean_and_sd_text(cell: Row, measure: Measure) -> str:
+    mean = measure.value(cell)
+    if mean is None:
+        return UNKNOWN
+    mean *= measure.scale
+    decimals = decimals_of(mean)
+    sd = cell[f"{measure.metric}_sd"]
+    spread = "" if sd is None else f" ± {format_fixed(sd * measure.scale, decimals)}"
+    return format_fixed(mean, decimals) + spread
+
+
+def _unknown_in(column: Sequence[Row | None], measure: Measure) -> bool:
+    return all(cell is None or measure.value(cell) is None for cell in column)
+
+
+def _speedup_text(cell: Row | None, speedup: Row | None) -> str:
+    if cell is not None and not cell["n"]:
+        return status_words(cell["status"])
+    return UNKNOWN if speedup is None else _ratio_text(speedup)
+
+
+def _ratio_text(row: Row, name: str = "speedup") -> str:
+    ratio = speedup_of(row, name) if row[name] is not None else None
+    if ratio is None:
+        return UNKNOWN
+    if ratio == Ratio(1.0, 1.0, 1.0):
+        return format_ratio(1.0)
+    return format_ratio(ratio.value) + format_interval(ratio.low, ratio.high, decimals_of(ratio.value, significant=3))
+
+
+def _time_text(row: Row) -> str:
+    if row["verdict"] != "reached":
+        return str(row["verdict"])
+    return _figure_text(row, TIME_TO_ACCURACY)
+
+
+def _runs_text(cell: Row | None) -> str:
+    if cell is None:
+        return UNKNOWN
+    if cell["n"] == cell["runs"]:
+        return str(cell["n"])
+    return f"{cell['n']} of {cell['runs']} ({status_words(cell['status'])})"
+
+
+def _advice(checks: pd.DataFrame) -> dict[str, str]:
+    """What to do about each flag, by its name: a check gives one advice, whatever it found."""
+    return {row["name"]: row["advice"] for row in rows_of(checks) if row["level"] in FLAG_LEVELS}
+
+
+def _flag_lines(cells: pd.DataFrame, several_executors: bool, advice: Mapping[str, str]) -> list[str]:
+    """A line a flag: in how many runs, of which cells, and what to do."""
+    rows = rows_of(cells)
+    places: dict[str, dict[str, int]] = {}
+    for cell in rows:
+        place = f"{cell['model']} {cell['batch_size']}" + (f" {cell['device']}" if several_executors else "")
+        for flag in cell["flags"].split():
+            name, _, count = flag.rpartition(":")
+            of_flag = places.setdefault(name, {})
+            of_flag[place] = of_flag.get(place, 0) + int(count)
+    runs = sum(cell["n"] for cell in rows)
+    lines = []
+    for name, counts in places.items():
+        listed = "all cells" if len(counts) == len(rows) else ", ".join(counts)
+        line = f"{name}: {sum(counts.values())} of {runs} runs ({listed})"
+        lines.append(f"- {FLAGGED} {markdown_text(f'{line}: {advice[name]}' if name in advice else line)}")
+    return lines
+
+
+def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
+    """What a reader must know: what the numbers are and which hardware they come from."""
+    paragraphs = [
+        "Each column is a device. Times, rates, energies and ratios are geometric means over the runs of a cell with "
+        "their 95 % interval in brackets, which takes two runs; percentages and sizes are means ± their standard "
+        "deviation. The speed of a run is that of training alone, evaluation left out: the median over its steady "
+        "epochs, which are all but the first. CPU and GPU use are means over the training time of these epochs; 100 % "
+        f"is one core busy. {UNKNOWN} is unknown or not measured."
+    ]
+    if any(_known(cells, measure) for measure in MEASURES if measure.only_if_known):
+        paragraphs.append(
+            "GPU memory is the most that all processes together used of the card. GPU power and energy are the card's "
+            "alone, not the machine's; a run on several cards has their sum."
+        )
+    if cells["first_epoch_only"].any():
+        paragraphs.append(
+            "\\* Runs of a single epoch have no steady one: their speed is that of the first epoch, "
+            "which can be slower."
+        )
+    if cells["flagged_runs"].any():
+        paragraphs.append(
+            f"{FLAGGED} Something may have disturbed runs of this cell: the last lines say what, and what to do. "
+            "checks.csv has every finding."
+        )
+    return [*paragraphs, *_host_lines(cells, executors)]
+
+
+def _known(cells: pd.DataFrame, measure: Measure) -> bool:
+    column = measure.metric if measure.metric in cells else f"{measure.metric}_mean"
+    return bool(cells[column].notna().any())
+
+
+def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
+    rows = rows_of(cells)
+    lines = []
+    for host in dict.fromkeys(executor.host for executor in executors):
+        on_host = [row for row in rows if row["host"] == host]
+        devices = []
+        for executor in executors:
+            if executor.host == host:
+                hardware = _distinct(_hardware(row) for row in on_host if row["device"] == executor.device)
+                devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}")
+        hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
+        lines.append(markdown_text(f"{host} ({hostnames}): {'; '.join(devices)}"))
+    if len(lines) == 1:
+        return [f"Host {lines[0]}"]
+    return ["Hosts:", "\n".join(f"- {line}" for line in lines)]
+
+
+def _hardware(cell: Row) -> str | None:
+    if cell["device_kind"] != "cpu" or cell["device_name"] is None or cell["threads"] is None:
+        name: str | None = cell["device_name"]
+        return name
+    return f"{cell['device_name']}, {cell['threads']} {'thread' if cell['threads'] == 1 else 'threads'}"
+
+
+def _distinct(texts: Iterable[str | None]) -> list[str]:
+    """The different texts in order of appearance, unknown ones left out."""
+    return list(dict.fromkeys(text for text in texts if text is not None))

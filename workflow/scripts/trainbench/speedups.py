@@ -1,0 +1,161 @@
+"""Says how many times faster each device trains than the reference device, and from which batch size on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from trainbench.crossover import crossover
+from trainbench.statistics import Ratio, ratio
+from trainbench.tables import CellKey, Row, TableOrder, cell_key, cells_by_key, figure_of, frame, rows_of
+
+_RATIOS: Final = ("speedup", "speedup_with_evaluation", "speedup_over_best_cpu")
+
+SPEEDUP_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "device": "str",
+    "host": "str",
+    "reference_device": "str",
+    "reference_host": "str",
+    "n": "int64",
+    "reference_n": "int64",
+    "flagged_runs": "int64",
+    "reference_flagged_runs": "int64",
+    "best_cpu_device": "str",
+} | {f"{name}{part}": "float64" for name in _RATIOS for part in ("", "_low", "_high")}
+
+CROSSOVER_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "device": "str",
+    "host": "str",
+    "reference_device": "str",
+    "reference_host": "str",
+    "batch_sizes": "str",
+    "verdict": "str",
+    "crossover_batch_size": "float64",
+    "crossover_batch_size_low": "float64",
+    "crossover_batch_size_high": "float64",
+    "certain": "boolean",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What speedups are measured against: a device, on the host named here or, with None, on each host's own.
+
+    A host that lacks the reference device is compared with the first host, in order, that has it.
+    """
+
+    device: str = "cpu"
+    host: str | None = None
+
+    def host_for(self, host: str, hosts_with_it: Iterable[str]) -> str | None:
+        """The host whose reference device those of `host` are compared with, or None where no host has it."""
+        candidates = list(hosts_with_it)
+        if self.host is not None:
+            return self.host if self.host in candidates else None
+        return host if host in candidates else next(iter(candidates), None)
+
+
+def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference) -> pd.DataFrame:
+    """A row for each completed cell whose reference cell is completed too, with the columns `SPEEDUP_COLUMNS`.
+
+    `speedup` is the ratio of the seconds to train an epoch, `speedup_with_evaluation` that of training and evaluating
+    one, `speedup_over_best_cpu` that over whichever CPU device of the reference's host trains this model and batch
+    size fastest; each with Welch's 95 % interval. The reference's own row has a speedup of exactly 1.
+    """
+    by_key = cells_by_key(cells)
+    best_cpus = _best_cpus(by_key)
+    hosts = _hosts_with(reference.device, cells, order)
+    rows = []
+    for cell in by_key.values():
+        host = reference.host_for(cell["host"], hosts)
+        of_reference = by_key.get((cell["model"], cell["batch_size"], reference.device, host or ""))
+        if of_reference is None or not cell["n"] or not of_reference["n"]:
+            continue
+        best = best_cpus.get((cell["model"], cell["batch_size"], of_reference["host"]))
+        rows.append(
+            {
+                **{column: cell[column] for column in ("model", "batch_size", "device", "host", "n", "flagged_runs")},
+                "reference_device": reference.device,
+                "reference_host": host,
+                "reference_n": of_reference["n"],
+                "reference_flagged_runs": of_reference["flagged_runs"],
+                "best_cpu_device": None if best is None else best["device"],
+                **_columns("speedup", speedup(of_reference, cell)),
+                **_columns("speedup_with_evaluation", speedup(of_reference, cell, "epoch_seconds")),
+                **_columns("speedup_over_best_cpu", None if best is None else speedup(best, cell)),
+            }
+        )
+    return frame(rows, SPEEDUP_COLUMNS, order)
+
+
+def speedup(reference: Row, cell: Row, figure: str = "train_seconds_per_epoch") -> Ratio | None:
+    """How many times faster a cell is than the reference by one figure in seconds; None where one is unknown."""
+    if cell_key(reference) == cell_key(cell):
+        return None if cell[figure] is None else Ratio(1.0, 1.0, 1.0)
+    return ratio(figure_of(reference, figure), figure_of(cell, figure))
+
+
+def crossovers_table(speedups: pd.DataFrame, order: TableOrder) -> pd.DataFrame:
+    """A row for each model and device but the reference: where its speedup passes 1, with `CROSSOVER_COLUMNS`."""
+    series: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows_of(speedups):
+        if (row["device"], row["host"]) != (row["reference_device"], row["reference_host"]):
+            series.setdefault((row["model"], row["device"], row["host"]), []).append(row)
+    rows: list[dict[str, Any]] = []
+    for (model, device, host), members in series.items():
+        ratios = {row["batch_size"]: speedup_of(row) for row in members}
+        found = crossover(ratios)
+        if found is None:
+            continue
+        single = found.batch_sizes[0] if len(found.batch_sizes) == 1 else None
+        rows.append(
+            {
+                "model": model,
+                "device": device,
+                "host": host,
+                "reference_device": members[0]["reference_device"],
+                "reference_host": members[0]["reference_host"],
+                "batch_sizes": " ".join(str(size) for size in sorted(ratios)),
+                "verdict": found.verdict,
+                "crossover_batch_size": single,
+                "crossover_batch_size_low": found.low,
+                "crossover_batch_size_high": found.high,
+                "certain": found.certain,
+            }
+        )
+    return frame(rows, CROSSOVER_COLUMNS, order)
+
+
+def speedup_of(row: Row, name: str = "speedup") -> Ratio:
+    """A ratio of a row of the table of speedups."""
+    return Ratio(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def _columns(name: str, found: Ratio | None) -> dict[str, float | None]:
+    return {
+        name: found.value if found else None,
+        f"{name}_low": found.low if found else None,
+        f"{name}_high": found.high if found else None,
+    }
+
+
+def _hosts_with(device: str, cells: pd.DataFrame, order: TableOrder) -> list[str]:
+    """The hosts that have cells of a device, in order."""
+    found = set(cells.loc[cells["device"] == device, "host"])
+    return [host for host in (*order.hosts, *sorted(found.difference(order.hosts))) if host in found]
+
+
+def _best_cpus(by_key: Mapping[CellKey, Row]) -> dict[tuple[str, int, str], Row]:
+    """The fastest CPU cell of each model, batch size and host."""
+    best: dict[tuple[str, int, str], Row] = {}
+    for (model, batch_size, _, host), cell in by_key.items():
+        seconds = cell["train_seconds_per_epoch"]
+        if cell["device_kind"] == "cpu" and seconds is not None:
+            earlier = best.setdefault((model, batch_size, host), cell)
+            if seconds < earlier["train_seconds_per_epoch"]:
+                best[model, batch_size, host] = cell
+    return best
