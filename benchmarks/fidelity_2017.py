@@ -45,6 +45,11 @@ def band(accuracies: Sequence[float]) -> tuple[float, float]:
     return mean - half_width, mean + half_width
 
 
+def most_by_chance(values: int, confidence: float) -> int:
+    """How many of so many accuracies lie outside of their bands though all agree in truth, at most."""
+    return int(stats.binom.ppf(confidence, values, 1 - CONFIDENCE))
+
+
 def read_published(path: Path = PUBLISHED_EPOCHS) -> Mapping[tuple[str, int], Mapping[int, Sequence[float]]]:
     """Published accuracies of all devices by model and batch size, then by epoch (counted from 1)."""
     found: dict[tuple[str, int], dict[int, list[float]]] = {}
@@ -93,7 +98,7 @@ def main() -> int:
                 ours_text = f"{100 * min(ours_values):.2f} to {100 * max(ours_values):.2f}"
                 print(f"| {model} | 512 | {epoch} | {ours_text} | {100 * published:.2f} | {_yes(agrees)} |", flush=True)
     disagreements = verdicts.count(False)
-    by_chance = int(stats.binom.ppf(CONFIDENCE, len(verdicts), 1 - CONFIDENCE))
+    by_chance = most_by_chance(len(verdicts), CONFIDENCE)
     print(f"\n{disagreements} of {len(verdicts)} published accuracies of conv and lstm disagree;")
     print(f"chance alone explains up to {by_chance}")
     return int(disagreements > by_chance or not logistic_agrees)
