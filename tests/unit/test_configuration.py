@@ -17,7 +17,8 @@ from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from trainbench.configuration import study_of
+from trainbench.conclusions import Conclusions
+from trainbench.configuration import conclusions_of, study_of
 from trainbench.errors import InputError
 from trainbench.models import MODELS
 from trainbench.study import ModelSettings, Run, Study
@@ -44,6 +45,10 @@ def study_with(*layers: Mapping[str, Any], gpu_found: bool = False) -> Study:
 def study_from(*arguments: str) -> Study:
     """Give the study for these arguments of --config."""
     return study_with(parse_config(arguments))
+
+
+def conclusions_with(*layers: Mapping[str, Any]) -> Conclusions:
+    return conclusions_of(layered(*layers))
 
 
 def refusal_of(*layers: Mapping[str, Any]) -> str:
@@ -81,6 +86,19 @@ def test_the_published_study_trains_every_model_for_100_epochs_and_keeps_the_res
     assert published.model_settings == {
         name: ModelSettings(100, settings.hyperparameters) for name, settings in study_with().model_settings.items()
     }
+
+
+def test_the_default_reads_nothing_beside_its_own_runs() -> None:
+    assert conclusions_with() == Conclusions((), False, None, 3.0)
+
+
+def test_the_published_study_shows_the_published_results_beside_its_own() -> None:
+    published = conclusions_with(load_configfile(str(CONFIG / "published-2017.yaml")))
+    assert published.sources == ("resources/published",)
+
+
+def test_what_is_read_beside_the_runs_changes_no_run() -> None:
+    assert study_with({"sources": ["x"], "skip_bad_sources": True, "baseline": "y"}) == study_with()
 
 
 # --- layers and --config ---
@@ -228,6 +246,12 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case(setting("conv", epochs=None), "'model_settings/conv/epochs'", "null", COUNT),
         case({"model_settings": {"conv": None}}, "'model_settings/conv'", "null", "a mapping"),
         case({"dataset": {"path": ""}}, "'dataset/path'", '""', "a text that is not empty"),
+        case({"baseline": ""}, "'baseline'", '""', "null or a text that is not empty"),
+        case({"sources": [""]}, "'sources/item 1'", '""', "a text that is not empty"),
+        case({"skip_bad_sources": "perhaps"}, "'skip_bad_sources'", '"perhaps"', "true or false"),
+        case({"compare": {"smallest_difference_percent": -1}}, "'compare/smallest_difference_percent'", "-1", "from 0"),
+        case({"sources": ["a", "a"]}, "'sources'", '["a", "a"]', "without repetition, of any number of"),
+        case(setting("conv", epochs=10_001), "'model_settings/conv/epochs'", "10001", "at most 10000"),
         # repetition
         case({"models": ["conv", "conv"]}, "'models'", '["conv", "conv"]', "without repetition"),
         case({"batch_sizes": [128, "128"]}, "'batch_sizes'", "[128, 128]", "without repetition"),
@@ -378,8 +402,9 @@ def test_the_readme_gives_the_range_of_every_hyperparameter() -> None:
 
 
 @pytest.mark.parametrize("row", readme_rows(), ids=lambda row: row["Key"].strip("`"))
-def test_the_example_of_a_key_is_a_valid_study_other_than_the_default(row: dict[str, str]) -> None:
-    assert study_from(*shlex.split(code(row["Example"]))) != study_with()
+def test_the_example_of_a_key_asks_for_something_other_than_the_default(row: dict[str, str]) -> None:
+    layer = parse_config(shlex.split(code(row["Example"])))
+    assert (study_with(layer), conclusions_with(layer)) != (study_with(), conclusions_with())
 
 
 @pytest.mark.parametrize("line", readme_command_lines())

@@ -21,7 +21,11 @@ TRAINING = ["trainbench.launch", *PROCESSES, *engines.ENGINES.values()]
 LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
     "TRAINING_CODE": (TRAINING, {"../../schemas/metrics.schema.json"}),
-    "TABLES_CODE": (["trainbench.record", "trainbench.tables"], set()),
+    "TABLES_CODE": (
+        ["trainbench.published", "trainbench.sources", "trainbench.tables"],
+        {"../../schemas/metrics.schema.json", "../../schemas/published.schema.json"},
+    ),
+    "BASELINE_CODE": (["trainbench.baseline", "trainbench.sources"], {"../../schemas/metrics.schema.json"}),
     "FIGURES_CODE": (["trainbench.figures"], {"figures.mplstyle"}),
 }
 """Each list's modules to start from, and the files other than modules that they read."""

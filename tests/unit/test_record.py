@@ -123,7 +123,7 @@ def test_a_missing_file_is_refused_by_name(path: Path) -> None:
     [
         pytest.param(b"", "is not valid JSON", id="an empty file"),
         pytest.param(with_()[:500], "is not valid JSON", id="half a file"),
-        pytest.param(b"\xff\xfe", "is not valid JSON", id="not text"),
+        pytest.param(b"\xff\xfe", "is not a text in UTF-8 (byte 1)", id="not text"),
         pytest.param(b'{"schema_version": 1, "seed": NaN}', "NaN is not a JSON number", id="NaN"),
         pytest.param(b'{"schema_version": 1, "seed": -Infinity}', "-Infinity is not a JSON number", id="infinity"),
         pytest.param(b"{}", "has schema_version None, expected 1", id="no version"),

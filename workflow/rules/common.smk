@@ -1,3 +1,4 @@
+import functools
 import importlib.metadata
 import shutil
 import sys
@@ -7,7 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 
-from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml
+from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, sources
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
@@ -22,15 +23,34 @@ FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_ove
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *["canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py", "outcome.py", "usage.py"],
+    *[
+        "bounded_file.py",
+        "canary.py",
+        "checks.py",
+        "core_lease.py",
+        "finding.py",
+        "lifetime.py",
+        "locks.py",
+        "outcome.py",
+        "usage.py",
+    ],
     *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
 ]
-TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py", "whole_file.py"]
+TABLES_CODE = [
+    *["bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py", "fingerprint.py"],
+    *["markdown.py", "published.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
+    *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
+]
 FIGURES_CODE = [
-    *["cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "statistics.py", "tables.py"],
-    "whole_file.py",
+    *["comparability.py", "cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "statistics.py"],
+    *["tables.py", "whole_file.py"],
+]
+BASELINE_CODE = [
+    *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
+    *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
+    "../../schemas/metrics.schema.json",
 ]
 
 
@@ -102,6 +122,46 @@ DATASET = "results/dataset/{}.safetensors".format(
         fingerprint.of_code(DATASET_CODE),
     )
 )
+
+
+@functools.cache
+def found_results(folders, key):
+    """What lies in other results folders."""
+    return sources.find(folders, key)
+
+
+def conclusions():
+    """What is read beside this study's runs; ends Snakemake with one sentence on what is wrong with it."""
+    try:
+        wanted = configuration.conclusions_of(config)
+        if workflow.is_main_process:
+            # Contents are for the rules that read them; that a folder is not there is told before anything trains.
+            found = found_results(wanted.sources, "sources")
+            if not wanted.skip_bad_sources:
+                sources.demand_all_usable(found.refused)
+            if wanted.baseline is not None:
+                sources.demand_runs(found_results((wanted.baseline,), "baseline"), wanted.baseline)
+    except InputError as error:
+        sys.exit(f"trainbench: {error}")
+    return wanted
+
+
+CONCLUSIONS = conclusions()
+
+
+def read_sources(wildcards):
+    """The sources, and a fingerprint of what lies in them: no inputs, because Snakemake is not to make them."""
+    return {
+        "folders": CONCLUSIONS.sources,
+        "skip_bad": CONCLUSIONS.skip_bad_sources,
+        "files": sources.fingerprint_of(found_results(CONCLUSIONS.sources, "sources")),
+    }
+
+
+def read_baseline(wildcards):
+    """The baseline, and a fingerprint of what lies in it."""
+    folder = CONCLUSIONS.baseline
+    return {"folder": folder, "files": sources.fingerprint_of(found_results((folder,), "baseline"))}
 
 
 def run_settings(wildcards):

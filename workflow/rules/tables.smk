@@ -10,6 +10,7 @@ rule tables:
         "../../envs/analysis.yaml"
     params:
         order=table_order(),
+        sources=read_sources,
         code=fingerprint.of_code(TABLES_CODE),
     script:
         "../scripts/make_tables.py"

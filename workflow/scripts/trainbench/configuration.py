@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from trainbench.conclusions import Conclusions
 from trainbench.errors import InputError
 from trainbench.models import MODELS, Hyperparameter
 from trainbench.study import ALL_CORES, Device, ModelSettings, Study
@@ -33,8 +34,7 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
     """
-    typed = _to_schema_types(_to_json_types(config), _schema())
-    _refuse_violations(typed)
+    typed = _typed(config)
     for place, model in (("models", name) for name in typed["models"]):
         _known(place, "model", model, MODELS)
     settings = {name: _model_settings(name, given) for name, given in typed["model_settings"].items()}
@@ -64,6 +64,27 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
         model_settings=settings,
         device_settings=devices,
     )
+
+
+def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
+    """What `config` wants read and concluded beyond the study's own runs.
+
+    Raises:
+        InputError: as `study_of`.
+    """
+    typed = _typed(config)
+    return Conclusions(
+        sources=tuple(typed["sources"]),
+        skip_bad_sources=typed["skip_bad_sources"],
+        baseline=typed["baseline"],
+        smallest_difference_percent=float(typed["compare"]["smallest_difference_percent"]),
+    )
+
+
+def _typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    typed: dict[str, Any] = _to_schema_types(_to_json_types(config), _schema())
+    _refuse_violations(typed)
+    return typed
 
 
 def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:
@@ -182,6 +203,8 @@ def _to_schema_types(value: Any, schema: Schema) -> Any:
             return int(number) if isinstance(number, float) and number.is_integer() else number
         case "number" if isinstance(value, str):
             return _number(value)
+        case "boolean" if isinstance(value, str):
+            return {"true": True, "false": False}.get(value.lower(), value)
         case "string" if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
     return value
@@ -271,11 +294,14 @@ def _expected(schema: Schema) -> str:
         return str(schema["description"])
     match schema.get("type"):
         case "integer":
-            return f"a whole number of at least {schema['minimum']}"
+            most = f" and at most {schema['maximum']}" if "maximum" in schema else ""
+            return f"a whole number of at least {schema['minimum']}{most}"
         case "array":
-            return f"a list, without repetition, of one or more of: {_expected(schema['items'])}"
+            count = "one or more of" if schema.get("minItems") else "any number of"
+            return f"a list, without repetition, of {count}: {_expected(schema['items'])}"
         case "object":
             return "a mapping"
         case "number" if "minimum" in schema:
             return f"a number from {schema['minimum']:g} to {schema['maximum']:g}"
-    return {"number": "a number", "string": "a text that is not empty"}[schema["type"]]
+    words = {"number": "a number", "string": "a text that is not empty", "boolean": "true or false", "null": "null"}
+    return words[schema["type"]]

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from trainbench.comparability import decisive_settings
 from trainbench.finding import Finding
 
 CANARY_DIFFERENCE: Final = 0.15
@@ -61,6 +62,26 @@ def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
     return found
 
 
+def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell were measured with different settings, as runs of another study on the same machine can be."""
+    settings = [decisive_settings(run) for run in runs]
+    found = {}
+    for run, own in zip(runs, settings, strict=True):
+        differences = []
+        for name, value in own.items():
+            others = sorted({other[name] for other in settings if name in other} - {value})
+            if others:
+                differences.append(f"{name} is {value} here, {' or '.join(others)} in others")
+        if differences:
+            found[run["run_id"]] = Finding(
+                "settings_differ",
+                "warning",
+                f"the cell's runs were measured with different settings: {'; '.join(differences)}",
+                "take the source whose settings are not the wanted ones out of sources, or measure it with these",
+            )
+    return found
+
+
 def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell trained with different numbers of threads."""
     threads = {
@@ -100,7 +121,7 @@ def hardware_differs(runs: Sequence[Record]) -> FindingsByRun:
 Check = Callable[[Sequence[Record]], FindingsByRun]
 
 CHECKS_OF_HOST: Final[Sequence[Check]] = (speed_differs,)
-CHECKS_OF_CELL: Final[Sequence[Check]] = (versions_differ, threads_differ, hardware_differs)
+CHECKS_OF_CELL: Final[Sequence[Check]] = (settings_differ, versions_differ, threads_differ, hardware_differs)
 
 
 def compared_part(record: Record) -> Record:

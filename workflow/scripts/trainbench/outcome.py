@@ -61,6 +61,11 @@ class Observed:
 
 def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
     """The metrics file's contents; what a run that was not completed did not measure is None."""
+    contents: record.Metrics = record.plain(_contents(answer, observed))
+    return contents
+
+
+def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
     settings = observed.settings
     framework = settings["device"]["framework"]
     software = answer.get("software", {"framework": framework, "versions": {}, "flags": {}})
@@ -77,7 +82,8 @@ def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
         "device": settings["device"]["name"],
         "settings": dict(settings),
         "dataset": answer.get("dataset"),
-        "host": asdict(observed.machine),
+        # A slash is no part of a name in a network, and the schema keeps what looks like a path out of it.
+        "host": asdict(observed.machine) | {"hostname": observed.machine.hostname.replace("/", "-")},
         "software": {
             "trainbench": __version__,
             "python": platform.python_version(),

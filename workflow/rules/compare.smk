@@ -1,0 +1,34 @@
+BASELINE_TABLES = {"csv": "results/tables/baseline.csv", "markdown": "results/tables/baseline.md"}
+
+# The tables are written whatever they say; `compare` tells it, and ends with exit code 1 where something became slower.
+if CONCLUSIONS.baseline is not None:
+
+    rule baseline_tables:
+        input:
+            metrics=all_metrics(),
+        output:
+            **BASELINE_TABLES,
+        log:
+            "results/logs/baseline_tables.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            order=table_order(),
+            baseline=read_baseline,
+            smallest_difference_percent=CONCLUSIONS.smallest_difference_percent,
+            code=fingerprint.of_code(BASELINE_CODE),
+        script:
+            "../scripts/make_baseline_tables.py"
+
+
+rule compare:
+    input:
+        **(BASELINE_TABLES if CONCLUSIONS.baseline is not None else {}),
+    log:
+        "results/logs/compare.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/compare.py"

@@ -1,0 +1,34 @@
+"""Says what two runs must have in common for their speeds to be compared."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# Name the run, its cell or its random numbers, or stand for the data by the bytes of its files, which another
+# compression changes: the contents count, `dataset.sha256`.
+NO_DIFFERENCE: Final = frozenset(
+    {"model", "batch_size", "repeat", "seed", "study_seed", "device.name", "dataset_files_sha256"}
+)
+SHOWN_DIGITS: Final = 12
+
+
+def decisive_settings(record: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a run that its speed may depend on, by their dotted names, as text.
+
+    All settings count but those of `NO_DIFFERENCE`. The number of epochs does, because the steady figure of a longer
+    run covers later epochs, which can be slower; so do isolation and the monitor's interval. The data set counts by
+    its contents, where the run got as far as to load it.
+    """
+    settings = dict(_leaves(record["settings"]))
+    if record["dataset"] is not None:
+        settings["dataset.sha256"] = record["dataset"]["sha256"][:SHOWN_DIGITS]
+    return {name: value for name, value in settings.items() if name not in NO_DIFFERENCE}
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    leaves: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            leaves += _leaves(value, f"{prefix}{name}.")
+        else:
+            leaves.append((f"{prefix}{name}", f"{value:g}" if isinstance(value, float) else str(value)))
+    return leaves
