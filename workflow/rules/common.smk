@@ -13,11 +13,15 @@ from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
-TABLES = {
-    name.replace(".", "_"): f"results/tables/{name}"
-    for name in ["runs.csv", "epochs.csv", "cells.csv", "checks.csv", "comparison.csv", "comparison.md"]
-}
-FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"]
+TABLES = [
+    *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
+    *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
+    *["comparison.csv", "comparison.md"],
+]
+FIGURES = [
+    *["seconds_per_epoch", "speedup", "scaling", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"],
+    "roofline",
+]
 
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
@@ -177,9 +181,12 @@ def run_cores(wildcards):
     return cores_of_run(STUDY.device(wildcards.device), STUDY.isolation, cores, gpus)
 
 
+TURNS = {run.folder: turn for turn, run in enumerate(reversed(STUDY.turns()), start=1)}
+
+
 def run_priority(wildcards):
-    """Earlier repeats of all cells come first, so that drift of the machine does not fall on one cell."""
-    return max(0, STUDY.repeats - int(wildcards.repeat))
+    """The later its turn, the lower its priority; runs that the study does not ask for come last."""
+    return TURNS.get(Run(wildcards.model, wildcards.batch_size, wildcards.device, wildcards.repeat).folder, 0)
 
 
 def run_gpus(wildcards):
@@ -207,10 +214,32 @@ def all_metrics():
     return [f"results/{run.folder}/metrics.json" for run in STUDY.runs()]
 
 
-def all_figures():
-    """The figures of the study; a speedup takes two devices."""
-    names = [name for name in FIGURES if name != "speedup" or len(STUDY.devices) > 1]
-    return [f"results/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
+def existing_metrics():
+    """The metrics files that are there, of runs that were measured with the settings of the study."""
+    return [f"results/{run.folder}/metrics.json" for run, status in STATES.items() if status is None]
+
+
+def all_figures(folder="results"):
+    """The figures of the study; a speedup takes two devices, a curve over threads several of them."""
+    cpus = [device.threads for device in STUDY.selected_devices() if device.kind == "cpu"]
+    left_out = {"speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources, "scaling": len(set(cpus)) < 2}
+    names = [name for name in FIGURES if not left_out.get(name, False)]
+    return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
+
+
+def all_tables(folder="results"):
+    """The tables of the study, by name."""
+    return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in TABLES}
+
+
+def question():
+    """What the tables are to answer beside the order in which they show things."""
+    return {
+        "reference": {"device": CONCLUSIONS.reference_device, "host": CONCLUSIONS.reference_host},
+        "target_accuracy": CONCLUSIONS.target_accuracy,
+        "prices": CONCLUSIONS.prices,
+        "currency": CONCLUSIONS.currency,
+    }
 
 
 wildcard_constraints:
@@ -222,7 +251,7 @@ wildcard_constraints:
 
 
 onsuccess:
-    comparison = Path(TABLES["comparison_md"])
-    if any(job.rule.name == "tables" for job in workflow.dag.jobs):
-        print(comparison.read_text(encoding="utf-8"))
-        print("Tables: results/tables/   Figures: results/figures/   Every run: results/runs/", flush=True)
+    for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
+        if any(job.rule.name == rule_name for job in workflow.dag.jobs):
+            print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
+            print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)

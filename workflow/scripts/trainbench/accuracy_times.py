@@ -39,12 +39,14 @@ def accuracy_times_table(
     `..._with_startup_seconds` all time from the start of the process to the end of that epoch's evaluation. Runs that
     did not reach it are censored: all that is known is that they need longer. The geometric means and their intervals
     therefore stand only where all runs reached the target; the medians where more than half did, a run that did not
-    counting as longer than any that did.
+    counting as longer than any that did. Runs of which only some epochs were published are left out.
     """
+    epochs = _whole_traces(epochs)
+    traced = set(epochs[[*CELL_KEY, "repeat"]].itertuples(index=False, name=None))
     reaching = _first_reaching(epochs, targets)
     cells: dict[CellKey, list[Row]] = {}
     for run in rows_of(runs):
-        if run["status"] == COMPLETED and run["model"] in targets and run["epochs"]:
+        if run["model"] in targets and run["status"] == COMPLETED and (*cell_key(run), run["repeat"]) in traced:
             cells.setdefault(cell_key(run), []).append(run)
     rows = [
         _row(key, members, [reaching.get((*key, run["repeat"])) for run in members], targets[key[0]])
@@ -53,10 +55,18 @@ def accuracy_times_table(
     return frame(rows, ACCURACY_TIME_COLUMNS, order)
 
 
+def _whole_traces(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of runs of which every epoch from the first on is there."""
+    run_key = [*CELL_KEY, "repeat"]
+    ordered = epochs.sort_values([*run_key, "epoch"])
+    has_gap = ordered["epoch"] != ordered.groupby(run_key, sort=False).cumcount() + 1
+    return ordered[~has_gap.groupby([ordered[column] for column in run_key], sort=False).transform("any")]
+
+
 def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[tuple[Any, ...], Row]:
     """Each run's first epoch at or above its model's target, with the seconds of all epochs until then."""
     run_key = [*CELL_KEY, "repeat"]
-    of_targets = epochs[epochs["model"].isin(list(targets))].sort_values([*run_key, "epoch"])
+    of_targets = epochs[epochs["model"].isin(list(targets))]
     of_targets = of_targets.assign(
         eval_until_then=of_targets.groupby(run_key, sort=False)["eval_seconds"].cumsum(),
         target=of_targets["model"].map(dict(targets)).astype("float64"),
@@ -68,7 +78,7 @@ def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[
 def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
     training = [None if epoch is None else float(epoch["elapsed_seconds"]) for epoch in reached]
     with_startup = [
-        None if epoch is None else _before_epochs(run) + epoch["elapsed_seconds"] + epoch["eval_until_then"]
+        None if epoch is None else _since_start(run, epoch)
         for run, epoch in zip(runs, reached, strict=True)
     ]
     censored = reached.count(None)
@@ -94,9 +104,13 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
     return row
 
 
-def _before_epochs(run: Row) -> float:
-    """Seconds from the process' start to the first epoch."""
-    return float(run["startup_seconds"] + run["data_seconds"] + run["compile_seconds"])
+def _since_start(run: Row, epoch: Row) -> float | None:
+    """Seconds from the process' start to the end of an epoch's evaluation; None where one of them is unknown."""
+    parts = (
+        *(run[column] for column in ("startup_seconds", "data_seconds", "compile_seconds")),
+        *(epoch[column] for column in ("elapsed_seconds", "eval_until_then")),
+    )
+    return None if None in parts else float(sum(parts))
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -17,7 +17,8 @@ from trainbench.comparability import decisive_settings
 from trainbench.cross_checks import NOT_COMPARED, across_runs
 from trainbench.markdown import literal
 from trainbench.statistics import Estimate, Ratio, estimate, ratio, steady_median
-from trainbench.tables import COMPLETED, FLAG_LEVELS, TableOrder, format_number, ranked, status_words
+from trainbench.tables import COMPLETED, FLAG_LEVELS, TableOrder, ranked
+from trainbench.wording import format_number, status_words
 
 SLOWER: Final = "slower"
 FASTER: Final = "faster"

@@ -6,6 +6,7 @@ from typing import Final
 
 import pandas as pd
 
+from trainbench.markdown import literal
 from trainbench.speedups import speedup_of
 from trainbench.statistics import Ratio
 from trainbench.tables import (
@@ -27,7 +28,6 @@ from trainbench.wording import (
     format_fixed,
     format_interval,
     format_ratio,
-    markdown_text,
     status_words,
 )
 
@@ -146,11 +146,11 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     for model, batch_size in groups_of(cells, order):
         keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
         table = pd.DataFrame(
-            _markdown_rows(shown, keys), columns=["", *(markdown_text(executor.label) for executor in executors)]
+            _markdown_rows(shown, keys), columns=["", *(literal(executor.label) for executor in executors)]
         )
         # Text as it is: tabulate would read a device called 1e5 as a number.
         text = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
-        parts += [f"## {markdown_text(model)}, batch size {batch_size}", text]
+        parts += [f"## {literal(model)}, batch size {batch_size}", text]
     found = _flag_lines(cells, len(executors) > 1, _advice(compared.checks))
     if found:
         parts += ["## What may have disturbed the runs", "\n".join(found)]
@@ -178,7 +178,7 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     speedups = [shown.speedups.get(key) for key in keys]
     known = [row for row in speedups if row is not None]
     if len(keys) > 1 and known:
-        over = f"Speedup over {markdown_text(known[0]['reference_device'])}"
+        over = f"Speedup over {literal(known[0]['reference_device'])}"
         rows.append(
             [over, *(_speedup_text(shown.cells.get(key), row) for key, row in zip(keys, speedups, strict=True))]
         )
@@ -195,7 +195,7 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         priced = [row for row in costs if row is not None and measure.value(row) is not None]
         if priced:
             texts = [UNKNOWN if row is None else _figure_text(row, measure) for row in costs]
-            rows.append([f"{name} ({markdown_text(priced[0]['currency'])})", *texts])
+            rows.append([f"{name} ({literal(priced[0]['currency'])})", *texts])
     rows.append(["Runs", *(_runs_text(cell) for cell in column)])
     return rows
 
@@ -212,10 +212,10 @@ def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:
     answers = []
     for crossing in rows_of(compared.crossovers):
         series = (crossing["model"], crossing["device"], crossing["host"])
-        device = markdown_text(labels[series[1:]])
-        reference = markdown_text(labels[crossing["reference_device"], crossing["reference_host"]])
+        device = literal(labels[series[1:]])
+        reference = literal(labels[crossing["reference_device"], crossing["reference_host"]])
         sentence = (
-            f"**{markdown_text(crossing['model'])}**: {device} is {_verdict_text(crossing)} than {reference}"
+            f"**{literal(crossing['model'])}**: {device} is {_verdict_text(crossing)} than {reference}"
             f"{_extremes_text(by_series[series])}."
         )
         matching = [_equivalent_text(row) for row in equivalents.get(series, ())]
@@ -264,8 +264,8 @@ def _best_thread_counts(fits: pd.DataFrame) -> list[str]:
         if ratio is None or row["best_threads"] == row["all_threads"]:
             continue
         lines.append(
-            f"**{markdown_text(row['model'])}** at batch size {row['batch_size']}: the CPU of "
-            f"{markdown_text(row['host'])} is fastest with {row['best_threads']} of {row['all_threads']} threads, "
+            f"**{literal(row['model'])}** at batch size {row['batch_size']}: the CPU of "
+            f"{literal(row['host'])} is fastest with {row['best_threads']} of {row['all_threads']} threads, "
             f"{_ratio_text(row, 'best_over_all_threads')} as fast as with all."
         )
     return lines
@@ -376,7 +376,7 @@ def _flag_lines(cells: pd.DataFrame, several_executors: bool, advice: Mapping[st
     for name, counts in places.items():
         listed = "all cells" if len(counts) == len(rows) else ", ".join(counts)
         line = f"{name}: {sum(counts.values())} of {runs} runs ({listed})"
-        lines.append(f"- {FLAGGED} {markdown_text(f'{line}: {advice[name]}' if name in advice else line)}")
+        lines.append(f"- {FLAGGED} {literal(f'{line}: {advice[name]}' if name in advice else line)}")
     return lines
 
 
@@ -423,7 +423,7 @@ def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]
                 hardware = _distinct(_hardware(row) for row in on_host if row["device"] == executor.device)
                 devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}")
         hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
-        lines.append(markdown_text(f"{host} ({hostnames}): {'; '.join(devices)}"))
+        lines.append(literal(f"{host} ({hostnames}): {'; '.join(devices)}"))
     if len(lines) == 1:
         return [f"Host {lines[0]}"]
     return ["Hosts:", "\n".join(f"- {line}" for line in lines)]

@@ -3,6 +3,7 @@
 Standard library only: rules import this module whenever Snakemake reads them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -10,9 +11,16 @@ from dataclasses import dataclass
 class Conclusions:
     """What the config asks for beyond the runs.
 
-    `sources` are other results folders, with wildcards; `baseline` is the one that `snakemake compare` compares with.
+    Speedups are over `reference_device`, on `reference_host` or, with None, on each host's own. `target_accuracy` is a
+    share of the test images by model, `prices` are per hour, in `currency`, by HOST/DEVICE, device, host id or host
+    name. `sources` are other results folders, with wildcards; `baseline` is the one that `snakemake compare` compares with.
     """
 
+    reference_device: str
+    reference_host: str | None
+    target_accuracy: Mapping[str, float]
+    prices: Mapping[str, float]
+    currency: str
     sources: tuple[str, ...]
     skip_bad_sources: bool
     baseline: str | None

@@ -73,7 +73,14 @@ def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
         InputError: as `study_of`.
     """
     typed = _typed(config)
+    for name in typed["target_accuracy"]:
+        _known("target_accuracy", "model", name, MODELS)
     return Conclusions(
+        reference_device=typed["reference"]["device"],
+        reference_host=typed["reference"]["host"],
+        target_accuracy={name: float(share) for name, share in typed["target_accuracy"].items()},
+        prices={name: float(price) for name, price in typed["prices"].items()},
+        currency=typed["currency"],
         sources=tuple(typed["sources"]),
         skip_bad_sources=typed["skip_bad_sources"],
         baseline=typed["baseline"],

@@ -128,8 +128,10 @@ def compared_part(record: Record) -> Record:
     """The part of a metrics record that the checks here look at: of thousands of runs only this is kept."""
     host, used = record["host"], record["device_used"]
     return {
-        **{key: record[key] for key in ("run_id", "model", "batch_size", "device", "software", "canary")},
-        "settings": {"device": {"kind": record["settings"]["device"]["kind"]}},
+        **{
+            key: record[key]
+            for key in ("run_id", "model", "batch_size", "device", "settings", "dataset", "software", "canary")
+        },
         "host": {key: host[key] for key in ("id", "gpu_driver_version")},
         "device_used": None if used is None else {key: used[key] for key in ("name", "threads")},
     }

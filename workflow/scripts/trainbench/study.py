@@ -77,6 +77,13 @@ class Study:
             for device in self.devices
         )
 
+    def turns(self) -> tuple[Run, ...]:
+        """Every run in the order in which they are to come: repeat by repeat, in each the cells in random order.
+
+        So drift of the machine falls on no cell alone. The order follows from the study's seed.
+        """
+        return tuple(sorted(self.runs(), key=lambda run: (run.repeat, seed_of(self.seed, run))))
+
     def selected_devices(self) -> tuple[Device, ...]:
         """The devices that the study measures."""
         return tuple(self.device_settings[name] for name in self.devices)

@@ -476,6 +476,13 @@ def frame(
 def _sorted_frame(
     values: Mapping[str, list[Any]], columns: Mapping[str, str], order: TableOrder | None, last: tuple[str, ...]
 ) -> pd.DataFrame:
+    return sorted_table(
+        pd.DataFrame({column: pd.Series(values[column], dtype=dtype) for column, dtype in columns.items()}), order, last
+    )
+
+
+def sorted_table(table: pd.DataFrame, order: TableOrder | None, last: tuple[str, ...]) -> pd.DataFrame:
+    """A table with its rows sorted by model, batch size, device, host, as far as it has these, and `last`."""
     order = order or TableOrder()
     named: dict[str, Sequence[Any]] = {
         "model": order.models,
@@ -483,11 +490,10 @@ def _sorted_frame(
         "device": order.devices,
         "host": order.hosts,
     }
-    table = pd.DataFrame({column: pd.Series(values[column], dtype=dtype) for column, dtype in columns.items()})
     keys = pd.DataFrame(
         {
-            column: table[column].map(_ranks(values[column], named[column])) if column in named else table[column]
-            for column in (*(column for column in CELL_KEY if column in columns), *last)
+            column: table[column].map(_ranks(table[column], named[column])) if column in named else table[column]
+            for column in (*(column for column in CELL_KEY if column in table), *last)
         }
     )
     return table.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)

@@ -1,8 +1,6 @@
-"""Says numbers, names and hardware in the words of tables and figures, safe to put into Markdown."""
+"""Says numbers and statuses in the words of tables and figures."""
 
-import html
 import math
-import re
 from typing import Final
 
 UNKNOWN: Final = "\N{EN DASH}"
@@ -43,10 +41,3 @@ def format_fixed(value: float, decimals: int) -> str:
 def status_words(status: str) -> str:
     """How a status is shown to a reader: "out_of_memory" as "out of memory"."""
     return status.replace("_", " ")
-
-
-def markdown_text(text: str) -> str:
-    """`text` so that Markdown, in a table too, shows it literally."""
-    escaped = re.sub(r"([\\`*\[\]|#~$])", r"\\\1", html.escape(text.replace("\n", " "), quote=False))
-    # Between letters or digits an underscore is literal already, and reads better bare.
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)

@@ -1,0 +1,139 @@
+"""Goes from metrics files to every table, looking at one run at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from trainbench import published, roofline, scaling_tables, sources, whole_file
+from trainbench.accuracy_times import accuracy_times_table
+from trainbench.comparison import Compared, comparison_markdown, comparison_table
+from trainbench.costs import costs_table
+from trainbench.hosts import Inventory
+from trainbench.speedups import Reference, crossovers_table, speedups_table
+from trainbench.tables import RUN_COLUMNS, TableOrder, cells_table, frame, measured, sorted_table, write_csv
+
+COMPARISON: Final = "comparison.md"
+TABLES: Final = (
+    *("runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"),
+    *("accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"),
+    *("comparison.csv", COMPARISON),
+)
+"""The files that `write_all` writes."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the tables are to answer: the order in which things are shown, and what the config asks.
+
+    `target_accuracy` is a share of all test images by model; `prices` are per hour in `currency`.
+    """
+
+    order: TableOrder = field(default_factory=TableOrder)
+    reference: Reference = field(default_factory=Reference)
+    target_accuracy: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True)
+class AbsentRun:
+    """A run of the study that has no results; `status` says why: "missing", "failed" or "outdated"."""
+
+    model: str
+    batch_size: int
+    device: str
+    repeat: int
+    device_kind: str
+    status: str
+
+
+def write_all(
+    own: Iterable[Path],
+    found: sources.Found,
+    question: Question,
+    folder: Path,
+    *,
+    skip_bad_sources: bool = False,
+    absent: Sequence[AbsentRun] = (),
+) -> None:
+    """Write all `TABLES` to `folder`, from a study's own metrics files and what was found in sources.
+
+    Raises:
+        InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
+    """
+    inventory, refused = Inventory(), list[sources.Refusal]()
+    own_hosts: dict[str, None] = {}
+    own_paths = list(own)
+
+    def noted() -> Iterator[Mapping[str, Any]]:
+        for number, record in enumerate(sources.read(own_paths, found, refused)):
+            inventory.add(record)
+            if number < len(own_paths):
+                own_hosts.setdefault(record["host"]["id"])
+            yield record
+
+    from_records = measured(noted())
+    if not skip_bad_sources:
+        sources.demand_all_usable(refused)
+    publications = [published.read_published(place) for place in found.published]
+    runs = [from_records.runs, *(publication.runs for publication in publications)]
+    if absent:
+        runs.append(_absent_runs(absent, list(own_hosts)))
+    # This study's hosts come before those of sources.
+    order = replace(question.order, hosts=question.order.hosts or tuple(sorted(own_hosts)))
+    tables = _all_tables(
+        _together(runs, order, ("repeat", "run_id")),
+        _together(
+            [from_records.epochs, *(publication.epochs for publication in publications)], order, ("repeat", "epoch")
+        ),
+        sorted_table(from_records.checks, order, ("repeat",)),
+        replace(question, order=order),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_csv(table, folder / f"{name}.csv")
+    write_csv(inventory.table(order), folder / "hosts.csv")
+    compared = Compared(**{name: tables[name] for name in Compared.__dataclass_fields__})
+    write_csv(comparison_table(compared, order), folder / "comparison.csv")
+    text = comparison_markdown(compared, order) + sources.left_out_markdown(refused)
+    whole_file.write(text, folder / COMPARISON)
+
+
+def _all_tables(
+    runs: pd.DataFrame, epochs: pd.DataFrame, checks: pd.DataFrame, question: Question
+) -> dict[str, pd.DataFrame]:
+    """Every table that follows from those of runs, epochs and checks, by the name of its file."""
+    order = question.order
+    cells = cells_table(runs, order)
+    speedups = speedups_table(cells, order, question.reference)
+    times = accuracy_times_table(runs, epochs, question.target_accuracy, order)
+    return {
+        "runs": runs,
+        "epochs": epochs,
+        "checks": checks,
+        "cells": cells,
+        "speedups": speedups,
+        "crossovers": crossovers_table(speedups, order),
+        "accuracy_times": times,
+        "costs": costs_table(cells, times, question.prices, question.currency, order),
+        "scaling": scaling_tables.scaling_table(cells, order),
+        "scaling_fits": scaling_tables.scaling_fits_table(cells, order),
+        "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
+        "roofline": roofline.roofline_table(runs, order),
+    }
+
+
+def _together(tables: Sequence[pd.DataFrame], order: TableOrder, last: tuple[str, ...]) -> pd.DataFrame:
+    """Tables of the same columns as one, sorted."""
+    filled = [table for table in tables if len(table)]
+    return sorted_table(pd.concat(filled, ignore_index=True) if filled else tables[0], order, last)
+
+
+def _absent_runs(absent: Sequence[AbsentRun], own_hosts: Sequence[str]) -> pd.DataFrame:
+    """Rows of the table of runs for runs without results, under this study's host where there is one."""
+    host = own_hosts[0] if len(own_hosts) == 1 else "unknown"
+    rows = [{**asdict(run), "host": host, "run_id": f"{run.status}-{number}"} for number, run in enumerate(absent)]
+    return frame([{**row, "flags": ""} for row in rows], RUN_COLUMNS, None)
