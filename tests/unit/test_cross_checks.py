@@ -121,3 +121,14 @@ def test_runs_of_a_cell_on_different_kinds_of_card_are_found_and_they_are_named(
     assert [(finding.name, finding.finding) for finding in findings_of_first(*cards)] == [
         ("hardware_differs", "the run trained on NVIDIA H200, others of its cell on TITAN X")
     ]
+
+
+def test_runs_of_a_cell_with_different_settings_are_found_and_both_values_are_named():
+    other = make_record(repeat=2, settings={"epochs": 7})
+    (finding,) = across_runs([make_record(repeat=1), other])[other["run_id"]]
+    assert (finding.name, "epochs is 7 here, 2 in others" in finding.finding) == ("settings_differ", True)
+
+
+def test_seeds_and_repeats_are_no_different_settings():
+    records = [make_record(repeat=1), make_record(repeat=2, settings={"study_seed": 5})]
+    assert not any(across_runs(records).values())

@@ -172,6 +172,14 @@ def test_a_run_whose_monitor_saw_nothing_can_be_written(observe: Observe, tmp_pa
     assert metrics["usage"]["span"]["samples"] == 0
 
 
+def test_odd_names_and_long_words_of_others_do_not_lose_a_run(observe: Observe, tmp_path: Path) -> None:
+    observed = observe(environment={"LD_PRELOAD": "../lib\n<x>"})
+    named = replace(observed.machine, hostname="rack/7\n", cpu=replace(observed.machine.cpu, model="<CPU>\x1b[2J"))
+    answer = {**OUT_OF_MEMORY, "message": "no memory in <node>\n" * 1000}
+    record.write(outcome.metrics(answer, replace(observed, machine=named)), tmp_path / "metrics.json")
+    assert record.read(tmp_path / "metrics.json")["host"]["hostname"] == "rack-7 "
+
+
 def test_a_run_out_of_memory_knows_nothing_that_it_did_not_measure(observe: Observe) -> None:
     metrics = outcome.metrics(OUT_OF_MEMORY, observe())
     names = ("dataset", "device_used", "clock", "usage", "samples_trained", "peak_memory_mib")

@@ -148,6 +148,24 @@ def test_a_refusal_stays_short_however_large_the_file(path: Path) -> None:
     assert len(refusal_of(path, with_(epochs={"x" * 10_000: 1}))) < 1000
 
 
+# --- texts of others ---
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "<b>", "\x1b[2J", "\u202etxt", "x" * 10_000, "\ud800"])
+def test_what_others_call_themselves_is_made_plain_enough_to_be_written(text: str, path: Path) -> None:
+    record.write(make_record(message=record.plain(text)), path)
+    assert record.read(path)["message"] == record.plain(text)
+
+
+def test_plain_text_stays_as_it_is_at_every_depth() -> None:
+    value = {"a": ["rechner-ä, 2 x 3.5 GHz (R)", None, 1.5, True], "b": {"c": "x"}}
+    assert record.plain(value) == value
+
+
+def test_a_list_that_was_a_tuple_is_still_made_plain() -> None:
+    assert record.plain({"gpus": ({"name": "a\tb"},)}) == {"gpus": [{"name": "a b"}]}
+
+
 # --- unknown values ---
 
 

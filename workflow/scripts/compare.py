@@ -19,5 +19,5 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     if baseline.failed(baseline.verdicts_of(Path(snakemake.input.csv))):
-        sys.stderr.write(f"trainbench: {text.partition(chr(10))[0]} than in the baseline\n")
+        sys.stderr.write(f"trainbench: compared with the baseline, {text.partition(chr(10))[0]}\n")
         sys.exit(1)
