@@ -1,0 +1,335 @@
+"""Turns the table of cells into the tables of CPU scaling: throughput over threads, its law, and core equivalents."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from trainbench.scaling import CoreEquivalent, Fit, Point, Usl, core_equivalent, fit_usl, parameter_bounds
+from trainbench.statistics import Estimate, Ratio, ratio
+from trainbench.tables import Row, TableOrder, cells_by_key, ranked
+
+SCALING_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "host": "str",
+    "framework": "str",
+    "precision": "str",
+    "device": "str",
+    "threads": "int64",
+    "n": "int64",
+    "samples_per_second": "float64",
+    "samples_per_second_low": "float64",
+    "samples_per_second_high": "float64",
+    "reference_device": "str",
+    "reference_threads": "int64",
+    "speedup": "float64",
+    "speedup_low": "float64",
+    "speedup_high": "float64",
+    "efficiency": "float64",
+    "modelled_samples_per_second": "float64",
+}
+
+SCALING_FIT_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "host": "str",
+    "framework": "str",
+    "precision": "str",
+    "thread_counts": "int64",
+    "fewest_threads": "int64",
+    "most_threads": "int64",
+    "gamma": "float64",
+    "gamma_low": "float64",
+    "gamma_high": "float64",
+    "contention": "float64",
+    "contention_low": "float64",
+    "contention_high": "float64",
+    "coherency": "float64",
+    "coherency_low": "float64",
+    "coherency_high": "float64",
+    "peak_threads": "float64",
+    "peak_samples_per_second": "float64",
+    "peak_extrapolated": "boolean",
+    "misfit_percent": "float64",
+    "no_fit_reason": "str",
+    "best_device": "str",
+    "best_threads": "int64",
+    "best_samples_per_second": "float64",
+    "best_samples_per_second_low": "float64",
+    "best_samples_per_second_high": "float64",
+    "all_threads_device": "str",
+    "all_threads": "Int64",
+    "all_threads_samples_per_second": "float64",
+    "all_threads_samples_per_second_low": "float64",
+    "all_threads_samples_per_second_high": "float64",
+    "best_over_all_threads": "float64",
+    "best_over_all_threads_low": "float64",
+    "best_over_all_threads_high": "float64",
+}
+
+CORE_EQUIVALENT_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "device": "str",
+    "host": "str",
+    "samples_per_second": "float64",
+    "cpu_host": "str",
+    "cpu_framework": "str",
+    "cpu_precision": "str",
+    "most_threads": "int64",
+    "cores": "float64",
+    "cores_low": "float64",
+    "cores_high": "float64",
+    "cores_high_open": "boolean",
+    "matched_share": "float64",
+    "whole_cores": "Int64",
+    "verdict": "str",
+    "peak_threads": "float64",
+    "peak_samples_per_second": "float64",
+    "no_fit_reason": "str",
+}
+
+MATCHED: Final = "matched within the measured threads"
+MATCHED_EXTRAPOLATED: Final = "matched by extrapolation"
+UNMATCHED: Final = "no number of cores matches"
+UNMATCHED_EXTRAPOLATED: Final = "no number of cores matches, by extrapolation"
+UNKNOWN_MATCH: Final = "unknown"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The CPU cells over which throughput scales: all that differs is the device's threads, ascending."""
+
+    cells: tuple[Row, ...]
+    fit: Fit
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What its cells have in common."""
+        return {column: self.cells[0][column] for column in SERIES_KEY}
+
+    @property
+    def thread_counts(self) -> list[int]:
+        """The distinct numbers of threads, ascending."""
+        return list(dict.fromkeys(cell["threads"] for cell in self.cells))
+
+
+SERIES_KEY: Final = ("model", "batch_size", "host", "framework", "precision")
+
+
+def scaling_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
+    """A row for each CPU cell with a known throughput, by threads, with the columns `SCALING_COLUMNS`.
+
+    `speedup` is over the series' first device with the fewest threads, `reference_device`, of which it is 1 by
+    definition; `efficiency` is the speedup for each of the reference's threads: 1 where twice the threads train twice
+    as fast. `modelled_samples_per_second` is that of the fitted law, unknown where there is none.
+    """
+    rows = []
+    for series in _series(cells, order):
+        reference = series.cells[0]
+        law = series.fit.law
+        for cell in series.cells:
+            speedup = _ratio(cell, reference)
+            rows.append(
+                series.key
+                | {column: cell[column] for column in ("device", "threads", "n")}
+                | _estimate_columns("samples_per_second", cell)
+                | {"reference_device": reference["device"], "reference_threads": reference["threads"]}
+                | _ratio_columns("speedup", speedup)
+                | {
+                    "efficiency": speedup.value * reference["threads"] / cell["threads"],
+                    "modelled_samples_per_second": None if law is None else law.throughput(cell["threads"]),
+                }
+            )
+    return _frame(rows, SCALING_COLUMNS)
+
+
+def scaling_fits_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
+    """A row for each series of CPU cells with several thread counts, with the columns `SCALING_FIT_COLUMNS`.
+
+    `gamma` is the law's throughput of one thread in samples a second; `misfit_percent` is by how much law and
+    measurement differ where they differ most, `no_fit_reason` says why there is no law. The
+    peak is the law's: `peak_threads` is unknown where throughput never falls, and `peak_samples_per_second` is then the
+    throughput it grows towards. `best_` is the measured cell with the highest throughput (of several that are equal in
+    truth the luckiest), `all_threads_` the one that trained with all threads that the host gave, where it was measured.
+    """
+    rows = []
+    for series in _series(cells, order):
+        if len(series.thread_counts) == 1:
+            continue
+        best = max(series.cells, key=lambda cell: cell["samples_per_second"])
+        everything = next((cell for cell in series.cells if cell["threads"] == cell["usable_threads"]), None)
+        row = series.key | {
+            "thread_counts": len(series.thread_counts),
+            "fewest_threads": series.thread_counts[0],
+            "most_threads": series.thread_counts[-1],
+            "misfit_percent": series.fit.misfit_percent,
+            "no_fit_reason": series.fit.reason,
+            "best_device": best["device"],
+            "best_threads": best["threads"],
+        }
+        row |= _law_columns(series.fit.law) | _peak_columns(series.fit.law)
+        row |= _estimate_columns("samples_per_second", best, prefix="best_")
+        if everything is not None:
+            row |= {"all_threads_device": everything["device"], "all_threads": everything["threads"]}
+            row |= _estimate_columns("samples_per_second", everything, prefix="all_threads_")
+            row |= _ratio_columns("best_over_all_threads", _ratio(best, everything))
+        rows.append(row)
+    return _frame(rows, SCALING_FIT_COLUMNS)
+
+
+def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
+    """A row for each GPU cell: how many cores match it, with the columns `CORE_EQUIVALENT_COLUMNS`.
+
+    The cores are those of the GPU's own host, `cpu_host`, or, where no CPU cell of the same model and batch size was
+    measured on it, those of the only other host that has some; a GPU without such a host has no row. Of a host's
+    several series the one with the GPU's framework and precision is taken, or the nearest to it. `verdict` is one of
+    the module's five; where it is "unknown", `no_fit_reason` says why.
+    """
+    order = order or TableOrder()
+    all_series = _series(cells, order)
+    rows = []
+    gpus = [cell for cell in cells_by_key(cells).values() if cell["device_kind"] == "gpu" and _is_known(cell)]
+    for gpu in _sorted(gpus, order, ("model", "batch_size", "device", "host")):
+        series = _series_beside(gpu, all_series)
+        if series is None:
+            continue
+        law = series.fit.law
+        row = {column: gpu[column] for column in ("model", "batch_size", "device", "host", "samples_per_second")}
+        row |= {f"cpu_{column}": series.key[column] for column in ("host", "framework", "precision")}
+        row |= {"most_threads": series.thread_counts[-1], "no_fit_reason": series.fit.reason, "verdict": UNKNOWN_MATCH}
+        row |= _peak_columns(law)
+        if law is not None:
+            row |= _match_columns(core_equivalent(law, _samples_per_second(gpu)))
+        rows.append(row)
+    return _frame(rows, CORE_EQUIVALENT_COLUMNS)
+
+
+def _series(cells: pd.DataFrame, order: TableOrder | None) -> list[Series]:
+    """All series of CPU cells with a known throughput, in order."""
+    cells_on_cpu = [
+        cell
+        for cell in cells_by_key(cells).values()
+        if cell["device_kind"] == "cpu" and cell["threads"] is not None and _is_known(cell)
+    ]
+    members: dict[tuple[Any, ...], list[Row]] = {}
+    for cell in _sorted(cells_on_cpu, order or TableOrder(), (*SERIES_KEY, "threads", "device")):
+        members.setdefault(tuple(cell[column] for column in SERIES_KEY), []).append(cell)
+    return [
+        Series(tuple(rows), fit_usl(tuple(Point(cell["threads"], _samples_per_second(cell)) for cell in rows)))
+        for rows in members.values()
+    ]
+
+
+def _series_beside(gpu: Row, all_series: Iterable[Series]) -> Series | None:
+    """The CPU series to set beside a GPU cell."""
+    same = [
+        series
+        for series in all_series
+        if (series.key["model"], series.key["batch_size"]) == (gpu["model"], gpu["batch_size"])
+    ]
+    hosts = list(dict.fromkeys(series.key["host"] for series in same))
+    host = gpu["host"] if gpu["host"] in hosts else hosts[0] if len(hosts) == 1 else None
+
+    def distance(series: Series) -> tuple[bool, bool]:
+        return series.key["framework"] != gpu["framework"], series.key["precision"] != gpu["precision"]
+
+    return min((series for series in same if series.key["host"] == host), key=distance, default=None)
+
+
+def _is_known(cell: Row) -> bool:
+    return cell["samples_per_second"] is not None
+
+
+def _samples_per_second(cell: Row) -> Estimate:
+    return Estimate(
+        cell["n"],
+        cell["samples_per_second"],
+        cell["samples_per_second_low"],
+        cell["samples_per_second_high"],
+        cell["samples_per_second_spread_percent"],
+    )
+
+
+def _ratio(cell: Row, reference: Row) -> Ratio:
+    """How many times the throughput of `reference` a cell has."""
+    if cell is reference:
+        return Ratio(1.0, 1.0, 1.0)
+    found = ratio(_samples_per_second(cell), _samples_per_second(reference))
+    if found is None:
+        raise ValueError("the ratio of unknown throughputs")
+    return found
+
+
+def _estimate_columns(figure: str, cell: Row, prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}{column}": cell[column] for column in (figure, f"{figure}_low", f"{figure}_high")}
+
+
+def _ratio_columns(name: str, found: Ratio) -> dict[str, Any]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _law_columns(law: Usl | None) -> dict[str, Any]:
+    if law is None:
+        return {}
+    names = ("gamma", "contention", "coherency")
+    columns: dict[str, Any] = {name: getattr(law, name) for name in names}
+    for name, (low, high) in zip(names, parameter_bounds(law) or (), strict=False):
+        columns |= {f"{name}_low": low, f"{name}_high": high}
+    return columns
+
+
+def _peak_columns(law: Usl | None) -> dict[str, Any]:
+    if law is None:
+        return {}
+    peak = law.peak_threads
+    return {
+        "peak_threads": peak,
+        "peak_samples_per_second": law.peak_samples_per_second,
+        "peak_extrapolated": peak is None or peak > law.most_threads,
+    }
+
+
+def _match_columns(match: CoreEquivalent) -> dict[str, Any]:
+    if match.cores is None or match.whole_cores is None:
+        verdict = UNMATCHED_EXTRAPOLATED if match.extrapolated else UNMATCHED
+    else:
+        verdict = MATCHED_EXTRAPOLATED if match.extrapolated else MATCHED
+    return {
+        "cores": match.cores,
+        "cores_low": match.low,
+        "cores_high": match.high,
+        "cores_high_open": None if match.matched_share is None else match.high_open,
+        "matched_share": match.matched_share,
+        "whole_cores": match.whole_cores,
+        "verdict": verdict,
+    }
+
+
+def _sorted(rows: Sequence[Row], order: TableOrder, columns: Sequence[str]) -> list[Row]:
+    """Rows by the given columns, each in the order that is asked for; what that does not name goes last, sorted."""
+    named: Mapping[str, Sequence[Any]] = {
+        "model": order.models,
+        "batch_size": order.batch_sizes,
+        "device": order.devices,
+        "host": order.hosts,
+    }
+    # What the runs of a cell do not agree on is unknown, and sorts first.
+    keys = [tuple("" if row[column] is None else row[column] for column in columns) for row in rows]
+    ranks = [
+        {name: rank for rank, name in enumerate(ranked(names, named.get(column, ())))}
+        for column, names in zip(columns, zip(*keys, strict=True), strict=False)
+    ]
+
+    def position(index: int) -> tuple[int, ...]:
+        return tuple(rank[name] for rank, name in zip(ranks, keys[index], strict=True))
+
+    return [rows[index] for index in sorted(range(len(rows)), key=position)]
+
+
+def _frame(rows: Sequence[Row], columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {column: pd.Series([row.get(column) for row in rows], dtype=dtype) for column, dtype in columns.items()}
+    )
