@@ -21,7 +21,7 @@ TRAINING = ["trainbench.launch", *PROCESSES, *engines.ENGINES.values()]
 LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
     "TRAINING_CODE": (TRAINING, {"../../schemas/metrics.schema.json"}),
-    "TABLES_CODE": (["trainbench.record", "trainbench.tables"], set()),
+    "TABLES_CODE": (["trainbench.record", "trainbench.roofline", "trainbench.tables"], set()),
     "FIGURES_CODE": (["trainbench.figures"], {"figures.mplstyle"}),
 }
 """Each list's modules to start from, and the files other than modules that they read."""

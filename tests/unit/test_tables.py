@@ -97,6 +97,23 @@ def test_a_runs_speed_is_that_of_its_steady_epochs(written):
     assert (run["train_seconds_per_epoch"], run["samples_per_second"], run["steady_epochs"]) == (11.0, 54784 / 11, 3)
 
 
+def test_a_runs_arithmetic_is_that_of_its_samples_a_second(written):
+    arithmetic = {"train_flop_per_example": 1000, "train_bytes_per_example": 50.0}
+    run = runs_table(written(make_record(train_seconds=(50.0, 11.0), arithmetic=arithmetic))).iloc[0]
+    assert (run["achieved_flop_per_second"], run["flop_per_byte"]) == (pytest.approx(1000 * 54784 / 11), 20.0)
+
+
+def test_a_run_carries_the_ceilings_that_it_found(written):
+    ceilings = {"flop_per_second": 3e11, "bytes_per_second": 4e10}
+    run = runs_table(written(make_record(ceilings=ceilings))).iloc[0]
+    assert (run["flop_ceiling_per_second"], run["bytes_ceiling_per_second"]) == (3e11, 4e10)
+
+
+def test_ceilings_that_could_not_be_found_are_unknown(written):
+    run = runs_table(written(make_record(ceilings=None))).iloc[0]
+    assert run[["flop_ceiling_per_second", "bytes_ceiling_per_second"]].isna().all()
+
+
 def test_the_first_epoch_is_kept_beside_the_steady_ones():
     run = runs_table([make_record(train_seconds=(50.0, 10.0))]).iloc[0]
     assert run["first_epoch_train_seconds"] == 50.0

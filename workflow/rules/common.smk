@@ -14,22 +14,33 @@ from trainbench.study import Run, cores_of_run
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = {
     name.replace(".", "_"): f"results/tables/{name}"
-    for name in ["runs.csv", "epochs.csv", "cells.csv", "checks.csv", "comparison.csv", "comparison.md"]
+    for name in ["runs.csv", "epochs.csv", "cells.csv", "roofline.csv", "checks.csv", "comparison.csv", "comparison.md"]
 }
-FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"]
+FIGURES = ["seconds_per_epoch", "speedup", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent", "roofline"]
 
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py", "outcome.py", "usage.py"],
-    *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
+    *[
+        "dataset.py",
+        "engines/__init__.py",
+        "engines/ceilings.py",
+        "engines/tensorflow.py",
+        "errors.py",
+        "gpu_lease.py",
+        "host.py",
+    ],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
 ]
-TABLES_CODE = ["cross_checks.py", "errors.py", "finding.py", "record.py", "statistics.py", "tables.py", "whole_file.py"]
+TABLES_CODE = [
+    *["cross_checks.py", "errors.py", "finding.py", "record.py", "roofline.py", "statistics.py", "tables.py"],
+    "whole_file.py",
+]
 FIGURES_CODE = [
-    *["cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "statistics.py", "tables.py"],
+    *["cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "roofline.py", "statistics.py", "tables.py"],
     "whole_file.py",
 ]
 

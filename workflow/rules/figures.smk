@@ -3,6 +3,7 @@ rule figure:
         runs=TABLES["runs_csv"],
         epochs=TABLES["epochs_csv"],
         cells=TABLES["cells_csv"],
+        roofline=TABLES["roofline_csv"],
     output:
         svg="results/figures/{figure}.svg",
         png="results/figures/{figure}.png",

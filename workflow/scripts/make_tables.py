@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import record, tables, whole_file
+from trainbench import record, roofline, tables, whole_file
 from trainbench.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
@@ -17,6 +17,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
     tables.write_csv(runs, Path(output.runs_csv))
     tables.write_csv(tables.epochs_table(records, order), Path(output.epochs_csv))
     tables.write_csv(cells, Path(output.cells_csv))
+    tables.write_csv(roofline.roofline_table(runs, order), Path(output.roofline_csv))
     tables.write_csv(tables.comparison_table(cells, order), Path(output.comparison_csv))
     checks = tables.checks_table(records, order)
     tables.write_csv(checks, Path(output.checks_csv))

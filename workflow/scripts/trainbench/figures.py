@@ -24,6 +24,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import Bbox
 
 from trainbench import whole_file
+from trainbench.roofline import OVERHEAD_BELOW
 from trainbench.tables import (
     CELL_KEY,
     TIMES,
@@ -57,6 +58,10 @@ LOG_SCALE_FROM_RATIO: Final = 5.0
 LOG_TIME_FROM_RATIO: Final = 20.0
 MOST_LABELLED_DEVICES: Final = 3
 MOST_MARKED_LINES: Final = 40
+MOST_LABELLED_POINTS: Final = 60
+ROOFLINE_INCHES: Final = (8.4, 4.8)
+FLOP_PER_GFLOP: Final = 1e9
+BYTES_PER_GIGABYTE: Final = 1e9
 
 # Characters of this style's fonts that fit into an inch, a little on the safe side.
 TITLE_CHARACTERS_PER_INCH: Final = 9.5
@@ -150,6 +155,23 @@ class _Point:
     y: float
     text: str
     color: str
+
+
+@dataclass(frozen=True)
+class _Roof:
+    """The most that a device of a host was seen to do."""
+
+    flop_per_second: float
+    bytes_per_second: float
+
+    @property
+    def ridge(self) -> float:
+        """FLOP a byte from which on arithmetic is the lower roof."""
+        return self.flop_per_second / self.bytes_per_second
+
+    def at(self, flop_per_byte: np.ndarray) -> np.ndarray:
+        """FLOP a second that can be attained at these intensities."""
+        return np.minimum(self.flop_per_second, flop_per_byte * self.bytes_per_second)
 
 
 def device_colors(devices: Sequence[str]) -> dict[str, str]:
@@ -278,6 +300,57 @@ def accuracy_over_time(tables: Tables, order: TableOrder) -> Figure:
     )
 
 
+@_styled
+def roofline(tables: Tables, order: TableOrder) -> Figure:
+    """FLOP a second that each cell achieves over its arithmetic intensity, below the roofs of its device."""
+    cells, by_key, looks = tables.roofline, cells_by_key(tables.cells), _looks(tables, order)
+    executors, models = executors_of(cells, order), models_of(cells, order)
+    roofs = {executor.label: _roof(cells, executor) for executor in executors}
+    markers = {model: MARKERS[index % len(MARKERS)] for index, model in enumerate(models)}
+    figure, [[axes]] = _panels(
+        groups=1,
+        panels_of_group=1,
+        columns=1,
+        panel_size=ROOFLINE_INCHES,
+        header=(
+            "How well each device is used: a marker on its line uses it fully",
+            "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
+            "it is flat. Marker: mean of a cell's runs, the batch size beside it. Below "
+            f"{OVERHEAD_BELOW:.0%} of its line neither explains the time: starting many small operations does."
+            + _flagged_note(tables, "a run"),
+        ),
+        legend=_roof_entries(looks, roofs),
+        labels=("Arithmetic intensity (FLOP a byte, log scale)", "Achieved (GFLOP/s, log scale)"),
+    )
+    known = cells.dropna(subset=["achieved_flop_per_second", "flop_per_byte"])
+    known_roofs = [roof for roof in roofs.values() if roof is not None]
+    if known.empty or not known_roofs:
+        _say_empty(axes, "no completed run" if known.empty else "no run knows what its device can do at most")
+        return figure
+    intensities = np.array([*known["flop_per_byte"], *(roof.ridge for roof in known_roofs)])
+    speeds = np.array([*known["achieved_flop_per_second"], *(roof.flop_per_second for roof in known_roofs)])
+    _logarithmic(axes, "x", intensities, margin=2.0)
+    _logarithmic(axes, "y", speeds / FLOP_PER_GFLOP, margin=1.8)
+    _name_models(axes, markers)
+    points: list[_Point] = []
+    for executor in executors:
+        look = looks[executor.label]
+        _draw_roof(axes, roofs[executor.label], look)
+        of_executor = known[(known["device"] == executor.device) & (known["host"] == executor.host)]
+        # Joined from the smallest batch to the largest, in whatever order the config names them.
+        of_executor = of_executor.sort_values("batch_size")
+        for model, of_model in of_executor.groupby("model", sort=False):
+            flagged = [
+                bool(by_key[str(model), size, executor.device, executor.host]["flagged_runs"])
+                for size in of_model["batch_size"].tolist()
+            ]
+            points += _draw_cells(axes, of_model, flagged, look.color, markers[str(model)])
+    _settle_layout(figure)
+    if len(points) <= MOST_LABELLED_POINTS:
+        _write_values(axes, points)
+    return figure
+
+
 # Every figure by the name of its file. `speedup` needs two devices.
 FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
     "seconds_per_epoch": seconds_per_epoch,
@@ -285,6 +358,7 @@ FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
     "accuracy_over_epochs": accuracy_over_epochs,
     "accuracy_over_time": accuracy_over_time,
     "cpu_percent": cpu_percent,
+    "roofline": roofline,
 }
 
 
@@ -458,6 +532,75 @@ def _accuracy(
             _write_failures(axes, notes[size])
             _scale_x(axes, np.concatenate(xs), whole=x_column == "epoch", logarithmic=log_x)
     return figure
+
+
+def _roof(cells: pd.DataFrame, executor: Executor) -> _Roof | None:
+    """The ceilings of a device of a host, None where no run knows them."""
+    of_executor = cells[(cells["device"] == executor.device) & (cells["host"] == executor.host)]
+    known = of_executor[["flop_ceiling_per_second", "bytes_ceiling_per_second"]].dropna()
+    return _Roof(*known.iloc[0].tolist()) if len(known) else None
+
+
+def _draw_roof(axes: Axes, roof: _Roof | None, look: Look) -> None:
+    if roof is not None:
+        low, high = axes.get_xlim()
+        intensities = np.array([low, roof.ridge, high])
+        axes.plot(
+            intensities,
+            roof.at(intensities) / FLOP_PER_GFLOP,
+            color=look.color,
+            linestyle=look.line_style,
+            scalex=False,
+            scaley=False,
+        )
+
+
+def _draw_cells(axes: Axes, cells: pd.DataFrame, flagged: Sequence[bool], color: str, marker: str) -> list[_Point]:
+    """The cells of one model on one device, joined in order of batch sizes; flagged ones are hollow."""
+    xs = cells["flop_per_byte"].tolist()
+    ys = (cells["achieved_flop_per_second"] / FLOP_PER_GFLOP).tolist()
+    axes.plot(xs, ys, color=color, linewidth=0.8, alpha=0.5, zorder=2.5)
+    for x, y, hollow in zip(xs, ys, flagged, strict=True):
+        axes.plot(
+            [x],
+            [y],
+            color=color,
+            marker=marker,
+            markerfacecolor="white" if hollow else color,
+            markeredgecolor=color if hollow else "white",
+            markeredgewidth=1.0 if hollow else 0.4,
+            zorder=3,
+        )
+    sizes = cells["batch_size"].tolist()
+    return [_Point(x, y, str(size), color) for x, y, size in zip(xs, ys, sizes, strict=True)]
+
+
+def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) -> list[tuple[Artist, str]]:
+    entries: list[tuple[Artist, str]] = []
+    for name, roof in roofs.items():
+        most = "unknown" if roof is None else _most(roof)
+        line = Line2D([], [], color=looks[name].color, linestyle=looks[name].line_style)
+        entries.append((line, _wrapped(f"{name}: {most}", LEGEND_CHARACTERS)))
+    return entries
+
+
+def _most(roof: _Roof) -> str:
+    gflop, gigabytes = roof.flop_per_second / FLOP_PER_GFLOP, roof.bytes_per_second / BYTES_PER_GIGABYTE
+    return f"{format_number(gflop, significant=3)} GFLOP/s, {format_number(gigabytes, significant=3)} GB/s"
+
+
+def _name_models(axes: Axes, markers: Mapping[str, str]) -> None:
+    """What each marker is, above the panel: the legend below it is the devices'."""
+    handles = [Line2D([], [], color=MUTED, marker=marker, linestyle="none") for marker in markers.values()]
+    names = [_wrapped(model, LEGEND_CHARACTERS) for model in markers]
+    axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        handlelength=1.0,
+        ncols=_legend_columns(names, ROOFLINE_INCHES[0]),
+    )
 
 
 def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
@@ -717,9 +860,7 @@ def _panels(
     note = _wrapped(header[1], int(width * NOTE_CHARACTERS_PER_INCH))
     title_inches = 0.2 * (title.count("\n") + 1)
     header_inches = 0.14 + title_inches + 0.17 * (note.count("\n") + 1)
-    longest = max(len(line) for _, label in legend for line in label.split("\n"))
-    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
-    legend_columns = min(len(legend), max(1, int(width / entry_inches)))
+    legend_columns = _legend_columns([label for _, label in legend], width)
     legend_lines = math.ceil(sum(label.count("\n") + 1 for _, label in legend) / legend_columns)
     height = header_inches + groups * rows_of_group * panel_size[1] + 0.35 + 0.2 * legend_lines
 
@@ -756,6 +897,13 @@ def _panels(
         ncols=legend_columns,
     )
     return figure, panels
+
+
+def _legend_columns(labels: Sequence[str], width_inches: float) -> int:
+    """How many entries of a legend fit side by side."""
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
+    return min(len(labels), max(1, int(width_inches / entry_inches)))
 
 
 def _wrapped(text: str, characters: int) -> str:

@@ -75,6 +75,10 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "temperature_celsius": "float64",
     "sm_clock_mhz": "float64",
     "canary_seconds": "float64",
+    "achieved_flop_per_second": "float64",
+    "flop_ceiling_per_second": "float64",
+    "bytes_ceiling_per_second": "float64",
+    "flop_per_byte": "float64",
     "flags": "str",
 }
 
@@ -156,11 +160,12 @@ class TableOrder:
 
 @dataclass(frozen=True)
 class Tables:
-    """The three tables that belong together: a row a run, a row an epoch, a row a cell of a host."""
+    """The tables that belong together: a row a run, a row an epoch, and two with a row a cell of a host."""
 
     runs: pd.DataFrame
     epochs: pd.DataFrame
     cells: pd.DataFrame
+    roofline: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -454,6 +459,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     train_seconds = [epoch["train_seconds"] for epoch in epochs]
     seconds_per_epoch = steady_median(train_seconds)
     samples = steady_median([epoch["samples"] for epoch in epochs])
+    samples_per_second = samples / seconds_per_epoch if samples and seconds_per_epoch else None
     return {
         "device_name": used["name"],
         "threads": used["threads"]["intra_op"],
@@ -463,7 +469,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "first_epoch_train_seconds": train_seconds[0] if train_seconds else None,
         "steady_epochs": steady_count(train_seconds),
         "first_epoch_only": first_epoch_only(train_seconds),
-        "samples_per_second": samples / seconds_per_epoch if samples and seconds_per_epoch else None,
+        "samples_per_second": samples_per_second,
         "final_loss": epochs[-1]["loss"] if epochs else None,
         "final_accuracy": epochs[-1]["accuracy"] if epochs else None,
         "best_accuracy": max((epoch["accuracy"] for epoch in epochs), default=None),
@@ -471,6 +477,19 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "peak_memory_mib": record["peak_memory_mib"],
         **record["clock"],
         **_usage_figures(record["usage"], steady_count(train_seconds)),
+        **_arithmetic_figures(record, samples_per_second),
+    }
+
+
+def _arithmetic_figures(record: Mapping[str, Any], samples_per_second: float | None) -> dict[str, Any]:
+    """The run's arithmetic, its intensity and what its device can do at most, as far as known."""
+    arithmetic, ceilings = record["arithmetic"] or {}, record["ceilings"] or {}
+    flop, bytes_moved = (arithmetic.get(f"train_{what}_per_example") for what in ("flop", "bytes"))
+    return {
+        "achieved_flop_per_second": flop * samples_per_second if flop and samples_per_second else None,
+        "flop_per_byte": flop / bytes_moved if flop and bytes_moved else None,
+        "flop_ceiling_per_second": ceilings.get("flop_per_second"),
+        "bytes_ceiling_per_second": ceilings.get("bytes_per_second"),
     }
 
 
