@@ -8,6 +8,29 @@ from typing import Any
 
 TRAIN_SAMPLES = 55_000
 MONITOR_INTERVAL_SECONDS = 0.1
+ARITHMETIC = {
+    "logistic": {"train_flop_per_example": 31_360, "train_bytes_per_example": 3461.0},
+    "conv": {"train_flop_per_example": 51_972_732, "train_bytes_per_example": 424_074.0},
+    "lstm": {"train_flop_per_example": 879_760, "train_bytes_per_example": 28_617.0},
+}
+"""At MNIST's size and a batch size of 512, the bytes rounded."""
+
+CEILINGS: dict[str, dict[str, float]] = {
+    "cpu": {
+        "flop_per_second": 4e11,
+        "bytes_per_second": 2e10,
+        "product_size": 2048,
+        "array_bytes": 2**27,
+        "seconds": 0.9,
+    },
+    "gpu": {
+        "flop_per_second": 5e13,
+        "bytes_per_second": 4e12,
+        "product_size": 8192,
+        "array_bytes": 2**29,
+        "seconds": 0.8,
+    },
+}
 
 
 def make_record(
@@ -188,6 +211,8 @@ def make_record(
         "epochs": epochs,
         "samples_trained": samples * len(epochs),
         "peak_memory_mib": 1234.5 if completed else None,
+        "arithmetic": ARITHMETIC.get(model, ARITHMETIC["conv"]) if completed else None,
+        "ceilings": CEILINGS[kind] if completed else None,
         "canary": {"before_seconds": canary_seconds, "after_seconds": canary_seconds},
         "usage": {
             "startup": window(4.1),

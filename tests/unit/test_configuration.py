@@ -89,7 +89,25 @@ def test_the_published_study_trains_every_model_for_100_epochs_and_keeps_the_res
 
 
 def test_the_default_reads_nothing_beside_its_own_runs() -> None:
-    assert conclusions_with() == Conclusions((), False, None, 3.0)
+    found = conclusions_with()
+    assert (found.sources, found.skip_bad_sources, found.baseline) == ((), False, None)
+
+
+def test_the_default_concludes_speedups_over_the_cpu_and_no_costs() -> None:
+    found = conclusions_with()
+    assert (found.reference_device, found.reference_host, found.prices) == ("cpu", None, {})
+
+
+def test_prices_on_the_command_line_are_numbers() -> None:
+    assert conclusions_with(parse_config(["prices={gpu: 2.5, server/cpu: 1}"])).prices == {
+        "gpu": 2.5,
+        "server/cpu": 1.0,
+    }
+
+
+def test_a_target_of_an_unknown_model_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'target_accuracy' names the model 'lsmt'.*did you mean 'lstm'"):
+        conclusions_with({"target_accuracy": {"lsmt": 0.9}})
 
 
 def test_the_published_study_shows_the_published_results_beside_its_own() -> None:
@@ -359,7 +377,7 @@ def code(cell: str) -> str:
 
 def leaves(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -372,7 +390,10 @@ def schema_keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         return
     for key, value in schema.get("properties", {}).items():
         yield from schema_keys(value, f"{prefix}{key}\\.")
-    if isinstance(schema.get("additionalProperties"), Mapping):
+    if isinstance(schema.get("additionalProperties"), Mapping) and schema["additionalProperties"]["type"] == "number":
+        # Explained as a whole, or an entry each.
+        yield prefix.removesuffix(r"\.") + r"(\.[^.]+)?"
+    elif isinstance(schema.get("additionalProperties"), Mapping):
         yield from schema_keys(schema["additionalProperties"], f"{prefix}[^.]+\\.")
 
 

@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 import reference_network
-from trainbench import engines, parameters
+from trainbench import engines, host, parameters
 from trainbench.engines import Images
 from trainbench.models import MODELS, ImageShape, RmsProp, Sgd
 
@@ -141,6 +143,41 @@ def test_parameters_and_a_result_are_proven_to_lie_on_the_cpu(engine_on_cpu):
     spec = specification("logistic")
     proof = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3)).prove_device()
     assert proof == engines.DeviceProof("cpu", ("/device:CPU:0",), "/device:CPU:0")
+
+
+@pytest.fixture(scope="module")
+def ceilings(engine_on_cpu):
+    return engine_on_cpu().ceilings()
+
+
+def test_a_cpus_products_reach_a_speed_that_cpus_have(ceilings):
+    # From a slow core without vector instructions to twice what the largest servers of 2025 do.
+    assert 1e9 < ceilings.flop_per_second < 1e14
+
+
+def test_a_cpus_memory_moves_as_many_bytes_as_memories_do(ceilings):
+    # Far more would mean that additions were left out as of no effect; the fastest memories of CPUs move 1e12.
+    assert 1e8 < ceilings.bytes_per_second < 4e12
+
+
+def test_the_arrays_do_not_fit_into_the_caches(ceilings):
+    caches_bytes = host.last_level_cache_bytes(os.sched_getaffinity(0)) or 0
+    assert ceilings.array_bytes >= caches_bytes
+
+
+def test_finding_the_ceilings_leaves_the_parameters_as_they_were(engine_on_cpu):
+    spec = specification("logistic")
+    engine = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3))
+    engine.train_epoch()
+    before = engine.parameters()["weights"]
+    engine.ceilings()
+    np.testing.assert_array_equal(engine.parameters()["weights"], before)
+
+
+def test_too_little_memory_for_the_ceilings_is_said_as_such(engine_on_cpu, monkeypatch):
+    monkeypatch.setattr(host, "available_memory_mib", lambda: 1.0)
+    with pytest.raises(engines.OutOfMemory, match="all that the free memory allows"):
+        engine_on_cpu().ceilings()
 
 
 def test_threads_in_force_are_those_asked_for(engine_on_cpu):

@@ -17,10 +17,13 @@ from trainbench.figures import (
     cpu_percent,
     device_colors,
     device_looks,
+    roofline,
     save,
     seconds_per_epoch,
     speedup,
 )
+from trainbench.roofline import roofline_table
+from trainbench.scaling_tables import core_equivalents_table, scaling_fits_table, scaling_table
 from trainbench.speedups import Reference, speedups_table
 from trainbench.tables import TableOrder, cells_table, measured
 from trainbench.wording import TIMES
@@ -50,8 +53,16 @@ def study(
 def tables_of(records, order):
     found = measured(records, order)
     cells = cells_table(found.runs, order)
-    speedups = speedups_table(cells, order, Reference())
-    return Tables(runs=found.runs, epochs=found.epochs, cells=cells, speedups=speedups)
+    return Tables(
+        runs=found.runs,
+        epochs=found.epochs,
+        cells=cells,
+        speedups=speedups_table(cells, order, Reference()),
+        scaling=scaling_table(cells, order),
+        scaling_fits=scaling_fits_table(cells, order),
+        core_equivalents=core_equivalents_table(cells, order),
+        roofline=roofline_table(found.runs, order),
+    )
 
 
 def shown_texts(figure):
@@ -80,6 +91,7 @@ SITUATIONS = {
     "nothing but failures": {"status": "out_of_memory"},
     "unknown usage": {"cpu_percent": None},
     "nothing watched": {"watched": False},
+    "unknown ceilings": {"ceilings": None},
     "flagged runs": {"flags": ["epochs_scatter", "other_load"]},
 }  # fmt: skip
 
@@ -193,6 +205,67 @@ def test_a_speedup_of_one_device_is_refused():
     tables, order = study(devices=("cpu",))
     with pytest.raises(ValueError, match="needs two devices, found only cpu"):
         speedup(tables, order)
+
+
+def lines_of(figure, **properties):
+    """The lines of the first panel that have these properties."""
+    return [
+        line
+        for line in figure.axes[0].lines
+        if all(getattr(line, f"get_{name}")() == value for name, value in properties.items())
+    ]
+
+
+def test_each_device_has_its_roof_with_a_ridge_where_memory_and_arithmetic_meet():
+    tables, order = study(ceilings={"flop_per_second": 4e11, "bytes_per_second": 2e10})
+    roofs = [line for line in lines_of(roofline(tables, order)) if len(line.get_xdata()) == 3]
+    assert [(line.get_xdata()[1], line.get_ydata()[1:].tolist()) for line in roofs] == [(20.0, [400.0, 400.0])] * 2
+
+
+def test_left_of_the_ridge_a_roof_falls_with_the_intensity():
+    tables, order = study(devices=("cpu",), ceilings={"flop_per_second": 4e11, "bytes_per_second": 2e10})
+    (roof,) = (line for line in lines_of(roofline(tables, order)) if len(line.get_xdata()) == 3)
+    left, _, _ = roof.get_xdata()
+    assert roof.get_ydata()[0] == pytest.approx(left * 20.0)
+
+
+def test_a_cell_stands_at_its_intensity_and_at_what_it_achieves():
+    arithmetic = {"train_flop_per_example": 1_000_000, "train_bytes_per_example": 50_000.0}
+    tables, order = study(
+        batch_sizes=(500,), devices=("cpu",), repeats=1, seconds=lambda *_: 10.0, arithmetic=arithmetic
+    )
+    (cell,) = lines_of(roofline(tables, order), marker="o")
+    assert (cell.get_xdata()[0], cell.get_ydata()[0]) == (20.0, pytest.approx(55_000 * 1e6 / 10.2 / 1e9))
+
+
+def test_models_differ_in_their_markers_and_devices_in_their_colours():
+    tables, order = study(models=("conv", "lstm"), batch_sizes=(512,))
+    cells = [line for line in lines_of(roofline(tables, order)) if line.get_marker() != "None"]
+    looks = [(line.get_marker(), line.get_color()) for line in cells]
+    assert sorted(looks) == sorted(itertools.product("os", list(device_colors(order.devices).values())))
+
+
+def test_the_roofline_names_what_each_device_can_do():
+    tables, order = study(ceilings={"flop_per_second": 4e11, "bytes_per_second": 2e10})
+    assert legend_labels(roofline(tables, order)) == [f"{name}: 400 GFLOP/s, 20.0 GB/s" for name in ("cpu", "gpu")]
+
+
+def test_the_roofline_says_that_no_run_knows_what_its_device_can_do():
+    tables, order = study(ceilings=None)
+    assert "no run knows what its device can do at most" in shown_texts(roofline(tables, order))
+
+
+def test_a_device_of_unknown_ceilings_shows_its_cells_without_a_roof():
+    order = TableOrder(devices=("cpu", "gpu"))
+    figure = roofline(tables_of([make_record(), make_record(device="gpu", ceilings=None)], order), order)
+    gpu = device_colors(order.devices)["gpu"]
+    assert [len(line.get_xdata()) for line in lines_of(figure, color=gpu, marker="o")] == [1]
+    assert legend_labels(figure)[1] == "gpu: unknown"
+
+
+def test_the_cell_of_a_flagged_run_is_hollow_in_the_roofline():
+    cells = lines_of(roofline(*with_a_flagged_run("cpu")), marker="o")
+    assert sum(line.get_markerfacecolor() == "white" for line in cells) == 1
 
 
 def hollow_places(figure):

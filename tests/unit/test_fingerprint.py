@@ -22,7 +22,7 @@ LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
     "TRAINING_CODE": (TRAINING, {"../../schemas/metrics.schema.json"}),
     "TABLES_CODE": (
-        ["trainbench.published", "trainbench.sources", "trainbench.tables"],
+        ["trainbench.analysis"],
         {"../../schemas/metrics.schema.json", "../../schemas/published.schema.json"},
     ),
     "BASELINE_CODE": (["trainbench.baseline", "trainbench.sources"], {"../../schemas/metrics.schema.json"}),

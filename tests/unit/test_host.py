@@ -114,6 +114,17 @@ def test_caches_are_counted_once_however_many_cpus_share_them(server):
     )
 
 
+@pytest.mark.parametrize(
+    ("cpus", "caches"), [((0,), 1), ((0, 1, 64), 1), ((0, 32), 2)], ids=["one", "of one socket", "of both sockets"]
+)
+def test_the_last_caches_are_those_that_the_given_cpus_use(server, cpus, caches):
+    assert host.last_level_cache_bytes(cpus, server) == caches * 48 * 2**20
+
+
+def test_caches_that_the_kernel_does_not_tell_of_are_unknown(tmp_path):
+    assert host.last_level_cache_bytes([0], tmp_path) is None
+
+
 def test_the_highest_clock_is_given_in_mhz(server):
     assert host.read_cpu(server).max_mhz == 3200.0
 

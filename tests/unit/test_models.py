@@ -143,6 +143,30 @@ def test_activations_are_the_outputs_of_the_layers_with_parameters(model: str, v
     assert specify(model).activations_per_example == values
 
 
+@pytest.mark.parametrize(
+    ("model", "of_example", "of_step"),
+    [
+        # Image read, activations written and read; weights and gradients read and written, RMSProp's mean square too.
+        ("logistic", 784 + 2 * 10, 4 * 7840),
+        ("conv", 784 + 2 * (28 * 28 * 32 + 14 * 14 * 64 + 7 * 7 * 128 + 625 + 10), 6 * 1_378_698),
+        ("lstm", 784 + 2 * (28 * 112 + 10), 6 * 6674),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [1, 128])
+def test_the_least_bytes_of_an_example_are_its_own_and_its_share_of_the_steps(
+    model: str, of_example: int, of_step: int, batch_size: int
+) -> None:
+    expected = 4 * (of_example + of_step / batch_size)
+    assert specify(model).train_bytes_per_example(batch_size) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_bytes_of_an_image_follow_its_size() -> None:
+    # As many activations in a larger image of as many classes.
+    one_pixel, larger = (specify("logistic", ImageShape(side, side, 4)) for side in (1, 10))
+    weights = 4 * 4 * (100 - 1) * 4 / 100
+    assert larger.train_bytes_per_example(100) - one_pixel.train_bytes_per_example(100) == 4 * 99 + weights
+
+
 # --- hyperparameters ---
 
 

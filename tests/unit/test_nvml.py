@@ -200,6 +200,12 @@ def test_memory_of_a_process_of_unknown_size_is_unknown(replay):
     assert printed == "None"
 
 
+@pytest.mark.parametrize(("card", "free_bytes"), [("TITAN", 12_806_258_688 - 11_681_136_640), ("SPLIT", None)])
+def test_free_memory_is_what_nobody_has_taken_or_unknown(replay, card, free_bytes):
+    printed = replay(f"SPLIT = {SPLIT!r}\nwith nvml.Session() as cards: print(cards.free_memory_bytes({card}))")
+    assert printed == str(free_bytes)
+
+
 def test_a_reading_without_processes_leaves_them_unknown_and_reads_the_rest(replay):
     printed = replay(
         """

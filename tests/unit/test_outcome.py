@@ -60,6 +60,14 @@ COMPLETED = {
     ],
     "samples_trained": 164_352,
     "peak_memory_mib": 1234.5,
+    "arithmetic": {"train_flop_per_example": 51_972_732, "train_bytes_per_example": 424_074.47},
+    "ceilings": {
+        "flop_per_second": 2e11,
+        "bytes_per_second": 4e10,
+        "product_size": 2048,
+        "array_bytes": 134_217_728,
+        "seconds": 0.8,
+    },
 }
 
 Observe = Callable[..., outcome.Observed]
@@ -151,6 +159,17 @@ def test_what_a_run_leaves_behind_can_be_written_and_read_again(
     assert record.read(tmp_path / "metrics.json")["status"] == answer["status"]
 
 
+def test_arithmetic_and_ceilings_stand_in_the_file_as_the_training_process_found_them(observe: Observe) -> None:
+    metrics = outcome.metrics(COMPLETED, observe())
+    assert (metrics["arithmetic"], metrics["ceilings"]) == (COMPLETED["arithmetic"], COMPLETED["ceilings"])
+
+
+def test_a_run_without_ceilings_can_be_written(observe: Observe, tmp_path: Path) -> None:
+    metrics = outcome.metrics({**COMPLETED, "ceilings": None}, observe())
+    record.write(metrics, tmp_path / "metrics.json")
+    assert metrics["ceilings"] is None
+
+
 def test_a_run_of_one_epoch_that_nothing_watched_can_be_written(observe: Observe, tmp_path: Path) -> None:
     answer = {**COMPLETED, "epochs": COMPLETED["epochs"][:1]}
     metrics = outcome.metrics(answer, observe(samples=None))
@@ -182,8 +201,8 @@ def test_odd_names_and_long_words_of_others_do_not_lose_a_run(observe: Observe, 
 
 def test_a_run_out_of_memory_knows_nothing_that_it_did_not_measure(observe: Observe) -> None:
     metrics = outcome.metrics(OUT_OF_MEMORY, observe())
-    names = ("dataset", "device_used", "clock", "usage", "samples_trained", "peak_memory_mib")
-    assert [metrics[name] for name in names] == [None] * 6
+    names = ("dataset", "device_used", "clock", "usage", "samples_trained", "peak_memory_mib", "arithmetic", "ceilings")
+    assert [metrics[name] for name in names] == [None] * 8
 
 
 def test_a_run_out_of_memory_says_why_and_which_cell_it_was(observe: Observe) -> None:

@@ -15,10 +15,7 @@ from trainbench.tables import (
     TableOrder,
     cells_table,
     measured,
-    read_cells,
-    read_checks,
-    read_epochs,
-    read_runs,
+    read_csv,
     write_csv,
 )
 
@@ -73,6 +70,23 @@ def test_a_metrics_file_becomes_a_row_with_every_column_in_order(written):
 def test_a_runs_speed_is_that_of_its_steady_epochs(written):
     run = measured(written(make_record(batch_size=512, train_seconds=(50.0, 10.0, 12.0, 11.0)))).runs.iloc[0]
     assert (run["train_seconds_per_epoch"], run["samples_per_second"], run["steady_epochs"]) == (11.0, 54784 / 11, 3)
+
+
+def test_a_runs_arithmetic_is_that_of_its_samples_a_second(written):
+    arithmetic = {"train_flop_per_example": 1000, "train_bytes_per_example": 50.0}
+    run = measured(written(make_record(train_seconds=(50.0, 11.0), arithmetic=arithmetic))).runs.iloc[0]
+    assert (run["achieved_flop_per_second"], run["flop_per_byte"]) == (pytest.approx(1000 * 54784 / 11), 20.0)
+
+
+def test_a_run_carries_the_ceilings_that_it_found(written):
+    ceilings = {"flop_per_second": 3e11, "bytes_per_second": 4e10}
+    run = measured(written(make_record(ceilings=ceilings))).runs.iloc[0]
+    assert (run["flop_ceiling_per_second"], run["bytes_ceiling_per_second"]) == (3e11, 4e10)
+
+
+def test_ceilings_that_could_not_be_found_are_unknown(written):
+    run = measured(written(make_record(ceilings=None))).runs.iloc[0]
+    assert run[["flop_ceiling_per_second", "bytes_ceiling_per_second"]].isna().all()
 
 
 def test_the_first_epoch_is_kept_beside_the_steady_ones():
@@ -294,20 +308,20 @@ def test_a_run_out_of_memory_does_not_flag_the_cell_whose_figures_rest_on_others
 @pytest.mark.parametrize("name", ["NA", "null", "nan", "1e5", "007"])
 def test_a_device_name_survives_the_csv_file(tmp_path, name):
     write_csv(measured([make_record(device=name)]).runs, tmp_path / "runs.csv")
-    assert read_runs(tmp_path / "runs.csv")["device"].tolist() == [name]
+    assert read_csv(tmp_path / "runs.csv", RUN_COLUMNS)["device"].tolist() == [name]
 
 
 @pytest.mark.parametrize(
-    ("table", "read"),
+    ("table", "columns"),
     [
-        (lambda records: measured(records).runs, read_runs),
-        (lambda records: measured(records).epochs, read_epochs),
-        (lambda records: cells_table(measured(records).runs), read_cells),
-        (lambda records: measured(records).checks, read_checks),
+        (lambda records: measured(records).runs, RUN_COLUMNS),
+        (lambda records: measured(records).epochs, EPOCH_COLUMNS),
+        (lambda records: cells_table(measured(records).runs), CELL_COLUMNS),
+        (lambda records: measured(records).checks, CHECK_COLUMNS),
     ],
     ids=["runs", "epochs", "cells", "checks"],
 )
-def test_a_table_read_back_equals_the_one_written(tmp_path, table, read):
+def test_a_table_read_back_equals_the_one_written(tmp_path, table, columns):
     records = [
         make_record(train_seconds=(1 / 3, 0.1 + 0.2), losses=(1e-17, None)),
         make_record(device="gpu", repeat=2, hostname='näme, "quoted"', flags=["other_load", "epochs_drift"]),
@@ -315,7 +329,7 @@ def test_a_table_read_back_equals_the_one_written(tmp_path, table, read):
     ]
     written = table(records)
     write_csv(written, tmp_path / "table.csv")
-    pd.testing.assert_frame_equal(read(tmp_path / "table.csv"), written, check_exact=True)
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "table.csv", columns), written, check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,18 @@ def test_the_tables_hold_a_row_a_run_an_epoch_and_a_cell(finished):
     assert len(pd.read_csv(tables / "cells.csv")) == 6
 
 
+def test_the_ceilings_of_the_device_are_measured_after_the_last_epoch(finished):
+    ceilings = metrics_of(finished)["ceilings"]
+    assert ceilings["flop_per_second"] > 0
+    assert ceilings["bytes_per_second"] > 0
+
+
+def test_every_cell_stands_below_its_roofs_in_the_roofline_table(finished):
+    roofline = pd.read_csv(finished.folder / "results/tables/roofline.csv")
+    assert len(roofline) == 6
+    assert roofline["bound"].isin(["compute", "memory", "overhead"]).all()
+
+
 def test_a_number_can_be_followed_from_the_run_to_the_comparison(finished):
     metrics = metrics_of(finished)
     steady = sorted(epoch["train_seconds"] for epoch in metrics["epochs"][1:])
@@ -96,7 +108,9 @@ def test_the_terminal_shows_the_progress_of_each_run(finished):
     assert "conv 32 on cpu, repeat 1: epoch 2/2:" in shown
 
 
-@pytest.mark.parametrize("name", ["seconds_per_epoch", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"])
+@pytest.mark.parametrize(
+    "name", ["seconds_per_epoch", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent", "roofline"]
+)
 def test_each_figure_is_there_as_svg_and_png(finished, name):
     figures = finished.folder / "results/figures"
     assert ET.parse(figures / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own file
@@ -113,7 +127,7 @@ def test_a_finished_study_has_nothing_to_do(finished):
 
 def test_more_epochs_of_one_model_run_that_model_alone_again(finished):
     planned = finished.planned("--config", "model_settings={conv: {epochs: 4}}")
-    assert planned == {"train": 2, "tables": 1, "figure": 4, "all": 1}
+    assert planned == {"train": 2, "tables": 1, "figure": 5, "all": 1}
 
 
 def test_one_more_batch_size_runs_the_new_cells_alone(finished):
@@ -122,12 +136,12 @@ def test_one_more_batch_size_runs_the_new_cells_alone(finished):
 
 def test_one_model_less_makes_the_tables_anew_and_trains_nothing(finished):
     planned = finished.planned("--config", "models=[logistic,conv]")
-    assert planned == {"tables": 1, "figure": 4, "all": 1}
+    assert planned == {"tables": 1, "figure": 5, "all": 1}
 
 
 def test_another_device_brings_its_runs_and_the_speedup_figure(finished):
     planned = finished.planned("--config", "devices=[cpu,cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}")
-    assert planned == {"train": 6, "tables": 1, "figure": 5, "all": 1}
+    assert planned == {"train": 6, "tables": 1, "figure": 6, "all": 1}
 
 
 def test_another_seed_runs_everything_again(finished):

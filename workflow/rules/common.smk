@@ -2,13 +2,14 @@ import functools
 import importlib.metadata
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 
-from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, sources
+from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
@@ -23,38 +24,34 @@ FIGURES = [
     "roofline",
 ]
 
+DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "core_equivalents", "roofline"]
+
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *[
-        "bounded_file.py",
-        "canary.py",
-        "checks.py",
-        "core_lease.py",
-        "finding.py",
-        "lifetime.py",
-        "locks.py",
-        "outcome.py",
-        "usage.py",
-    ],
-    *["dataset.py", "engines/__init__.py", "engines/tensorflow.py", "errors.py", "gpu_lease.py", "host.py"],
+    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py"],
+    *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
+    *["errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
 ]
 TABLES_CODE = [
-    *["bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py", "fingerprint.py"],
-    *["markdown.py", "published.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
+    *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
+    *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
+    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
+    *["statistics.py", "tables.py", "whole_file.py", "wording.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
-    *["comparability.py", "cross_checks.py", "figures.mplstyle", "figures.py", "finding.py", "statistics.py"],
-    *["tables.py", "whole_file.py"],
+    *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
+    *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
+    "wording.py",
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    "../../schemas/metrics.schema.json",
+    *["wording.py", "../../schemas/metrics.schema.json"],
 ]
 
 
@@ -214,9 +211,25 @@ def all_metrics():
     return [f"results/{run.folder}/metrics.json" for run in STUDY.runs()]
 
 
-def existing_metrics():
-    """The metrics files that are there, of runs that were measured with the settings of the study."""
-    return [f"results/{run.folder}/metrics.json" for run, status in STATES.items() if status is None]
+@functools.cache
+def states():
+    """Which runs have results by now."""
+    return so_far.states(STUDY, Path("results"), DATASET_FINGERPRINT)
+
+
+def existing_metrics(wildcards):
+    """The metrics files that are there, each with its time: no inputs, because Snakemake is not to make them."""
+    paths = [f"results/{run.folder}/metrics.json" for run, state in states().items() if state == "there"]
+    return {path: Path(path).stat().st_mtime_ns for path in paths}
+
+
+def absent_runs(wildcards):
+    """The runs that have no results, or none with the settings of the study."""
+    return [
+        {**asdict(run), "device_kind": STUDY.device(run.device).kind, "status": state}
+        for run, state in states().items()
+        if state != "there"
+    ]
 
 
 def all_figures(folder="results"):
@@ -230,6 +243,11 @@ def all_figures(folder="results"):
 def all_tables(folder="results"):
     """The tables of the study, by name."""
     return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in TABLES}
+
+
+def figure_tables(folder="results"):
+    """The tables that figures are drawn from, by name."""
+    return {name: path for name, path in all_tables(folder).items() if name.removesuffix("_csv") in DRAWN}
 
 
 def question():

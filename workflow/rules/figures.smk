@@ -1,8 +1,6 @@
 rule figure:
     input:
-        runs=TABLES["runs_csv"],
-        epochs=TABLES["epochs_csv"],
-        cells=TABLES["cells_csv"],
+        **figure_tables(),
     output:
         svg="results/figures/{figure}.svg",
         png="results/figures/{figure}.png",
@@ -16,3 +14,13 @@ rule figure:
         code=fingerprint.of_code(FIGURES_CODE),
     script:
         "../scripts/draw_figure.py"
+
+
+use rule figure as figure_so_far with:
+    input:
+        **figure_tables("results/so_far"),
+    output:
+        svg="results/so_far/figures/{figure}.svg",
+        png="results/so_far/figures/{figure}.png",
+    log:
+        "results/logs/figure_{figure}_so_far.log",

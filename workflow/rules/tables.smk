@@ -2,7 +2,7 @@ rule tables:
     input:
         metrics=all_metrics(),
     output:
-        **TABLES,
+        **all_tables(),
     log:
         "results/logs/tables.log",
     localrule: True
@@ -10,7 +10,35 @@ rule tables:
         "../../envs/analysis.yaml"
     params:
         order=table_order(),
+        question=question(),
         sources=read_sources,
         code=fingerprint.of_code(TABLES_CODE),
     script:
         "../scripts/make_tables.py"
+
+
+# The metrics files are no inputs here: Snakemake would train what is missing or outdated.
+rule tables_so_far:
+    output:
+        **all_tables("results/so_far"),
+    log:
+        "results/logs/tables_so_far.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        order=table_order(),
+        question=question(),
+        sources=read_sources,
+        metrics=existing_metrics,
+        absent=absent_runs,
+        code=fingerprint.of_code(TABLES_CODE),
+    script:
+        "../scripts/make_tables.py"
+
+
+rule so_far:
+    input:
+        all_tables("results/so_far").values(),
+        all_figures("results/so_far"),
+    localrule: True

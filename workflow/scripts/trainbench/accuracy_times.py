@@ -78,8 +78,7 @@ def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[
 def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
     training = [None if epoch is None else float(epoch["elapsed_seconds"]) for epoch in reached]
     with_startup = [
-        None if epoch is None else _since_start(run, epoch)
-        for run, epoch in zip(runs, reached, strict=True)
+        None if epoch is None else _since_start(run, epoch) for run, epoch in zip(runs, reached, strict=True)
     ]
     censored = reached.count(None)
     epochs_trained = max(run["epochs"] for run in runs)

@@ -13,7 +13,8 @@ class Conclusions:
 
     Speedups are over `reference_device`, on `reference_host` or, with None, on each host's own. `target_accuracy` is a
     share of the test images by model, `prices` are per hour, in `currency`, by HOST/DEVICE, device, host id or host
-    name. `sources` are other results folders, with wildcards; `baseline` is the one that `snakemake compare` compares with.
+    name. `sources` are other results folders, with wildcards; `baseline` is the one that `snakemake compare` compares
+    with.
     """
 
     reference_device: str

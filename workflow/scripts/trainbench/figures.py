@@ -24,8 +24,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import Bbox
 
 from trainbench import whole_file
+from trainbench.roofline import OVERHEAD_BELOW, ROOFLINE_COLUMNS
+from trainbench.scaling import Usl
+from trainbench.scaling_tables import CORE_EQUIVALENT_COLUMNS, SCALING_COLUMNS, SCALING_FIT_COLUMNS
+from trainbench.speedups import SPEEDUP_COLUMNS
 from trainbench.tables import (
+    CELL_COLUMNS,
     CELL_KEY,
+    EPOCH_COLUMNS,
+    RUN_COLUMNS,
     CellKey,
     Executor,
     Row,
@@ -34,6 +41,9 @@ from trainbench.tables import (
     cells_by_key,
     executors_of,
     models_of,
+    ranked,
+    read_csv,
+    rows_of,
 )
 from trainbench.wording import TIMES, format_number, format_ratio, status_words
 
@@ -52,6 +62,11 @@ LOG_SCALE_FROM_RATIO: Final = 5.0
 LOG_TIME_FROM_RATIO: Final = 20.0
 MOST_LABELLED_DEVICES: Final = 3
 MOST_MARKED_LINES: Final = 40
+MOST_LABELLED_POINTS: Final = 60
+BEYOND_THREADS: Final = 2.0
+ROOFLINE_INCHES: Final = (8.4, 4.8)
+FLOP_PER_GFLOP: Final = 1e9
+BYTES_PER_GIGABYTE: Final = 1e9
 
 # Characters of this style's fonts that fit into an inch, a little on the safe side.
 TITLE_CHARACTERS_PER_INCH: Final = 9.5
@@ -92,6 +107,25 @@ class Tables:
     epochs: pd.DataFrame
     cells: pd.DataFrame
     speedups: pd.DataFrame
+    scaling: pd.DataFrame
+    scaling_fits: pd.DataFrame
+    core_equivalents: pd.DataFrame
+    roofline: pd.DataFrame
+
+
+def read_tables(folder: Path) -> Tables:
+    """The tables in a folder."""
+    columns: Mapping[str, Mapping[str, str]] = {
+        "runs": RUN_COLUMNS,
+        "epochs": EPOCH_COLUMNS,
+        "cells": CELL_COLUMNS,
+        "speedups": SPEEDUP_COLUMNS,
+        "scaling": SCALING_COLUMNS,
+        "scaling_fits": SCALING_FIT_COLUMNS,
+        "core_equivalents": CORE_EQUIVALENT_COLUMNS,
+        "roofline": ROOFLINE_COLUMNS,
+    }
+    return Tables(**{name: read_csv(folder / f"{name}.csv", of_table) for name, of_table in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -157,6 +191,23 @@ class _Point:
     y: float
     text: str
     color: str
+
+
+@dataclass(frozen=True)
+class _Roof:
+    """The most that a device of a host was seen to do."""
+
+    flop_per_second: float
+    bytes_per_second: float
+
+    @property
+    def ridge(self) -> float:
+        """FLOP a byte from which on arithmetic is the lower roof."""
+        return self.flop_per_second / self.bytes_per_second
+
+    def at(self, flop_per_byte: np.ndarray) -> np.ndarray:
+        """FLOP a second that can be attained at these intensities."""
+        return np.minimum(self.flop_per_second, flop_per_byte * self.bytes_per_second)
 
 
 def device_colors(devices: Sequence[str]) -> dict[str, str]:
@@ -289,13 +340,186 @@ def accuracy_over_time(tables: Tables, order: TableOrder) -> Figure:
     )
 
 
+@_styled
+def scaling(tables: Tables, order: TableOrder) -> Figure:
+    """Throughput of a CPU over its threads with the fitted law, against GPUs; a panel for each model and batch size."""
+    fits = tables.scaling_fits
+    models, batch_sizes = models_of(fits, order) or [""], batch_sizes_of(fits, order) or [0]
+    hosts = ranked(fits["host"].tolist(), order.hosts)
+    cpu_looks = device_looks(hosts)
+    gpus = [executor for executor in executors_of(tables.cells, order) if _is_gpu(tables, executor)]
+    colors = list(device_colors([*hosts, *(f"gpu {gpu.label}" for gpu in gpus)]).values())
+    gpu_colors = {gpu.label: color for gpu, color in zip(gpus, colors[len(hosts) :], strict=True)}
+    figure, groups = _panels(
+        groups=len(models),
+        panels_of_group=len(batch_sizes),
+        columns=min(len(batch_sizes), 4),
+        panel_size=(2.9, 2.3),
+        header=(
+            "Samples a second over threads: does the CPU get faster with more?",
+            "Geometric mean of the runs with its 95 % interval; the line is the Universal Scalability Law fitted to "
+            "them, dashed beyond the measured threads." + (" Level lines are GPUs." if gpus else ""),
+        ),
+        legend=_scaling_entries(cpu_looks, gpu_colors)
+        or _legend_entries(_looks(tables, order), executors_of(tables.cells, order)),
+        labels=("Threads (log scale)", "Samples a second, log scale"),
+    )
+    points, levels = rows_of(tables.scaling), cells_by_key(tables.cells)
+    for model, panels in zip(models, groups, strict=True):
+        for axes, size in zip(panels, batch_sizes, strict=True):
+            if fits.empty:
+                _say_empty(axes, "no CPU was measured with several numbers of threads")
+                continue
+            axes.set_title(_wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+            here = [row for row in points if (row["model"], row["batch_size"]) == (model, size)]
+            laws = [row for row in rows_of(fits) if (row["model"], row["batch_size"]) == (model, size)]
+            of_gpus = {
+                gpu.label: levels[model, size, gpu.device, gpu.host]["samples_per_second"]
+                for gpu in gpus
+                if (model, size, gpu.device, gpu.host) in levels
+            }
+            known = {label: level for label, level in of_gpus.items() if level is not None}
+            if not here:
+                _say_empty(axes, "not measured")
+                continue
+            _scale_scaling(axes, here, list(known.values()))
+            for label, level in known.items():
+                axes.axhline(level, color=gpu_colors[label], linewidth=1.2, zorder=1.5)
+            for row in laws:
+                _draw_law(axes, row, cpu_looks[row["host"]])
+            for host in hosts:
+                _draw_threads(axes, [row for row in here if row["host"] == host], cpu_looks[host])
+    return figure
+
+
+def _is_gpu(tables: Tables, executor: Executor) -> bool:
+    of_executor = (tables.cells["device"] == executor.device) & (tables.cells["host"] == executor.host)
+    return bool((tables.cells.loc[of_executor, "device_kind"] == "gpu").any())
+
+
+def _scaling_entries(cpus: Mapping[str, Look], gpus: Mapping[str, str]) -> list[tuple[Artist, str]]:
+    entries: list[tuple[Artist, str]] = [
+        (
+            Line2D([], [], color=look.color, marker=look.marker, markeredgecolor="white"),
+            _wrapped(f"CPU of {host}", LEGEND_CHARACTERS),
+        )
+        for host, look in cpus.items()
+    ]
+    return entries + [
+        (Line2D([], [], color=color), _wrapped(label, LEGEND_CHARACTERS)) for label, color in gpus.items()
+    ]
+
+
+def _scale_scaling(axes: Axes, points: Sequence[Row], levels: Sequence[float]) -> None:
+    """Axes over threads, named where they were measured, and over samples a second."""
+    threads = sorted({row["threads"] for row in points})
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(threads[0] / BEYOND_THREADS**0.25, threads[-1] * BEYOND_THREADS)
+    axes.xaxis.set_major_locator(FixedLocator(threads))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _plain(count)))
+    speeds = [row[f"samples_per_second{part}"] for row in points for part in ("", "_low", "_high")]
+    _logarithmic(axes, "y", np.array([*(speed for speed in speeds if speed is not None), *levels]), margin=1.3)
+
+
+def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
+    """The fitted law, whole over the measured threads and dashed beyond them; nothing where there is no fit."""
+    if fit["gamma"] is None:
+        return
+    law = Usl(fit["gamma"], fit["contention"], fit["coherency"], fit["fewest_threads"], fit["most_threads"])
+    most = fit["most_threads"]
+    spans: Sequence[tuple[float, float, LineStyle]] = (
+        (fit["fewest_threads"], most, "-"),
+        (most, most * BEYOND_THREADS, ":"),
+    )
+    for begin, end, line_style in spans:
+        threads = np.geomspace(begin, end, 60)
+        speeds = [law.throughput(count) for count in threads]
+        axes.plot(threads, speeds, color=look.color, linestyle=line_style, linewidth=1.0, zorder=2)
+
+
+def _draw_threads(axes: Axes, points: Sequence[Row], look: Look) -> None:
+    """A marker for each number of threads of one host, with its interval."""
+    lows, highs = (
+        np.array([math.nan if row[end] is None else row[end] for row in points])
+        for end in ("samples_per_second_low", "samples_per_second_high")
+    )
+    speeds = np.array([row["samples_per_second"] for row in points])
+    axes.errorbar(
+        [row["threads"] for row in points],
+        speeds,
+        yerr=(speeds - lows, highs - speeds),
+        color=look.color,
+        marker=look.marker,
+        linestyle="none",
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        elinewidth=1.1,
+        capsize=2.5,
+        zorder=3,
+    )
+
+
+@_styled
+def roofline(tables: Tables, order: TableOrder) -> Figure:
+    """FLOP a second that each cell achieves over its arithmetic intensity, below the roofs of its device."""
+    cells, by_key, looks = tables.roofline, cells_by_key(tables.cells), _looks(tables, order)
+    executors, models = executors_of(cells, order), models_of(cells, order)
+    roofs = {executor.label: _roof(cells, executor) for executor in executors}
+    markers = {model: MARKERS[index % len(MARKERS)] for index, model in enumerate(models)}
+    figure, [[axes]] = _panels(
+        groups=1,
+        panels_of_group=1,
+        columns=1,
+        panel_size=ROOFLINE_INCHES,
+        header=(
+            "How well each device is used: a marker on its line uses it fully",
+            "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
+            "it is flat. Marker: mean of a cell's runs, the batch size beside it. Below "
+            f"{OVERHEAD_BELOW:.0%} of its line neither explains the time: starting many small operations does."
+            + _flagged_note(tables, "a run"),
+        ),
+        legend=_roof_entries(looks, roofs),
+        labels=("Arithmetic intensity (FLOP a byte, log scale)", "Achieved (GFLOP/s, log scale)"),
+    )
+    known = cells.dropna(subset=["achieved_flop_per_second", "flop_per_byte"])
+    known_roofs = [roof for roof in roofs.values() if roof is not None]
+    if known.empty or not known_roofs:
+        _say_empty(axes, "no completed run" if known.empty else "no run knows what its device can do at most")
+        return figure
+    intensities = np.array([*known["flop_per_byte"], *(roof.ridge for roof in known_roofs)])
+    speeds = np.array([*known["achieved_flop_per_second"], *(roof.flop_per_second for roof in known_roofs)])
+    _logarithmic(axes, "x", intensities, margin=2.0)
+    _logarithmic(axes, "y", speeds / FLOP_PER_GFLOP, margin=1.8)
+    _name_models(axes, markers)
+    points: list[_Point] = []
+    for executor in executors:
+        look = looks[executor.label]
+        _draw_roof(axes, roofs[executor.label], look)
+        of_executor = known[(known["device"] == executor.device) & (known["host"] == executor.host)]
+        # Joined from the smallest batch to the largest, in whatever order the config names them.
+        of_executor = of_executor.sort_values("batch_size")
+        for model, of_model in of_executor.groupby("model", sort=False):
+            flagged = [
+                bool(by_key[str(model), size, executor.device, executor.host]["flagged_runs"])
+                for size in of_model["batch_size"].tolist()
+            ]
+            points += _draw_cells(axes, of_model, flagged, look.color, markers[str(model)])
+    _settle_layout(figure)
+    if len(points) <= MOST_LABELLED_POINTS:
+        _write_values(axes, points)
+    return figure
+
+
 # Every figure by the name of its file. `speedup` needs two devices.
 FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
     "seconds_per_epoch": seconds_per_epoch,
     "speedup": speedup,
+    "scaling": scaling,
     "accuracy_over_epochs": accuracy_over_epochs,
     "accuracy_over_time": accuracy_over_time,
     "cpu_percent": cpu_percent,
+    "roofline": roofline,
 }
 
 
@@ -475,6 +699,75 @@ def _accuracy(
     return figure
 
 
+def _roof(cells: pd.DataFrame, executor: Executor) -> _Roof | None:
+    """The ceilings of a device of a host, None where no run knows them."""
+    of_executor = cells[(cells["device"] == executor.device) & (cells["host"] == executor.host)]
+    known = of_executor[["flop_ceiling_per_second", "bytes_ceiling_per_second"]].dropna()
+    return _Roof(*known.iloc[0].tolist()) if len(known) else None
+
+
+def _draw_roof(axes: Axes, roof: _Roof | None, look: Look) -> None:
+    if roof is not None:
+        low, high = axes.get_xlim()
+        intensities = np.array([low, roof.ridge, high])
+        axes.plot(
+            intensities,
+            roof.at(intensities) / FLOP_PER_GFLOP,
+            color=look.color,
+            linestyle=look.line_style,
+            scalex=False,
+            scaley=False,
+        )
+
+
+def _draw_cells(axes: Axes, cells: pd.DataFrame, flagged: Sequence[bool], color: str, marker: str) -> list[_Point]:
+    """The cells of one model on one device, joined in order of batch sizes; flagged ones are hollow."""
+    xs = cells["flop_per_byte"].tolist()
+    ys = (cells["achieved_flop_per_second"] / FLOP_PER_GFLOP).tolist()
+    axes.plot(xs, ys, color=color, linewidth=0.8, alpha=0.5, zorder=2.5)
+    for x, y, hollow in zip(xs, ys, flagged, strict=True):
+        axes.plot(
+            [x],
+            [y],
+            color=color,
+            marker=marker,
+            markerfacecolor="white" if hollow else color,
+            markeredgecolor=color if hollow else "white",
+            markeredgewidth=1.0 if hollow else 0.4,
+            zorder=3,
+        )
+    sizes = cells["batch_size"].tolist()
+    return [_Point(x, y, str(size), color) for x, y, size in zip(xs, ys, sizes, strict=True)]
+
+
+def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) -> list[tuple[Artist, str]]:
+    entries: list[tuple[Artist, str]] = []
+    for name, roof in roofs.items():
+        most = "unknown" if roof is None else _most(roof)
+        line = Line2D([], [], color=looks[name].color, linestyle=looks[name].line_style)
+        entries.append((line, _wrapped(f"{name}: {most}", LEGEND_CHARACTERS)))
+    return entries
+
+
+def _most(roof: _Roof) -> str:
+    gflop, gigabytes = roof.flop_per_second / FLOP_PER_GFLOP, roof.bytes_per_second / BYTES_PER_GIGABYTE
+    return f"{format_number(gflop, significant=3)} GFLOP/s, {format_number(gigabytes, significant=3)} GB/s"
+
+
+def _name_models(axes: Axes, markers: Mapping[str, str]) -> None:
+    """What each marker is, above the panel: the legend below it is the devices'."""
+    handles = [Line2D([], [], color=MUTED, marker=marker, linestyle="none") for marker in markers.values()]
+    names = [_wrapped(model, LEGEND_CHARACTERS) for model in markers]
+    axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        handlelength=1.0,
+        ncols=_legend_columns(names, ROOFLINE_INCHES[0]),
+    )
+
+
 def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
     """The runs' accuracies by cell, in order of the repeats."""
     ordered = epochs.sort_values("epoch")
@@ -539,10 +832,11 @@ def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
         cell = cells.get(key)
         if cell is None:
             return _Value(None)
-        ends = (cell[f"{metric}_low"], cell[f"{metric}_high"]) if metric in cell else _one_deviation(cell, metric)
+        low, high = (cell[f"{metric}_low"], cell[f"{metric}_high"]) if metric in cell else _one_deviation(cell, metric)
         return _Value(
             cell[metric if metric in cell else f"{metric}_mean"],
-            *ends,
+            low,
+            high,
             runs.get(key, ()),
             flagged_runs.get(key, ()),
             flagged=bool(cell["flagged_runs"]),
@@ -751,9 +1045,7 @@ def _panels(
     note = _wrapped(header[1], int(width * NOTE_CHARACTERS_PER_INCH))
     title_inches = 0.2 * (title.count("\n") + 1)
     header_inches = 0.14 + title_inches + 0.17 * (note.count("\n") + 1)
-    longest = max(len(line) for _, label in legend for line in label.split("\n"))
-    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
-    legend_columns = min(len(legend), max(1, int(width / entry_inches)))
+    legend_columns = _legend_columns([label for _, label in legend], width)
     legend_lines = math.ceil(sum(label.count("\n") + 1 for _, label in legend) / legend_columns)
     height = header_inches + groups * rows_of_group * panel_size[1] + 0.35 + 0.2 * legend_lines
 
@@ -790,6 +1082,13 @@ def _panels(
         ncols=legend_columns,
     )
     return figure, panels
+
+
+def _legend_columns(labels: Sequence[str], width_inches: float) -> int:
+    """How many entries of a legend fit side by side."""
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
+    return min(len(labels), max(1, int(width_inches / entry_inches)))
 
 
 def _wrapped(text: str, characters: int) -> str:

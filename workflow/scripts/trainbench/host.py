@@ -18,6 +18,7 @@ import psutil
 
 from trainbench import nvml
 
+BYTES_PER_KIB = 2**10
 BYTES_PER_MIB = 2**20
 MIB_PER_GIB = 1024
 SLUG_LENGTH = 24
@@ -240,6 +241,15 @@ def read_cpu(root: Path = ROOT) -> Cpu:
         max_mhz=_max_mhz(directories),
         caches=_caches(directories),
     )
+
+
+def last_level_cache_bytes(cpus: Iterable[int], root: Path = ROOT) -> int | None:
+    """Add up the caches of the highest level that these logical CPUs use; None where the kernel does not tell."""
+    caches = _caches(root / f"sys/devices/system/cpu/cpu{number}" for number in cpus) or ()
+    highest = max((cache.level for cache in caches), default=None)
+    sizes_kib = [(cache.size_kib, cache.instances) for cache in caches if cache.level == highest]
+    total_kib = sum(size_kib * instances for size_kib, instances in sizes_kib if size_kib is not None)
+    return total_kib * BYTES_PER_KIB or None
 
 
 def parse_cpuinfo(text: str) -> list[dict[str, str]]:

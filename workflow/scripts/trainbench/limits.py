@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from trainbench.errors import InputError
 from trainbench.idx import Shape
-from trainbench.models import MODELS, ImageShape, ModelSpec
+from trainbench.models import BYTES_PER_FLOAT32, MODELS, ImageShape, ModelSpec
 from trainbench.study import ALL_CORES, Study, cores_of_run
 
-BYTES_PER_FLOAT32 = 4
 BYTES_PER_MIB = 2**20
 DISK_MIB_PER_RUN = 1.0
 """Generous: a metrics file and a log take kilobytes, samples 100 kB a minute."""

@@ -11,7 +11,9 @@ To add a model: write one function that returns a `ModelSpec` and register it in
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
+
+BYTES_PER_FLOAT32: Final = 4
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Sgd:
     """Gradient descent: `parameter -= learning_rate * gradient`."""
 
     learning_rate: float
+    values_per_parameter: ClassVar[int] = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class RmsProp:
     decay: float
     epsilon: float = 1e-10
     initial_mean_square: float = 1.0
+    values_per_parameter: ClassVar[int] = 1
+    """Numbers that the optimiser keeps for each parameter from step to step: the mean square."""
 
 
 Optimiser = Sgd | RmsProp
@@ -150,11 +155,30 @@ class ModelSpec:
     train_flop_per_example: int
     activations_per_example: int
     """Values that the layers with parameters put out, kept for the backward pass: a lower bound."""
+    inputs_per_example: int
+    """Values of one image."""
 
     @property
     def parameter_count(self) -> int:
         """Trained numbers."""
         return sum(math.prod(parameter.shape) for parameter in self.parameters)
+
+    def train_bytes_per_example(self, batch_size: int) -> float:
+        """The least bytes that training on one example moves from and to memory, at a batch size.
+
+        Each array that a step cannot do without moves once in each direction that it must. For each example: its image
+        is read; what the layers put out is written by the forward pass and read by the backward pass. For each step,
+        shared out among its examples: parameters and the optimiser's numbers are read and written, gradients are
+        written and read. Left out is whatever cleverer code could avoid: what is read a second time, activation
+        functions, pooling, dropout and all gradients but the parameters'. So a framework that carries out operation
+        after operation moves several times as much. A device whose caches hold a whole step can move less.
+        Source of the notion, arithmetic intensity: S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful
+        visual performance model for multicore architectures" (Communications of the ACM 52(4), 2009).
+        """
+        of_example = self.inputs_per_example + 2 * self.activations_per_example
+        kept = self.parameter_count * (1 + self.optimiser.values_per_parameter)
+        of_step = 2 * kept + 2 * self.parameter_count
+        return BYTES_PER_FLOAT32 * (of_example + of_step / batch_size)
 
 
 @dataclass(frozen=True)
@@ -198,6 +222,7 @@ def logistic(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSp
         forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=shape.classes,
+        inputs_per_example=pixels,
     )
 
 
@@ -236,6 +261,7 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
         forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=activations,
+        inputs_per_example=shape.height * shape.width,
     )
 
 
@@ -265,6 +291,7 @@ def lstm(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
         forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=shape.height * gates + shape.classes,
+        inputs_per_example=shape.height * shape.width,
     )
 
 

@@ -233,6 +233,15 @@ class Session:
         bits = range(words * _BITS_PER_WORD)
         return frozenset(bit for bit in bits if mask[bit // _BITS_PER_WORD] >> bit % _BITS_PER_WORD & 1) or None
 
+    def free_memory_bytes(self, uuid: str) -> int | None:
+        """Memory of the card that nobody has taken, or None where NVML does not know.
+
+        Raises:
+            GpuLost: The card is not there.
+        """
+        handle = self._handle(uuid)
+        return _Questions(f"GPU {uuid}").ask(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).free))
+
     def lists_process(self, uuid: str, process_ids: Collection[int]) -> bool | None:
         """Tell whether any of the processes computes on the card.
 

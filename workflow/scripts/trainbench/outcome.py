@@ -95,6 +95,8 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
         "epochs": epochs,
         "samples_trained": answer.get("samples_trained"),
         "peak_memory_mib": answer.get("peak_memory_mib"),
+        "arithmetic": answer.get("arithmetic"),
+        "ceilings": answer.get("ceilings"),
         "canary": {
             "before_seconds": observed.canary_before_seconds,
             "after_seconds": observed.canary_after_seconds,

@@ -5,8 +5,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from trainbench.errors import InputError, RunFailed
+
+NEWLINE: Final = "\n"
 
 
 @contextmanager
@@ -24,15 +27,21 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
         text = f"trainbench: {error}\n"
     except RunFailed as error:
         sys.stderr.write(f"trainbench: {error}\n")
+        # The log has the rest already. Its last line tells that the run failed and was not broken off.
+        _append(log, f"trainbench: {str(error).partition(NEWLINE)[0]}\n")
         sys.exit(1)
     except Exception:
-        text = traceback.format_exc()
+        text = f"{traceback.format_exc()}trainbench: this is a bug of trainbench; please report it with these lines\n"
     else:
         return
-    with log.open("a", encoding="utf-8") as file:
-        file.write(text)
+    _append(log, text)
     sys.stderr.write(text)
     sys.exit(1)
+
+
+def _append(log: Path, text: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def announce(line: str) -> None:

@@ -70,6 +70,10 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "temperature_celsius": "float64",
     "sm_clock_mhz": "float64",
     "canary_seconds": "float64",
+    "achieved_flop_per_second": "float64",
+    "flop_ceiling_per_second": "float64",
+    "bytes_ceiling_per_second": "float64",
+    "flop_per_byte": "float64",
     "flags": "str",
 }
 
@@ -294,31 +298,12 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     whole_file.write(table.to_csv(index=False, lineterminator="\n"), path)
 
 
-def read_runs(path: Path) -> pd.DataFrame:
-    """Read runs.csv with the types that `runs_table` gives."""
-    return _read_csv(path, RUN_COLUMNS)
-
-
-def read_epochs(path: Path) -> pd.DataFrame:
-    """Read epochs.csv with the types that `epochs_table` gives."""
-    return _read_csv(path, EPOCH_COLUMNS)
-
-
-def read_cells(path: Path) -> pd.DataFrame:
-    """Read cells.csv with the types that `cells_table` gives."""
-    return _read_csv(path, CELL_COLUMNS)
-
-
-def read_checks(path: Path) -> pd.DataFrame:
-    """Read checks.csv with the types that `checks_table` gives."""
-    return _read_csv(path, CHECK_COLUMNS)
-
-
-def _read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table with the types of its `columns`, as `write_csv` wrote it."""
     # Only an empty field is unknown: a device may be called NA or null.
     table = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=[""])
     # No flags is what the checks found, nothing unknown.
-    return table.fillna({"flags": ""})
+    return table.fillna({"flags": ""}) if "flags" in table else table
 
 
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,6 +336,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     seconds_per_epoch = steady_median(train_seconds)
     eval_seconds = [epoch["eval_seconds"] for epoch in epochs]
     samples = steady_median([epoch["samples"] for epoch in epochs])
+    samples_per_second = samples / seconds_per_epoch if samples and seconds_per_epoch else None
     return {
         "device_name": used["name"],
         "threads": used["threads"]["intra_op"],
@@ -361,7 +347,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "first_epoch_train_seconds": train_seconds[0] if train_seconds else None,
         "steady_epochs": steady_count(train_seconds),
         "first_epoch_only": first_epoch_only(train_seconds),
-        "samples_per_second": samples / seconds_per_epoch if samples and seconds_per_epoch else None,
+        "samples_per_second": samples_per_second,
         "final_loss": epochs[-1]["loss"] if epochs else None,
         "final_accuracy": epochs[-1]["accuracy"] if epochs else None,
         "best_accuracy": max((epoch["accuracy"] for epoch in epochs), default=None),
@@ -369,6 +355,19 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "peak_memory_mib": record["peak_memory_mib"],
         **record["clock"],
         **_usage_figures(record["usage"], steady_count(train_seconds)),
+        **_arithmetic_figures(record, samples_per_second),
+    }
+
+
+def _arithmetic_figures(record: Mapping[str, Any], samples_per_second: float | None) -> dict[str, Any]:
+    """The run's arithmetic, its intensity and what its device can do at most, as far as known."""
+    arithmetic, ceilings = record["arithmetic"] or {}, record["ceilings"] or {}
+    flop, bytes_moved = (arithmetic.get(f"train_{what}_per_example") for what in ("flop", "bytes"))
+    return {
+        "achieved_flop_per_second": flop * samples_per_second if flop and samples_per_second else None,
+        "flop_per_byte": flop / bytes_moved if flop and bytes_moved else None,
+        "flop_ceiling_per_second": ceilings.get("flop_per_second"),
+        "bytes_ceiling_per_second": ceilings.get("bytes_per_second"),
     }
 
 

@@ -77,6 +77,9 @@ def train(request: Request) -> dict[str, Any]:
         epochs.append(measured)
         _report_progress(epochs, settings["epochs"])
     ended = time.monotonic()
+    peak_memory_mib = _peak_memory_mib()
+    # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
+    ceilings = _ceilings(engine)
 
     return {
         "dataset": {
@@ -105,7 +108,12 @@ def train(request: Request) -> dict[str, Any]:
         },
         "epochs": epochs,
         "samples_trained": samples * len(epochs),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib,
+        "arithmetic": {
+            "train_flop_per_example": spec.train_flop_per_example,
+            "train_bytes_per_example": spec.train_bytes_per_example(batch_size),
+        },
+        "ceilings": ceilings,
     }
 
 
@@ -147,6 +155,21 @@ def _report_progress(epochs: list[dict[str, Any]], planned: int) -> None:
         f"accuracy {100 * last['accuracy']:.2f} %, {left:.0f} s left",
         flush=True,
     )
+
+
+def _ceilings(engine: engines.Engine) -> dict[str, Any] | None:
+    """What the device can do at most, or None where too little memory is left to find out: the run is good without."""
+    try:
+        measured = engine.ceilings()
+    except engines.OutOfMemory as error:
+        print(f"ceilings: not measured, {error}", flush=True)
+        return None
+    print(
+        f"ceilings: {measured.flop_per_second / 1e9:.4g} GFLOP/s, {measured.bytes_per_second / 1e9:.4g} GB/s, "
+        f"measured in {measured.seconds:.2f} s",
+        flush=True,
+    )
+    return asdict(measured)
 
 
 def _descendants_cpu_seconds() -> float:

@@ -42,6 +42,22 @@ class DeviceProof:
     computation_on: str
 
 
+@dataclass(frozen=True)
+class Ceilings:
+    """The most that a run's device was seen to do, with the run's own framework, precision and threads.
+
+    `flop_per_second` comes from the product of two square matrices of `product_size` rows, in which a multiplication
+    and an addition count 2; `bytes_per_second` from adding arrays of `array_bytes` in place, in which every value read
+    and every value written counts. `seconds` is what finding out took.
+    """
+
+    flop_per_second: float
+    bytes_per_second: float
+    product_size: int
+    array_bytes: int
+    seconds: float
+
+
 class OutOfMemory(Exception):  # noqa: N818 - the name says what is the case
     """The device or the host has too little memory for this cell: an expected result, not a bug."""
 
@@ -86,6 +102,13 @@ class Engine(Protocol):
 
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
+
+    def ceilings(self) -> Ceilings:
+        """Measure what the device can do at most, in about a second; `trainbench.engines.ceilings` says how.
+
+        Raises:
+            OutOfMemory: too little memory is free for arrays that no cache holds.
+        """
 
 
 ENGINES: Final[Mapping[str, str]] = {

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainbench.engines import DeviceProof, Images, OutOfMemory, Threads, WrongDevice
+from trainbench.engines import Ceilings, DeviceProof, Images, OutOfMemory, Threads, WrongDevice
 from trainbench.models import (
     Conv2D,
     Dense,
@@ -183,6 +183,64 @@ class TensorFlowEngine:
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
         return {name: variable.numpy() for name, variable in self._variables.items()}
+
+    def ceilings(self) -> Ceilings:
+        """Measure what the device can do at most, in float32.
+
+        Raises:
+            OutOfMemory: too little memory is free for arrays that no cache holds.
+        """
+        # Imported late: what is wanted after the last epoch shall take no part in starting up.
+        from trainbench.engines import ceilings
+
+        with _naming_out_of_memory():
+            return ceilings.measure(_Probes(self._device), ceilings.room(self._kind))
+
+
+class _Probes:
+    """`trainbench.engines.ceilings.Probes` on one device, compiled like the epochs are."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        matrix = tf.TensorSpec((None, None), tf.float32)
+        self._multiply = tf.function(self._multiplied, input_signature=(matrix, matrix), autograph=False)
+
+    def _multiplied(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        with tf.device(self._device):
+            return tf.matmul(left, right)
+
+    def product(self, size: int) -> Callable[[], None]:
+        """Random matrices: a GPU draws less power, and clocks higher, for constant ones."""
+        with tf.device(self._device):
+            left, right = (tf.random.stateless_uniform((size, size), seed=(size, side), minval=-1.0) for side in (1, 2))
+
+        def multiply() -> None:
+            self._multiply(left, right)
+            _wait()
+
+        return multiply
+
+    def addition(self, values: int) -> Callable[[int], None]:
+        """The loop over additions is part of the graph, so that starting a call is no part of an addition."""
+        with tf.device(self._device):
+            source = tf.ones(values)
+            target = tf.Variable(tf.ones(values))
+
+        def additions(times: tf.Tensor) -> tf.Tensor:
+            def step(done: tf.Tensor) -> tf.Tensor:
+                with tf.device(self._device):
+                    target.assign_add(source, read_value=False)
+                return done + 1
+
+            return tf.while_loop(lambda done: done < times, step, (_integer(0),))
+
+        compiled = tf.function(additions, autograph=False)
+
+        def add(times: int) -> None:
+            compiled(_integer(times))
+            _wait()
+
+        return add
 
 
 @contextmanager
