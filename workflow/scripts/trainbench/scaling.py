@@ -26,6 +26,9 @@ SEED: Final = 2017
 # A parameter that takes less than this share of the throughput at the most threads measured is 0: no clock shows it.
 NEGLIGIBLE: Final = 1e-6
 
+# A law that is off by a factor of 2 somewhere describes nothing.
+MOST_MISFIT: Final = math.log(2)
+
 Array = NDArray[np.float64]
 
 
@@ -116,7 +119,7 @@ class CoreEquivalent:
 
 @lru_cache(maxsize=4096)  # several tables ask for the same fits
 def fit_usl(points: tuple[Point, ...]) -> Fit:
-    """Fit the law to throughputs over threads; several points may share a number of threads.
+    """Fit the law to throughputs over threads; several points may share a number of threads, unknown ones do not count.
 
     Least squares on logarithms, because noise is a share of the throughput; the parameters are at least 0. A point
     weighs as much as it has runs, so the fit is that to all single runs. Its variance is the one around the law of all
@@ -146,10 +149,13 @@ def fit_usl(points: tuple[Point, ...]) -> Fit:
         )
     except (RuntimeError, ValueError) as error:
         return Fit(None, f"the fit failed: {error}")
-    if not (np.isfinite(parameters).all() and np.isfinite(covariance).all()):
+    if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
         return Fit(None, "the measured throughputs do not determine the law")
     log_gamma, contention, coherency = parameters.tolist()
     residuals = logs - _log_throughput(threads, *parameters)
+    misfit = float(np.abs(residuals).max())
+    if misfit > MOST_MISFIT:
+        return Fit(None, "the measured throughputs do not follow the law: it misses one by more than a factor of 2")
     estimates = [point.samples_per_second for point, _ in known]
     most = int(threads.max())
     law = Usl(
@@ -160,7 +166,7 @@ def fit_usl(points: tuple[Point, ...]) -> Fit:
         most_threads=most,
         uncertainty=None if distinct == PARAMETERS else _uncertainty(estimates, residuals, covariance),
     )
-    return Fit(law, misfit_percent=100 * math.expm1(float(np.abs(residuals).max())))
+    return Fit(law, misfit_percent=100 * math.expm1(misfit))
 
 
 def core_equivalent(law: Usl, samples_per_second: Estimate) -> CoreEquivalent:

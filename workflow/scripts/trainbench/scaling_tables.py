@@ -78,6 +78,7 @@ CORE_EQUIVALENT_COLUMNS: Final[Mapping[str, str]] = {
     "cpu_host": "str",
     "cpu_framework": "str",
     "cpu_precision": "str",
+    "fewest_threads": "int64",
     "most_threads": "int64",
     "cores": "float64",
     "cores_low": "float64",
@@ -85,17 +86,12 @@ CORE_EQUIVALENT_COLUMNS: Final[Mapping[str, str]] = {
     "cores_high_open": "boolean",
     "matched_share": "float64",
     "whole_cores": "Int64",
+    "extrapolated": "boolean",
     "verdict": "str",
     "peak_threads": "float64",
     "peak_samples_per_second": "float64",
     "no_fit_reason": "str",
 }
-
-MATCHED: Final = "matched within the measured threads"
-MATCHED_EXTRAPOLATED: Final = "matched by extrapolation"
-UNMATCHED: Final = "no number of cores matches"
-UNMATCHED_EXTRAPOLATED: Final = "no number of cores matches, by extrapolation"
-UNKNOWN_MATCH: Final = "unknown"
 
 
 @dataclass(frozen=True)
@@ -184,9 +180,10 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
     """A row for each GPU cell: how many cores match it, with the columns `CORE_EQUIVALENT_COLUMNS`.
 
     The cores are those of the GPU's own host, `cpu_host`, or, where no CPU cell of the same model and batch size was
-    measured on it, those of the only other host that has some; a GPU without such a host has no row. Of a host's
-    several series the one with the GPU's framework and precision is taken, or the nearest to it. `verdict` is one of
-    the module's five; where it is "unknown", `no_fit_reason` says why.
+    measured on it, those of the only other host that has some; a GPU without such a host has no row, and neither has
+    one beside a single thread count, which nobody measures to learn how a CPU scales. Of a host's several series the
+    one with the GPU's framework and precision is taken, or the nearest to it. `verdict` says it in words, as in "12.3
+    cores match it"; where nothing is known, `no_fit_reason` says why.
     """
     order = order or TableOrder()
     all_series = _series(cells, order)
@@ -194,16 +191,19 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
     gpus = [cell for cell in cells_by_key(cells).values() if cell["device_kind"] == "gpu" and _is_known(cell)]
     for gpu in _sorted(gpus, order, ("model", "batch_size", "device", "host")):
         series = _series_beside(gpu, all_series)
-        if series is None:
+        if series is None or len(series.thread_counts) == 1:
             continue
-        law = series.fit.law
         row = {column: gpu[column] for column in ("model", "batch_size", "device", "host", "samples_per_second")}
         row |= {f"cpu_{column}": series.key[column] for column in ("host", "framework", "precision")}
-        row |= {"most_threads": series.thread_counts[-1], "no_fit_reason": series.fit.reason, "verdict": UNKNOWN_MATCH}
-        row |= _peak_columns(law)
-        if law is not None:
-            row |= _match_columns(core_equivalent(law, _samples_per_second(gpu)))
-        rows.append(row)
+        row |= {"fewest_threads": series.thread_counts[0], "most_threads": series.thread_counts[-1]}
+        law = series.fit.law
+        if law is None:
+            verdict = f"how many cores match it is unknown: {series.fit.reason}"
+            rows.append(row | {"no_fit_reason": series.fit.reason, "verdict": verdict})
+            continue
+        match = core_equivalent(law, _samples_per_second(gpu))
+        verdict = _verdict(match, law, other_host=series.key["host"] != gpu["host"])
+        rows.append(row | _peak_columns(law) | _match_columns(match) | {"verdict": verdict})
     return _frame(rows, CORE_EQUIVALENT_COLUMNS)
 
 
@@ -293,10 +293,6 @@ def _peak_columns(law: Usl | None) -> dict[str, Any]:
 
 
 def _match_columns(match: CoreEquivalent) -> dict[str, Any]:
-    if match.cores is None or match.whole_cores is None:
-        verdict = UNMATCHED_EXTRAPOLATED if match.extrapolated else UNMATCHED
-    else:
-        verdict = MATCHED_EXTRAPOLATED if match.extrapolated else MATCHED
     return {
         "cores": match.cores,
         "cores_low": match.low,
@@ -304,8 +300,31 @@ def _match_columns(match: CoreEquivalent) -> dict[str, Any]:
         "cores_high_open": None if match.matched_share is None else match.high_open,
         "matched_share": match.matched_share,
         "whole_cores": match.whole_cores,
-        "verdict": verdict,
+        "extrapolated": match.extrapolated,
     }
+
+
+def _verdict(match: CoreEquivalent, law: Usl, *, other_host: bool) -> str:
+    """Half a sentence on a GPU, "it": how many cores match it."""
+    of_host = " of the other host" if other_host else ""
+    if match.cores is None or match.whole_cores is None:
+        words = f"no number of cores{of_host} matches it, {_peak_words(law)}"
+    else:
+        words = f"{match.cores:.1f} cores{of_host} match it"
+    if match.low is not None:
+        upper = "without upper bound" if match.high is None else f"to {match.high:.1f}"
+        words += f" (95 % interval {match.low:.1f} {upper})"
+    if match.extrapolated:
+        words += f", extrapolated from {law.fewest_threads} to {law.most_threads} measured threads"
+    return words
+
+
+def _peak_words(law: Usl) -> str:
+    peak = law.peak_threads
+    if peak is None:
+        # There is contention: without it some number of cores would match.
+        return f"whose throughput never exceeds {law.gamma / law.contention:.0f} samples a second"
+    return f"whose throughput peaks at {law.throughput(peak):.0f} samples a second with {peak:.1f}"
 
 
 def _sorted(rows: Sequence[Row], order: TableOrder, columns: Sequence[str]) -> list[Row]:
