@@ -6,6 +6,7 @@ from typing import Final
 
 import pandas as pd
 
+from trainbench.crossover import Verdict
 from trainbench.markdown import literal
 from trainbench.speedups import speedup_of
 from trainbench.statistics import Ratio
@@ -31,11 +32,15 @@ from trainbench.wording import (
     status_words,
 )
 
+# What runs without results are, in the order in which they are told.
+ABSENT: Final = ("failed", "missing", "outdated")
+
 
 @dataclass(frozen=True)
 class Compared:
     """The tables that the comparison puts together."""
 
+    runs: pd.DataFrame
     cells: pd.DataFrame
     checks: pd.DataFrame
     speedups: pd.DataFrame
@@ -132,7 +137,7 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     """
     cells = compared.cells
     executors = executors_of(cells, order)
-    parts = ["# Comparison of devices"]
+    parts = ["# Comparison of devices", *_absent_lines(compared.runs)]
     answers = _answers(compared, executors)
     if answers:
         parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
@@ -151,6 +156,13 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
         # Text as it is: tabulate would read a device called 1e5 as a number.
         text = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
         parts += [f"## {literal(model)}, batch size {batch_size}", text]
+    several_hosts = len({executor.host for executor in executors}) > 1
+    for title, section in (
+        ("CPU at its best number of threads", _best_threads_markdown(compared.scaling_fits, several_hosts)),
+        ("How many cores match a GPU", _equivalents_markdown(compared, several_hosts)),
+    ):
+        if section is not None:
+            parts += [f"## {title}", section]
     found = _flag_lines(cells, len(executors) > 1, _advice(compared.checks))
     if found:
         parts += ["## What may have disturbed the runs", "\n".join(found)]
@@ -200,75 +212,108 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     return rows
 
 
+def _absent_lines(runs: pd.DataFrame) -> list[str]:
+    """How many of the study's runs there are, where some are not."""
+    counts = runs["status"].value_counts()
+    absent = {status: int(counts[status]) for status in ABSENT if status in counts}
+    if not absent:
+        return []
+    named = ", ".join(f"{count} {status}" for status, count in absent.items())
+    return [f"**{len(runs) - sum(absent.values())} of {len(runs)} runs have results**: {named}."]
+
+
 def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:
-    """A sentence for each model and device: how many times faster, how sure, from which batch size on."""
-    labels = {(executor.device, executor.host): executor.label for executor in executors}
-    equivalents: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows_of(compared.core_equivalents):
-        equivalents.setdefault((row["model"], row["device"], row["host"]), []).append(row)
-    by_series: dict[tuple[str, str, str], list[Row]] = {}
+    """A sentence or two for each model and device: how many times faster, how sure, from which batch size on."""
+    labels = {(executor.device, executor.host): literal(executor.label) for executor in executors}
+    series: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows_of(compared.speedups):
-        by_series.setdefault((row["model"], row["device"], row["host"]), []).append(row)
+        series.setdefault((row["model"], row["device"], row["host"]), []).append(row)
     answers = []
     for crossing in rows_of(compared.crossovers):
-        series = (crossing["model"], crossing["device"], crossing["host"])
-        device = literal(labels[series[1:]])
-        reference = literal(labels[crossing["reference_device"], crossing["reference_host"]])
-        sentence = (
-            f"**{literal(crossing['model'])}**: {device} is {_verdict_text(crossing)} than {reference}"
-            f"{_extremes_text(by_series[series])}."
+        device = labels[crossing["device"], crossing["host"]]
+        reference = labels[crossing["reference_device"], crossing["reference_host"]]
+        ratios = _extremes_text(series[crossing["model"], crossing["device"], crossing["host"]])
+        answers.append(
+            f"**{literal(crossing['model'])}**: {device} is {_verdict_text(crossing, reference)}: {ratios}."
+            f"{_doubt_text(crossing)}"
         )
-        matching = [_equivalent_text(row) for row in equivalents.get(series, ())]
-        answers.append(" ".join([sentence, *matching]))
-    answers += _best_thread_counts(compared.scaling_fits)
     return answers
 
 
-def _verdict_text(crossing: Row) -> str:
-    """Faster or slower, and where that changes."""
-    doubt = "" if crossing["certain"] else ", as far as these few runs show,"
+def _verdict_text(crossing: Row, reference: str) -> str:
+    """Faster or slower than the reference, and where that changes."""
     at = crossing["crossover_batch_size"]
-    if at is None:
-        words = {
-            "faster throughout": "faster at every measured batch size",
-            "slower throughout": "slower at every measured batch size",
-        }.get(crossing["verdict"], "now faster, now slower")
-        return words.replace(" at", f"{doubt} at", 1) if " at" in words else words + doubt
-    low, high = crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"]
-    interval = format_interval(low, high, 0)
-    direction = "from" if crossing["verdict"] == "faster from" else "up to"
-    end = " on" if direction == "from" else ""
-    return f"faster {direction} a batch size of about {format_fixed(at, 0)}{interval}{end}{doubt}"
+    if at is not None:
+        interval = format_interval(crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"], 0)
+        about = f"a batch size of about {format_fixed(at, 0)}{interval}"
+        if crossing["verdict"] == Verdict.FASTER_FROM:
+            return f"faster than {reference} from {about} on"
+        return f"faster than {reference} up to {about}"
+    words = {
+        Verdict.FASTER_THROUGHOUT: f"faster than {reference} at every measured batch size",
+        Verdict.SLOWER_THROUGHOUT: f"slower than {reference} at every measured batch size",
+        Verdict.EQUAL_THROUGHOUT: f"as fast as {reference} at every measured batch size",
+    }
+    return words.get(crossing["verdict"], f"now faster, now slower than {reference}")
+
+
+def _doubt_text(crossing: Row) -> str:
+    if crossing["certain"] is None:
+        return " How sure that is takes at least two runs a cell."
+    return "" if crossing["certain"] else " Not every interval leaves out 1: more repeats would tell."
 
 
 def _extremes_text(rows: Sequence[Row]) -> str:
     """The least and the greatest speedup of a series, and at which batch size."""
     least = min(rows, key=lambda row: float(row["speedup"]))
     greatest = max(rows, key=lambda row: float(row["speedup"]))
-    texts = [f"{_ratio_text(greatest)} at {greatest['batch_size']}"]
-    if least is not greatest:
-        texts.insert(0, f"{_ratio_text(least)} at {least['batch_size']}")
-    return f": {' to '.join(texts)}"
+    texts = [
+        f"{_ratio_text(row)} at {row['batch_size']}" for row in ([greatest] if least is greatest else [least, greatest])
+    ]
+    return " to ".join(texts)
 
 
-def _equivalent_text(row: Row) -> str:
-    where = f"At batch size {row['batch_size']}"
-    return f"{where} {row['verdict']}."
+def _equivalents_markdown(compared: Compared, several_hosts: bool) -> str | None:
+    """How many cores match each GPU, or None where no GPU was measured beside a CPU of several numbers of threads."""
+    rows = [
+        [
+            literal(row["model"]),
+            str(row["batch_size"]),
+            literal(f"{row['device']} @ {row['host']}" if several_hosts else row["device"]),
+            literal(row["verdict"]),
+        ]
+        for row in rows_of(compared.core_equivalents)
+    ]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows, columns=["model", "batch size", "GPU", "its equal"])
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
-def _best_thread_counts(fits: pd.DataFrame) -> list[str]:
-    """Where a CPU trains faster with fewer threads than all."""
-    lines = []
-    for row in rows_of(fits):
-        ratio = row["best_over_all_threads"]
-        if ratio is None or row["best_threads"] == row["all_threads"]:
-            continue
-        lines.append(
-            f"**{literal(row['model'])}** at batch size {row['batch_size']}: the CPU of "
-            f"{literal(row['host'])} is fastest with {row['best_threads']} of {row['all_threads']} threads, "
-            f"{_ratio_text(row, 'best_over_all_threads')} as fast as with all."
-        )
-    return lines
+def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | None:
+    """The CPU at its best thread count beside the CPU with all threads, or None where only one number was measured."""
+    rows = [
+        [
+            literal(row["model"]),
+            str(row["batch_size"]),
+            *([literal(row["host"])] if several_hosts else []),
+            str(row["best_threads"]),
+            UNKNOWN if row["all_threads"] is None else str(row["all_threads"]),
+            UNKNOWN if row["best_over_all_threads"] is None else _ratio_text(row, "best_over_all_threads"),
+        ]
+        for row in rows_of(fits)
+    ]
+    if not rows:
+        return None
+    columns = [
+        "model",
+        "batch size",
+        *(["host"] if several_hosts else []),
+        "best threads",
+        "all threads",
+        "best over all",
+    ]
+    return pd.DataFrame(rows, columns=columns).to_markdown(index=False, disable_numparse=True)
 
 
 def _value_or_status(cell: Row | None, measure: Measure) -> float | str | None:

@@ -61,9 +61,10 @@ def estimate(values: Iterable[float | None]) -> Estimate:
     Raises:
         ValueError: a value is not a positive finite number.
     """
-    logs = [_log(value) for value in values if value is not None]
+    known = [value for value in values if value is not None]
+    logs = [_log(value) for value in known]
     if len(logs) < 2:  # noqa: PLR2004 - one run has no spread
-        return Estimate(len(logs), math.exp(logs[0]) if logs else None)
+        return Estimate(len(known), next(iter(known), None))
     mean, sd = statistics.fmean(logs), statistics.stdev(logs)
     half_width = _t_quantile(len(logs) - 1) * sd / math.sqrt(len(logs))
     return Estimate(

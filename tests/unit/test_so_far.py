@@ -1,0 +1,65 @@
+"""A run is there, missing, failed or outdated, by the files in its folder."""
+
+import json
+
+import pytest
+
+from trainbench.so_far import states
+from trainbench.study import Device, ModelSettings, Run, Study
+
+DATASET = "0" * 64
+STUDY = Study(
+    models=("conv",),
+    batch_sizes=(128,),
+    devices=("cpu",),
+    repeats=1,
+    seed=1,
+    isolation="device",
+    monitor_interval_seconds=0.1,
+    dataset_path="data",
+    validation_samples=0,
+    model_settings={"conv": ModelSettings(3, {"learning_rate": 0.001})},
+    device_settings={"cpu": Device("cpu", "cpu", "all", 0)},
+)
+RUN = Run("conv", 128, "cpu", 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / RUN.folder
+    path.mkdir(parents=True)
+    return path
+
+
+def state_in(results):
+    return states(STUDY, results, DATASET)[RUN]
+
+
+def test_a_run_without_files_is_missing(tmp_path):
+    assert state_in(tmp_path) == "missing"
+
+
+def test_a_run_with_the_settings_of_the_study_is_there(tmp_path, folder):
+    (folder / "metrics.json").write_text(json.dumps({"settings": STUDY.settings(RUN, DATASET)}))
+    assert state_in(tmp_path) == "there"
+
+
+def test_a_run_with_other_settings_is_outdated(tmp_path, folder):
+    (folder / "metrics.json").write_text(json.dumps({"settings": STUDY.settings(RUN, DATASET) | {"epochs": 9}}))
+    assert state_in(tmp_path) == "outdated"
+
+
+def test_a_run_whose_log_ends_with_why_has_failed(tmp_path, folder):
+    (folder / "train.log").write_text("epoch 1/3: 1 s\ntrainbench: conv 128 on cpu: the training process ended\n")
+    assert state_in(tmp_path) == "failed"
+
+
+def test_a_run_that_was_broken_off_is_missing(tmp_path, folder):
+    (folder / "train.log").write_text("epoch 1/3: 1 s\n")
+    assert state_in(tmp_path) == "missing"
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "[" * 100_000, "{}"])
+def test_a_broken_file_is_there_for_its_reader_to_refuse(tmp_path, folder, broken):
+    (folder / "metrics.json").write_text(broken)
+    assert state_in(tmp_path) == "there"
