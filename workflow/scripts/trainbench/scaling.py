@@ -26,6 +26,9 @@ SEED: Final = 2017
 TOLERANCE: Final = 1e-12
 MOST_LOG: Final = 100.0
 
+# Where throughput is flat or falls from several threads on, the law fits the better the greater its parameters.
+MOST_COST: Final = 100.0
+
 # A parameter that takes less than this share of the throughput at the most threads measured is 0: no clock shows it.
 NEGLIGIBLE: Final = 1e-6
 
@@ -155,12 +158,11 @@ def fit_usl(points: tuple[Point, ...]) -> Fit:
             gtol=TOLERANCE,
         )
     except RuntimeError:  # it does not converge
-        # Where throughput is flat from several threads on, one thread's may be anything.
-        advice = "" if threads.min() == 1 else ": measure with one thread too"
-        return Fit(None, f"the measured throughputs do not determine the law{advice}")
-    if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
-        return Fit(None, "the measured throughputs do not determine the law")
+        return _undetermined(threads)
     log_gamma, contention, coherency = parameters.tolist()
+    certain = np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()
+    if not certain or max(contention, coherency) > MOST_COST:
+        return _undetermined(threads)
     residuals = logs - _log_throughput(threads, *parameters)
     misfit = float(np.abs(residuals).max())
     if misfit > MOST_MISFIT:
@@ -257,6 +259,11 @@ def _start(threads: Array, logs: Array) -> tuple[float, float, float]:
     if base <= 0:
         return float(-scale), 0.0, 0.0
     return float(-scale - math.log(base)), float(contention / base), float(coherency / base)
+
+
+def _undetermined(threads: Array) -> Fit:
+    advice = "" if threads.min() == 1 else ": measure with one thread too"
+    return Fit(None, f"the measured throughputs do not determine the law{advice}")
 
 
 def _uncertainty(estimates: Sequence[Estimate], residuals: Array, covariance: Array) -> Uncertainty:
