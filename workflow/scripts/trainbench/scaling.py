@@ -23,6 +23,12 @@ PARAMETERS: Final = 3
 DRAWS: Final = 4000
 SEED: Final = 2017
 
+TOLERANCE: Final = 1e-12
+MOST_LOG: Final = 100.0
+
+# Where throughput is flat or falls from several threads on, the law fits the better the greater its parameters.
+MOST_COST: Final = 100.0
+
 # A parameter that takes less than this share of the throughput at the most threads measured is 0: no clock shows it.
 NEGLIGIBLE: Final = 1e-6
 
@@ -144,14 +150,19 @@ def fit_usl(points: tuple[Point, ...]) -> Fit:
             absolute_sigma=True,  # the variance is multiplied in below
             bounds=([-np.inf, 0, 0], np.inf),
             jac=_jacobian,
-            method="dogbox",  # reaches a bound itself, not only its neighbourhood
+            # Unlike dogbox it does not circle at a bound, but stops beside it: NEGLIGIBLE does the rest.
+            method="trf",
             x_scale="jac",
+            ftol=TOLERANCE,
+            xtol=TOLERANCE,
+            gtol=TOLERANCE,
         )
-    except (RuntimeError, ValueError) as error:
-        return Fit(None, f"the fit failed: {error}")
-    if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
-        return Fit(None, "the measured throughputs do not determine the law")
+    except RuntimeError:  # it does not converge
+        return _undetermined(threads)
     log_gamma, contention, coherency = parameters.tolist()
+    certain = np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()
+    if not certain or max(contention, coherency) > MOST_COST:
+        return _undetermined(threads)
     residuals = logs - _log_throughput(threads, *parameters)
     misfit = float(np.abs(residuals).max())
     if misfit > MOST_MISFIT:
@@ -250,6 +261,11 @@ def _start(threads: Array, logs: Array) -> tuple[float, float, float]:
     return float(-scale - math.log(base)), float(contention / base), float(coherency / base)
 
 
+def _undetermined(threads: Array) -> Fit:
+    advice = "" if threads.min() == 1 else ": measure with one thread too"
+    return Fit(None, f"the measured throughputs do not determine the law{advice}")
+
+
 def _uncertainty(estimates: Sequence[Estimate], residuals: Array, covariance: Array) -> Uncertainty:
     """The variance of single runs around the law, multiplied into the covariance for a variance of 1."""
     runs = np.array([estimate.n for estimate in estimates])
@@ -283,8 +299,10 @@ def _drawn_cores(law: Usl, samples_per_second: Estimate) -> Array | None:
     drawn = parameters + student @ (vectors * np.sqrt(values.clip(min=0))).T
     log_gamma, contention, coherency = _within_bounds(drawn, covariance).T
     error = math.log1p(spread / 100) / math.sqrt(runs)
-    targets = target * np.exp(error * random.standard_t(runs - 1, DRAWS))
-    return _least_cores(np.exp(log_gamma), contention, coherency, targets)
+    log_targets = math.log(target) + error * random.standard_t(runs - 1, DRAWS)
+    # With one degree of freedom some draws lie beyond all numbers.
+    gamma, targets = (np.exp(drawn_logs.clip(-MOST_LOG, MOST_LOG)) for drawn_logs in (log_gamma, log_targets))
+    return _least_cores(gamma, contention, coherency, targets)
 
 
 def _within_bounds(drawn: Array, covariance: Array) -> Array:
