@@ -357,8 +357,13 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
         panel_size=(2.9, 2.3),
         header=(
             "Samples a second over threads: does the CPU get faster with more?",
-            "Geometric mean of the runs with its 95 % interval; the line is the Universal Scalability Law fitted to "
-            "them, dashed beyond the measured threads." + (" Level lines are GPUs." if gpus else ""),
+            "Geometric mean of the runs with its 95 % interval."
+            + (
+                " Curve: the Universal Scalability Law fitted to them, dotted beyond the measured threads."
+                if fits["gamma"].notna().any()
+                else " Three numbers of threads or more are fitted by the Universal Scalability Law."
+            )
+            + (" Level lines are GPUs." if gpus else ""),
         ),
         legend=_scaling_entries(cpu_looks, gpu_colors)
         or _legend_entries(_looks(tables, order), executors_of(tables.cells, order)),
@@ -476,7 +481,7 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
             "How well each device is used: a marker on its line uses it fully",
             "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
             "it is flat. Marker: mean of a cell's runs, the batch size beside it. Below "
-            f"{OVERHEAD_BELOW:.0%} of its line neither explains the time: starting many small operations does."
+            f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations does."
             + _flagged_note(tables, "a run"),
         ),
         legend=_roof_entries(looks, roofs),

@@ -1,0 +1,120 @@
+"""From metrics files on disk to every table, with sources, absent runs and questions."""
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from metrics_builder import make_record
+from trainbench import record, sources
+from trainbench.analysis import TABLES, AbsentRun, Question, write_all
+from trainbench.errors import InputError
+from trainbench.speedups import Reference
+from trainbench.tables import TableOrder
+
+PUBLISHED = Path(__file__).parents[2] / "resources" / "published"
+ORDER = TableOrder(devices=("cpu", "gpu"))
+
+
+def written(results, *records):
+    """The records as metrics files of a results folder."""
+    paths = []
+    for built in records:
+        path = results / "runs" / built["model"] / str(built["batch_size"]) / built["device"] / str(built["repeat"])
+        path.mkdir(parents=True)
+        record.write(built, path / "metrics.json")
+        paths.append(path / "metrics.json")
+    return paths
+
+
+def tables_of(folder, own=(), source=(), **settings):
+    question = settings.pop("question", Question(order=ORDER))
+    write_all(own, sources.find([str(path) for path in source]), question, folder, **settings)
+    return folder
+
+
+def table(folder, name):
+    return pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
+
+
+def test_every_table_is_written_and_nothing_else(tmp_path):
+    own = written(tmp_path / "results", make_record(), make_record(device="gpu"))
+    folder = tables_of(tmp_path / "tables", own)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(TABLES)
+
+
+def test_runs_of_a_source_enter_under_their_host(tmp_path):
+    own = written(tmp_path / "results", make_record(host="ours"))
+    written(tmp_path / "theirs", make_record(host="theirs", device="gpu"))
+    folder = tables_of(tmp_path / "tables", own, [tmp_path / "theirs"])
+    assert table(folder, "runs")[["device", "host"]].values.tolist() == [["cpu", "ours"], ["gpu", "theirs"]]
+    assert table(folder, "hosts")["host"].tolist() == ["ours", "theirs"]
+
+
+def test_the_published_results_give_the_speedups_of_the_post(tmp_path):
+    folder = tables_of(tmp_path / "tables", source=[PUBLISHED])
+    speedups = table(folder, "speedups")
+    of_gpu = speedups[speedups["device"] == "gpu"].set_index(["model", "batch_size"])["speedup"]
+    assert of_gpu["conv", 512] == pytest.approx(32.6 / 2.63)
+    assert of_gpu["logistic", 128] == pytest.approx(1.014248 / 0.689136)
+
+
+def test_the_published_results_stand_beside_ours_each_with_its_own_reference(tmp_path):
+    own = written(tmp_path / "results", make_record(train_seconds=(9.0, 10.0), host="ours"))
+    folder = tables_of(tmp_path / "tables", own, [PUBLISHED])
+    speedups = table(folder, "speedups").set_index(["model", "batch_size", "device", "host"])
+    assert speedups.loc[("conv", 512, "gpu", "published-2017"), "reference_host"] == "published-2017"
+    assert speedups.loc[("conv", 512, "cpu", "ours"), "speedup"] == 1.0
+
+
+def test_a_bad_source_is_named_and_ends_all(tmp_path):
+    written(tmp_path / "theirs", make_record())[0].write_text("{")
+    with pytest.raises(InputError, match=r"metrics\.json is not valid JSON"):
+        tables_of(tmp_path / "tables", source=[tmp_path / "theirs"])
+
+
+def test_the_rest_goes_on_where_it_is_asked_for_and_says_what_is_left_out(tmp_path):
+    own = written(tmp_path / "results", make_record())
+    written(tmp_path / "theirs", make_record(host="theirs"))[0].write_text("{")
+    folder = tables_of(tmp_path / "tables", own, [tmp_path / "theirs"], skip_bad_sources=True)
+    assert len(table(folder, "runs")) == 1
+    assert "## Left out of the sources: 1" in (folder / "comparison.md").read_text()
+
+
+def test_a_run_copied_into_a_source_is_found_by_its_id(tmp_path):
+    own = written(tmp_path / "results", make_record())
+    shutil.copytree(tmp_path / "results", tmp_path / "theirs")
+    with pytest.raises(InputError, match="is the same run as"):
+        tables_of(tmp_path / "tables", own, [tmp_path / "theirs"])
+
+
+def test_runs_without_results_are_counted_and_say_why(tmp_path):
+    own = written(tmp_path / "results", make_record())
+    absent = [
+        AbsentRun("conv", 512, "gpu", 1, "gpu", "failed"),
+        AbsentRun("conv", 512, "gpu", 2, "gpu", "missing"),
+        AbsentRun("conv", 512, "cpu", 2, "cpu", "missing"),
+    ]
+    text = (tables_of(tmp_path / "tables", own, absent=absent) / "comparison.md").read_text()
+    assert "**1 of 4 runs have results**: 1 failed, 2 missing." in text
+    assert "| failed, missing |" in text
+    assert "1 of 2 (missing)" in text
+
+
+def test_a_study_without_any_result_yet_has_tables(tmp_path):
+    absent = [AbsentRun("conv", 512, device, 1, device, "missing") for device in ("cpu", "gpu")]
+    folder = tables_of(tmp_path / "tables", absent=absent)
+    assert table(folder, "cells")["status"].tolist() == ["missing", "missing"]
+
+
+def test_the_questions_of_the_config_reach_the_tables(tmp_path):
+    records = [
+        make_record(device=device, repeat=repeat) for device, repeat in itertools.product(("cpu", "gpu"), (1, 2))
+    ]
+    question = Question(ORDER, Reference("gpu"), {"conv": 0.1}, {"cpu": 1.0}, "CHF")
+    folder = tables_of(tmp_path / "tables", written(tmp_path / "results", *records), question=question)
+    assert set(table(folder, "speedups")["reference_device"]) == {"gpu"}
+    assert set(table(folder, "accuracy_times")["target_accuracy"]) == {0.1}
+    assert "(CHF)" in (folder / "comparison.md").read_text()
