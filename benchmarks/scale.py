@@ -4,7 +4,7 @@
 
 Writes synthetic metrics files that their schema accepts (models x batch sizes x devices x repeats), then does in a
 fresh process what rule tables does. Prints a row for each number of runs; exit code 1 when 10,000 runs take more than
-20 s or 500 MB, or when each of the last 9,000 costs more than 1.5 times as much as each of those before. Takes a minute.
+20 s or 500 MB, or when each of the last 9,000 costs more than 1.5 times as much as those before. Takes a minute.
 """
 
 import argparse
