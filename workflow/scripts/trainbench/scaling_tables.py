@@ -324,7 +324,7 @@ def _peak_words(law: Usl) -> str:
     if peak is None:
         # There is contention: without it some number of cores would match.
         return f"whose throughput never exceeds {law.gamma / law.contention:.0f} samples a second"
-    return f"whose throughput peaks at {law.throughput(peak):.0f} samples a second with {peak:.1f}"
+    return f"whose throughput peaks at {law.throughput(peak):.0f} samples a second with {peak:.1f} cores"
 
 
 def _sorted(rows: Sequence[Row], order: TableOrder, columns: Sequence[str]) -> list[Row]:

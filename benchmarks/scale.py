@@ -1,0 +1,133 @@
+"""Shows how long all tables take, and how much memory, for 10 to 10,000 runs.
+
+    .venv/bin/python benchmarks/scale.py
+
+Writes synthetic metrics files that their schema accepts (models x batch sizes x devices x repeats), then does in a
+fresh process what rule tables does. Prints a row for each number of runs; exit code 1 when 10,000 runs take more than
+20 s or 500 MB, or when each of the last 9,000 costs more than 1.5 times as much as those before. Takes a minute.
+"""
+
+import argparse
+import itertools
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
+
+RUNS: Final = (10, 100, 1_000, 10_000)
+SECONDS_GOAL: Final = 20.0
+BYTES_GOAL: Final = 500e6
+GROWTH_GOAL: Final = 1.5
+TRIES: Final = 3
+
+EPOCHS: Final = 10
+BATCH_SIZES: Final = (64, 128, 256, 512)
+REPEATS: Final = range(1, 6)
+THREADS: Final = {"cpu-1t": 1, "cpu-2t": 2, "cpu-4t": 4, "cpu": 8, "gpu": 2}
+SECONDS: Final = {"cpu-1t": 40.0, "cpu-2t": 21.0, "cpu-4t": 12.0, "cpu": 8.0, "gpu": 1.5}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the tables of so many runs took: wall seconds and peak resident bytes of a fresh process, with imports."""
+
+    runs: int
+    seconds: float
+    peak_bytes: float
+
+
+def write_runs(folder: Path, count: int) -> None:
+    """Write so many metrics files to `folder`, each in a folder of its own as the pipeline has them."""
+    from metrics_builder import make_record
+    from trainbench import record
+
+    noise = random.Random(count)
+    cells = itertools.product(range(1, count + 1), BATCH_SIZES, SECONDS, REPEATS)
+    for model, batch_size, device, repeat in itertools.islice(cells, count):
+        seconds = SECONDS[device] * noise.lognormvariate(0.0, 0.05)
+        built = make_record(
+            f"model{model}",
+            batch_size,
+            device,
+            repeat,
+            train_seconds=[seconds * noise.lognormvariate(0.0, 0.01) for _ in range(EPOCHS)],
+            usable_threads=8,
+            device_used={"threads": {"intra_op": THREADS[device]}},
+        )
+        path = folder / f"model{model}" / str(batch_size) / device / str(repeat) / "metrics.json"
+        path.parent.mkdir(parents=True)
+        record.write(built, path)
+
+
+def make_tables(runs: Path, tables_folder: Path) -> None:
+    """Do what rule tables does with the metrics files in `runs`."""
+    from trainbench import analysis, sources
+    from trainbench.tables import TableOrder
+
+    analysis.write_all(
+        own=sorted(runs.rglob("metrics.json")),
+        found=sources.Found(),
+        question=analysis.Question(order=TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))),
+        folder=tables_folder,
+    )
+
+
+def cost(count: int, folder: Path) -> Cost:
+    """Write runs, make their tables in fresh processes and see what that took: the median time, the highest peak."""
+    write_runs(folder / "runs", count)
+    seconds, peaks = [], []
+    for _ in range(TRIES):
+        begin = time.monotonic()
+        # The fresh process says itself what its peak was: that of children would be the greatest of all so far.
+        ended = subprocess.run(
+            [sys.executable, __file__, "--tables-of", str(folder)], check=True, stdout=subprocess.PIPE, text=True
+        )
+        seconds.append(time.monotonic() - begin)
+        peaks.append(float(ended.stdout.split()[-1]))
+    return Cost(count, statistics.median(seconds), max(peaks))
+
+
+def growth(costs: list[Cost]) -> float:
+    """How many times as much each of the last runs costs as each of those before them, without what starting costs."""
+    start, middle, last = costs[0], costs[-2], costs[-1]
+    before = (middle.seconds - start.seconds) / (middle.runs - start.runs)
+    return (last.seconds - middle.seconds) / (last.runs - middle.runs) / before
+
+
+def main() -> int:
+    """Measure each number of runs, print, compare with the goals."""
+    parser = argparse.ArgumentParser(description="How long all tables take for 10 to 10,000 runs.")
+    parser.add_argument("--tables-of", type=Path, help=argparse.SUPPRESS)
+    of_folder = parser.parse_args().tables_of
+    if of_folder is not None:
+        make_tables(of_folder / "runs", of_folder / "tables")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return 0
+    print("| runs | wall seconds | peak resident MiB | milliseconds a run |\n|---|---|---|---|", flush=True)
+    costs: list[Cost] = []
+    for count in RUNS:
+        with tempfile.TemporaryDirectory(prefix="trainbench-scale-") as folder:
+            costs.append(cost(count, Path(folder)))
+        found = costs[-1]
+        print(
+            f"| {count} | {found.seconds:.2f} | {found.peak_bytes / 2**20:.0f} | {1000 * found.seconds / count:.2f} |",
+            flush=True,
+        )
+    factor = growth(costs)
+    linear = factor <= GROWTH_GOAL
+    verdict = "linear" if linear else "not linear"
+    print(f"\nEach of the last {RUNS[-1] - RUNS[-2]} runs costs {factor:.2f} times as much as those before: {verdict}")
+    return int(not (linear and costs[-1].seconds <= SECONDS_GOAL and costs[-1].peak_bytes <= BYTES_GOAL))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
