@@ -244,8 +244,7 @@ def _verdict_text(crossing: Row, reference: str) -> str:
     """Faster or slower than the reference, and where that changes."""
     at = crossing["crossover_batch_size"]
     if at is not None:
-        interval = format_interval(crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"], 0)
-        about = f"a batch size of about {format_fixed(at, 0)}{interval}"
+        about = f"a batch size of about {format_fixed(at, 0)}{_crossing_interval(crossing)}"
         if crossing["verdict"] == Verdict.FASTER_FROM:
             return f"faster than {reference} from {about} on"
         return f"faster than {reference} up to {about}"
@@ -255,6 +254,17 @@ def _verdict_text(crossing: Row, reference: str) -> str:
         Verdict.EQUAL_THROUGHOUT: f"as fast as {reference} at every measured batch size",
     }
     return words.get(crossing["verdict"], f"now faster, now slower than {reference}")
+
+
+def _crossing_interval(crossing: Row) -> str:
+    """The interval of a crossing; an open end lies beyond the measured batch sizes."""
+    smallest, *_, largest = crossing["batch_sizes"].split()
+    low, high = crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"]
+    ends = (
+        f"below {smallest}" if crossing["low_open"] else None if low is None else format_fixed(low, 0),
+        f"above {largest}" if crossing["high_open"] else None if high is None else format_fixed(high, 0),
+    )
+    return "" if None in ends else f" ({ends[0]} to {ends[1]})"
 
 
 def _doubt_text(crossing: Row) -> str:

@@ -37,6 +37,8 @@ CROSSOVER_COLUMNS: Final[Mapping[str, str]] = {
     "crossover_batch_size": "float64",
     "crossover_batch_size_low": "float64",
     "crossover_batch_size_high": "float64",
+    "low_open": "boolean",
+    "high_open": "boolean",
     "certain": "boolean",
 }
 
@@ -100,7 +102,10 @@ def speedup(reference: Row, cell: Row, figure: str = "train_seconds_per_epoch") 
 
 
 def crossovers_table(speedups: pd.DataFrame, order: TableOrder) -> pd.DataFrame:
-    """A row for each model and device but the reference: where its speedup passes 1, with `CROSSOVER_COLUMNS`."""
+    """A row for each model and device but the reference: where its speedup passes 1, with `CROSSOVER_COLUMNS`.
+
+    A bound that is empty is unknown, or open (`low_open`, `high_open`): beyond the measured batch sizes.
+    """
     series: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows_of(speedups):
         if (row["device"], row["host"]) != (row["reference_device"], row["reference_host"]):
@@ -124,6 +129,8 @@ def crossovers_table(speedups: pd.DataFrame, order: TableOrder) -> pd.DataFrame:
                 "crossover_batch_size": single,
                 "crossover_batch_size_low": found.low,
                 "crossover_batch_size_high": found.high,
+                "low_open": found.low_open,
+                "high_open": found.high_open,
                 "certain": found.certain,
             }
         )
