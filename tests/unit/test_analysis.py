@@ -69,6 +69,11 @@ def test_the_published_results_stand_beside_ours_each_with_its_own_reference(tmp
     assert speedups.loc[("conv", 512, "cpu", "ours"), "speedup"] == 1.0
 
 
+def test_what_published_seconds_cover_is_said(tmp_path):
+    text = (tables_of(tmp_path / "tables", source=[PUBLISHED]) / "comparison.md").read_text()
+    assert "conv: training and an evaluation on 256 test images" in text.partition("## Published results")[2]
+
+
 def test_a_bad_source_is_named_and_ends_all(tmp_path):
     written(tmp_path / "theirs", make_record())[0].write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json is not valid JSON"):
@@ -98,8 +103,8 @@ def test_runs_without_results_are_counted_and_say_why(tmp_path):
         AbsentRun("conv", 512, "cpu", 2, "cpu", "missing"),
     ]
     text = (tables_of(tmp_path / "tables", own, absent=absent) / "comparison.md").read_text()
-    assert "**1 of 4 runs have results**: 1 failed, 2 missing." in text
-    assert "| failed, missing |" in text
+    assert "**1 of the study's 4 runs have results**: 1 failed, 2 missing." in text
+    assert "failed, missing |" in text
     assert "1 of 2 (missing)" in text
 
 

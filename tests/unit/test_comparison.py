@@ -27,7 +27,6 @@ def compared_tables(found, cells, order, targets=None, prices=None):
     speedups = speedups_table(cells, order, Reference())
     times = accuracy_times_table(found.runs, found.epochs, targets or {}, order)
     return Compared(
-        runs=found.runs,
         cells=cells,
         checks=found.checks,
         speedups=speedups,

@@ -1,5 +1,6 @@
 """Goes from metrics files to every table, looking at one run at a time."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from trainbench.accuracy_times import accuracy_times_table
 from trainbench.comparison import Compared, comparison_markdown, comparison_table
 from trainbench.costs import costs_table
 from trainbench.hosts import Inventory
+from trainbench.markdown import literal
 from trainbench.speedups import Reference, crossovers_table, speedups_table
 from trainbench.tables import RUN_COLUMNS, TableOrder, cells_table, frame, measured, sorted_table, write_csv
 
@@ -96,9 +98,13 @@ def write_all(
     for name, table in tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
-    compared = Compared(**{name: tables[name] for name in Compared.__dataclass_fields__})
+    compared = Compared(
+        **{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__},
+        with_results=len(own_paths),
+        absent=Counter(run.status for run in absent),
+    )
     write_csv(comparison_table(compared, order), folder / "comparison.csv")
-    text = comparison_markdown(compared, order) + sources.left_out_markdown(refused)
+    text = comparison_markdown(compared, order) + _published_markdown(publications) + sources.left_out_markdown(refused)
     whole_file.write(text, folder / COMPARISON)
 
 
@@ -124,6 +130,15 @@ def _all_tables(
         "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
         "roofline": roofline.roofline_table(runs, order),
     }
+
+
+def _published_markdown(publications: Sequence[published.Published]) -> str:
+    """Where published results come from and what they cover; nothing where there are none."""
+    if not publications:
+        return ""
+    return "\n".join(
+        ["\n## Published results\n", *(f"- {literal(publication.note)}" for publication in publications), ""]
+    )
 
 
 def _together(tables: Sequence[pd.DataFrame], order: TableOrder, last: tuple[str, ...]) -> pd.DataFrame:

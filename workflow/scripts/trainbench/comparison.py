@@ -1,7 +1,7 @@
 """Puts devices side by side, in the shape of the 2017 tables: as data, and as text that begins with the answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
@@ -32,15 +32,14 @@ from trainbench.wording import (
     status_words,
 )
 
-# What runs without results are, in the order in which they are told.
-ABSENT: Final = ("failed", "missing", "outdated")
-
 
 @dataclass(frozen=True)
 class Compared:
-    """The tables that the comparison puts together."""
+    """The tables that the comparison puts together.
 
-    runs: pd.DataFrame
+    `with_results` counts the study's own runs that have results, `absent` those that have none, by their status.
+    """
+
     cells: pd.DataFrame
     checks: pd.DataFrame
     speedups: pd.DataFrame
@@ -49,6 +48,8 @@ class Compared:
     costs: pd.DataFrame
     scaling_fits: pd.DataFrame
     core_equivalents: pd.DataFrame
+    with_results: int = 0
+    absent: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     """
     cells = compared.cells
     executors = executors_of(cells, order)
-    parts = ["# Comparison of devices", *_absent_lines(compared.runs)]
+    parts = ["# Comparison of devices", *_absent_lines(compared)]
     answers = _answers(compared, executors)
     if answers:
         parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
@@ -212,14 +213,13 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     return rows
 
 
-def _absent_lines(runs: pd.DataFrame) -> list[str]:
+def _absent_lines(compared: Compared) -> list[str]:
     """How many of the study's runs there are, where some are not."""
-    counts = runs["status"].value_counts()
-    absent = {status: int(counts[status]) for status in ABSENT if status in counts}
-    if not absent:
+    if not compared.absent:
         return []
-    named = ", ".join(f"{count} {status}" for status, count in absent.items())
-    return [f"**{len(runs) - sum(absent.values())} of {len(runs)} runs have results**: {named}."]
+    total = compared.with_results + sum(compared.absent.values())
+    named = ", ".join(f"{count} {status}" for status, count in sorted(compared.absent.items()))
+    return [f"**{compared.with_results} of the study's {total} runs have results**: {named}."]
 
 
 def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:

@@ -41,10 +41,14 @@ Cell = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Published:
-    """Published results as rows with the columns `tables.RUN_COLUMNS` and `tables.EPOCH_COLUMNS`: a run a cell."""
+    """Published results as rows with the columns `tables.RUN_COLUMNS` and `tables.EPOCH_COLUMNS`: a run a cell.
+
+    `note` says for readers where they come from and what their seconds cover.
+    """
 
     runs: pd.DataFrame
     epochs: pd.DataFrame
+    note: str
 
 
 def read_published(folder: Path) -> Published:
@@ -73,7 +77,12 @@ def read_published(folder: Path) -> Published:
             if (epoch["model"], epoch["batch_size"], epoch["device"]) not in runs:
                 raise row.error("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
             epochs.append(epoch)
-    return Published(_frame(runs.values(), RUN_COLUMNS), _frame(epochs, EPOCH_COLUMNS))
+    return Published(_frame(runs.values(), RUN_COLUMNS), _frame(epochs, EPOCH_COLUMNS), _note(descriptor))
+
+
+def _note(descriptor: Mapping[str, Any]) -> str:
+    covered = "; ".join(f"{model}: {what}" for model, what in descriptor["seconds_cover"].items())
+    return f"{descriptor['host']}: {descriptor['provenance']}. Seconds an epoch cover, for {covered}."
 
 
 @dataclass(frozen=True)
