@@ -222,6 +222,11 @@ def test_batch_sizes_that_are_not_named_are_sorted_as_numbers():
     assert runs["batch_size"].tolist() == [64, 128, 1024]
 
 
+def test_batch_sizes_are_sorted_altogether_where_one_is_not_named():
+    runs = measured([make_record(batch_size=size) for size in (256, 512, 128)], TableOrder(batch_sizes=(512, 128))).runs
+    assert runs["batch_size"].tolist() == [128, 256, 512]
+
+
 def test_the_epochs_table_begins_with_the_published_columns():
     epochs = measured([make_record()]).epochs
     assert ",".join(epochs.columns) == (

@@ -290,7 +290,8 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
     executors = executors_of(tables.cells, order)
     others = [executor for executor in executors if (executor.device, executor.host) not in references]
     names = [executor.label for executor in executors if (executor.device, executor.host) in references]
-    reference = names[0] if len(names) == 1 else "the reference device"
+    devices = {device for device, _ in references}
+    reference = names[0] if len(names) == 1 else devices.pop() if len(devices) == 1 else "the reference device"
     if not others:
         raise ValueError(f"a speedup needs two devices, found only {reference}")
 
@@ -679,7 +680,7 @@ def _accuracy(
         panels_of_group=len(batch_sizes),
         columns=min(len(batch_sizes), 4),
         panel_size=(2.9, 2.1),
-        header=(title, "Each line is one run, measured on all test images after each epoch."),
+        header=(title, "Each line is one run: accuracy on the test images after each epoch."),
         legend=_legend_entries(looks, executors),
         labels=(x_label, "Accuracy (%)"),
     )

@@ -527,10 +527,14 @@ _Name = TypeVar("_Name", str, int)
 
 
 def ranked(present: Iterable[_Name], named: Sequence[_Name]) -> list[_Name]:
-    """The distinct values of `present`: first those of `named`, in its order, then the others, sorted."""
+    """The distinct values of `present`: first those of `named`, in its order, then the others, sorted.
+
+    Numbers are sorted altogether where one of them is not named: they are read as a scale.
+    """
     found = set(present)
     first = [name for name in dict.fromkeys(named) if name in found]
-    return first + sorted(found.difference(named))
+    others = sorted(found.difference(named))
+    return sorted(found) if others and isinstance(others[0], int) else first + others
 
 
 def _ranks(present: Iterable[_Name], named: Sequence[_Name]) -> dict[_Name, int]:
