@@ -6,6 +6,11 @@ import pandas as pd
 import pytest
 
 
+def so_far(study, *config):
+    """Ask for the results so far; the target comes first, because --configfile takes all that follows it."""
+    return study.snakemake("so_far", "--cores", "2", "--configfile", "study.yaml", "--config", *config)
+
+
 @pytest.fixture
 def partly_finished(finished, tmp_path):
     """A study of which a run is missing, one has failed and those of one model have other settings."""
@@ -21,7 +26,7 @@ def partly_finished(finished, tmp_path):
 
 def test_what_is_there_is_shown_and_the_rest_says_why_it_is_not(partly_finished):
     before = {path: path.stat().st_mtime_ns for path in partly_finished.folder.glob("results/runs/**/metrics.json")}
-    run = partly_finished.study("so_far", "--config", "model_settings={lstm: {epochs: 3}}")
+    run = so_far(partly_finished, "model_settings={lstm: {epochs: 3}}")
     assert run.returncode == 0, run.stderr
     assert "**2 of the study's 6 runs have results**: 1 failed, 1 missing, 2 outdated." in run.stdout
     cells = pd.read_csv(partly_finished.folder / "results/so_far/tables/cells.csv")
@@ -46,4 +51,4 @@ def test_a_failed_run_says_so_in_the_last_line_of_its_log(new_checkout):
     log = study.folder / "results/runs/logistic/16/cpu/1/train.log"
     assert run.returncode == 1
     assert log.read_text().splitlines()[-1].startswith("trainbench: logistic 16 on cpu, repeat 1: the training process")
-    assert "1 failed" in study.study("so_far", "--config", "models=[logistic]", "batch_sizes=[16]").stdout
+    assert "1 failed" in so_far(study, "models=[logistic]", "batch_sizes=[16]").stdout
