@@ -54,6 +54,18 @@ def test_a_cell_that_never_reaches_the_target_says_in_how_many_epochs():
     assert times_of(run_with((0.5, 0.6))).iloc[0]["verdict"] == "not in 2 epochs"
 
 
+def test_runs_that_were_trained_for_less_say_for_how_long_and_leave_the_median_unknown():
+    long = [run_with((0.1,) * 9 + (0.95,), repeat=number) for number in (1, 2)]
+    row = times_of(*long, run_with((0.1, 0.2), repeat=3)).iloc[0]
+    assert row["verdict"] == "1 of 3 runs not in 2 epochs"
+    assert pd.isna(row["time_to_accuracy_seconds_median"])
+
+
+def test_runs_of_the_same_cell_and_repeat_are_told_apart():
+    theirs = run_with((0.95,)) | {"run_id": "f" * 32}
+    assert times_of(run_with((0.95,)), theirs).iloc[0]["n"] == 2
+
+
 def test_a_model_without_a_target_has_no_row():
     assert times_of(make_record(model="lstm")).empty
 

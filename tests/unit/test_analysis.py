@@ -74,6 +74,49 @@ def test_what_published_seconds_cover_is_said(tmp_path):
     assert "conv: training and an evaluation on 256 test images" in text.partition("## Published results")[2]
 
 
+def test_the_same_published_results_twice_are_refused(tmp_path):
+    shutil.copytree(PUBLISHED, tmp_path / "copy")
+    with pytest.raises(InputError, match="has the same published cells as"):
+        tables_of(tmp_path / "tables", source=[PUBLISHED, tmp_path / "copy"])
+
+
+def test_broken_published_results_are_left_out_where_that_is_asked_for(tmp_path):
+    shutil.copytree(PUBLISHED, tmp_path / "copy")
+    (tmp_path / "copy" / "published.json").write_text("{")
+    own = written(tmp_path / "results", make_record())
+    folder = tables_of(tmp_path / "tables", own, [tmp_path / "copy"], skip_bad_sources=True)
+    assert "published.json" in (folder / "comparison.md").read_text().partition("## Left out")[2]
+
+
+def test_the_published_hosts_stand_in_the_inventory(tmp_path):
+    row = table(tables_of(tmp_path / "tables", source=[PUBLISHED]), "hosts").iloc[0]
+    assert (row["host"], row["runs"]) == ("published-2017", 14)
+    assert "TITAN X" in row["gpus"]
+
+
+def test_published_results_have_no_time_to_accuracy(tmp_path):
+    question = Question(ORDER, target_accuracy={"conv": 0.9})
+    assert table(tables_of(tmp_path / "tables", source=[PUBLISHED], question=question), "accuracy_times").empty
+
+
+def test_flags_and_spread_stand_beside_every_conclusion_about_a_cell(tmp_path):
+    runs = [make_record(repeat=number, flags=["other_load"]) for number in (1, 2)]
+    folder = tables_of(tmp_path / "tables", written(tmp_path / "results", *runs))
+    for name in ("speedups", "costs", "scaling", "roofline"):
+        row = table(folder, name).iloc[0]
+        assert row["flags"] == "other_load:2", name
+        assert row["train_seconds_per_epoch_spread_percent"] == 0.0, name
+
+
+def test_a_reference_that_was_not_measured_is_named(tmp_path):
+    runs = [make_record(device=name) for name in ("gpu", "gpu-2")]
+    folder = tables_of(tmp_path / "tables", written(tmp_path / "results", *runs))
+    assert (
+        "Nothing to compare with: no completed run of the reference device cpu."
+        in (folder / "comparison.md").read_text()
+    )
+
+
 def test_a_bad_source_is_named_and_ends_all(tmp_path):
     written(tmp_path / "theirs", make_record())[0].write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json is not valid JSON"):

@@ -258,7 +258,7 @@ def test_comparison_values_are_plain_json_values():
 def test_the_answer_says_how_many_times_faster_and_how_sure():
     records = [*three_runs("cpu", (20.0, 20.2, 19.8)), *three_runs("gpu", (2.0, 2.02, 1.98))]
     assert answers_of(text_of(*records)) == [
-        "**conv**: gpu is faster than cpu at every measured batch size: 10.0\N{MULTIPLICATION SIGN} "
+        "**conv**: gpu is faster than cpu at every batch size compared: 10.0\N{MULTIPLICATION SIGN} "
         "(9.8\N{EN DASH}10.2) at 512."
     ]
 

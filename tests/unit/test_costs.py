@@ -31,6 +31,13 @@ def test_the_most_specific_price_counts(missing):
     assert costs_of(one_hour_an_epoch(), prices=left).iloc[0]["priced_by"] == next(iter(left))
 
 
+@pytest.mark.parametrize(("price_of_second", "priced_by"), [(1.0, "n1"), (2.0, None)])
+def test_machines_that_are_one_host_are_priced_where_they_cost_the_same(price_of_second, priced_by):
+    twins = [make_record(repeat=number, host="a", hostname=name) for number, name in ((1, "n1"), (2, "n2"))]
+    found = costs_of(*twins, prices={"n1": 1.0, "n2": price_of_second}).iloc[0]["priced_by"]
+    assert found == priced_by if priced_by else pd.isna(found)
+
+
 def test_without_a_price_there_is_no_cost():
     assert (
         costs_of(one_hour_an_epoch(), prices={"gpu": 2.0}).iloc[0][["price_per_hour", "price_per_epoch"]].isna().all()

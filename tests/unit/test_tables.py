@@ -230,7 +230,7 @@ def test_batch_sizes_are_sorted_altogether_where_one_is_not_named():
 def test_the_epochs_table_begins_with_the_published_columns():
     epochs = measured([make_record()]).epochs
     assert ",".join(epochs.columns) == (
-        "model,batch_size,device,repeat,host,epoch,train_seconds,eval_seconds,loss,accuracy,elapsed_seconds"
+        "model,batch_size,device,repeat,host,epoch,train_seconds,eval_seconds,loss,accuracy,elapsed_seconds,run_id"
     )
 
 
@@ -255,6 +255,25 @@ def test_the_interval_of_a_cells_figure_is_students_on_the_logarithm():
     logs = stats.ttest_1samp(np.log([10.0, 11.0, 12.0]), 0.0).confidence_interval(0.95)
     shown = cell[["train_seconds_per_epoch_low", "train_seconds_per_epoch_high"]].tolist()
     assert shown == pytest.approx(np.exp([logs.low, logs.high]))
+
+
+def test_runs_on_different_cards_make_no_figure():
+    runs = [
+        make_record(device="gpu", repeat=number, device_used={"name": name})
+        for number, name in ((1, "H200"), (2, "T4"))
+    ]
+    cell = cells_of(*runs).iloc[0]
+    assert (cell["n"], cell["status"]) == (0, "different_hardware")
+    assert pd.isna(cell["train_seconds_per_epoch"])
+
+
+def test_a_clock_that_says_0_is_unknown():
+    assert pd.isna(cells_of(make_record(clock={"startup_seconds": 0.0})).iloc[0]["startup_seconds"])
+
+
+def test_the_names_of_machines_that_are_one_host_stand_side_by_side():
+    twins = [make_record(repeat=number, host="a", hostname=name) for number, name in ((1, "n1"), (2, "n2"))]
+    assert cells_of(*twins).iloc[0]["hostname"] == "n1, n2"
 
 
 def test_a_share_is_summarised_by_its_arithmetic_mean():

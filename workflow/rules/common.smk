@@ -24,7 +24,7 @@ FIGURES = [
     "roofline",
 ]
 
-DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "core_equivalents", "roofline"]
+DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
 
 # The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
@@ -235,7 +235,7 @@ def absent_runs(wildcards):
 def all_figures(folder="results"):
     """The figures of the study; a speedup takes two devices, a curve over threads several of them."""
     cpus = [device.threads for device in STUDY.selected_devices() if device.kind == "cpu"]
-    left_out = {"speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources, "scaling": len(set(cpus)) < 2}
+    left_out = {"speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources, "scaling": len(set(cpus)) < 2 and not CONCLUSIONS.sources}
     names = [name for name in FIGURES if not left_out.get(name, False)]
     return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
 

@@ -1,5 +1,6 @@
 """Says how long a cell trains until its accuracy reaches a target, and how many runs never did."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench.statistics import Estimate, estimate
-from trainbench.tables import CELL_KEY, COMPLETED, CellKey, Row, TableOrder, cell_key, frame, rows_of
+from trainbench.tables import CELL_KEY, CellKey, Row, TableOrder, cell_key, frame, rows_of
 
 _TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
 
@@ -39,17 +40,18 @@ def accuracy_times_table(
     `..._with_startup_seconds` all time from the start of the process to the end of that epoch's evaluation. Runs that
     did not reach it are censored: all that is known is that they need longer. The geometric means and their intervals
     therefore stand only where all runs reached the target; the medians where more than half did, a run that did not
-    counting as longer than any that did. Runs of which only some epochs were published are left out.
+    counting as longer than any that did, as far as it was trained for as long. Published results are left out: their
+    accuracies and seconds cover something else.
     """
     epochs = _whole_traces(epochs)
-    traced = set(epochs[[*CELL_KEY, "repeat"]].itertuples(index=False, name=None))
+    traced = set(epochs["run_id"])
     reaching = _first_reaching(epochs, targets)
     cells: dict[CellKey, list[Row]] = {}
     for run in rows_of(runs):
-        if run["model"] in targets and run["status"] == COMPLETED and (*cell_key(run), run["repeat"]) in traced:
+        if run["model"] in targets and run["run_id"] in traced and run["startup_seconds"] is not None:
             cells.setdefault(cell_key(run), []).append(run)
     rows = [
-        _row(key, members, [reaching.get((*key, run["repeat"])) for run in members], targets[key[0]])
+        _row(key, members, [reaching.get(run["run_id"]) for run in members], targets[key[0]])
         for key, members in cells.items()
     ]
     return frame(rows, ACCURACY_TIME_COLUMNS, order)
@@ -57,22 +59,22 @@ def accuracy_times_table(
 
 def _whole_traces(epochs: pd.DataFrame) -> pd.DataFrame:
     """The epochs of runs of which every epoch from the first on is there."""
-    run_key = [*CELL_KEY, "repeat"]
+    run_key = [*CELL_KEY, "run_id"]
     ordered = epochs.sort_values([*run_key, "epoch"])
     has_gap = ordered["epoch"] != ordered.groupby(run_key, sort=False).cumcount() + 1
     return ordered[~has_gap.groupby([ordered[column] for column in run_key], sort=False).transform("any")]
 
 
-def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[tuple[Any, ...], Row]:
+def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[str, Row]:
     """Each run's first epoch at or above its model's target, with the seconds of all epochs until then."""
-    run_key = [*CELL_KEY, "repeat"]
+    run_key = [*CELL_KEY, "run_id"]
     of_targets = epochs[epochs["model"].isin(list(targets))]
     of_targets = of_targets.assign(
         eval_until_then=of_targets.groupby(run_key, sort=False)["eval_seconds"].cumsum(),
         target=of_targets["model"].map(dict(targets)).astype("float64"),
     )
     first = of_targets[of_targets["accuracy"] >= of_targets["target"]].drop_duplicates(run_key)
-    return {(*cell_key(row), row["repeat"]): row for row in rows_of(first)}
+    return {row["run_id"]: row for row in rows_of(first)}
 
 
 def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
@@ -81,7 +83,10 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
         None if epoch is None else _since_start(run, epoch) for run, epoch in zip(runs, reached, strict=True)
     ]
     censored = reached.count(None)
-    epochs_trained = max(run["epochs"] for run in runs)
+    without = [run for run, epoch in zip(runs, reached, strict=True) if epoch is None]
+    # Of runs that did not reach it, what is known is what the shortest shows.
+    epochs_trained = min(run["epochs"] for run in without or runs)
+    trained_seconds = min((run["train_seconds"] for run in without), default=math.inf)
     row: dict[str, Any] = {
         **dict(zip(CELL_KEY, key, strict=True)),
         "target_accuracy": target,
@@ -89,7 +94,9 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
         "reached": len(runs) - censored,
         "not_reached": censored,
         "epochs_trained": epochs_trained,
-        "epochs_to_accuracy_median": _median([None if epoch is None else epoch["epoch"] for epoch in reached]),
+        "epochs_to_accuracy_median": _median(
+            [None if epoch is None else epoch["epoch"] for epoch in reached], epochs_trained if without else math.inf
+        ),
         "verdict": _verdict(len(runs), censored, epochs_trained),
     }
     for name, seconds in zip(_TIMES, (training, with_startup), strict=True):
@@ -98,7 +105,7 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
             name: over_runs.value,
             f"{name}_low": over_runs.low,
             f"{name}_high": over_runs.high,
-            f"{name}_median": _median(seconds),
+            f"{name}_median": _median(seconds, trained_seconds),
         }
     return row
 
@@ -112,12 +119,15 @@ def _since_start(run: Row, epoch: Row) -> float | None:
     return None if None in parts else float(sum(parts))
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    """The median with unknown ones as larger than all others; None where it is one of them."""
+def _median(values: Sequence[float | None], seen: float) -> float | None:
+    """The median with unknown ones, of which is known that they are above `seen`, as larger than all others.
+
+    None where it is one of them, or above `seen`, where it may lie anywhere.
+    """
     ordered = sorted(values, key=lambda value: (value is None, value or 0.0))
     middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
     known = [value for value in middle if value is not None]
-    return statistics.fmean(known) if len(known) == len(middle) else None
+    return statistics.fmean(known) if len(known) == len(middle) and known[-1] <= seen else None
 
 
 def _verdict(runs: int, censored: int, epochs_trained: int) -> str:

@@ -12,10 +12,20 @@ from trainbench import published, roofline, scaling_tables, sources, whole_file
 from trainbench.accuracy_times import accuracy_times_table
 from trainbench.comparison import Compared, comparison_markdown, comparison_table
 from trainbench.costs import costs_table
+from trainbench.errors import InputError
 from trainbench.hosts import Inventory
 from trainbench.markdown import literal
 from trainbench.speedups import Reference, crossovers_table, speedups_table
-from trainbench.tables import RUN_COLUMNS, TableOrder, cells_table, frame, measured, sorted_table, write_csv
+from trainbench.tables import (
+    RUN_COLUMNS,
+    TableOrder,
+    beside_cells,
+    cells_table,
+    frame,
+    measured,
+    sorted_table,
+    write_csv,
+)
 
 COMPARISON: Final = "comparison.md"
 TABLES: Final = (
@@ -78,9 +88,11 @@ def write_all(
             yield record
 
     from_records = measured(noted())
+    publications = _publications(found.published, refused)
     if not skip_bad_sources:
         sources.demand_all_usable(refused)
-    publications = [published.read_published(place) for place in found.published]
+    for publication in publications:
+        inventory.add_published(publication.host)
     runs = [from_records.runs, *(publication.runs for publication in publications)]
     if absent:
         runs.append(_absent_runs(absent, list(own_hosts)))
@@ -102,6 +114,7 @@ def write_all(
         **{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__},
         with_results=len(own_paths),
         absent=Counter(run.status for run in absent),
+        reference_device=question.reference.device,
     )
     write_csv(comparison_table(compared, order), folder / "comparison.csv")
     text = comparison_markdown(compared, order) + _published_markdown(publications) + sources.left_out_markdown(refused)
@@ -116,20 +129,42 @@ def _all_tables(
     cells = cells_table(runs, order)
     speedups = speedups_table(cells, order, question.reference)
     times = accuracy_times_table(runs, epochs, question.target_accuracy, order)
+    a_row_a_cell = {
+        "speedups": speedups,
+        "accuracy_times": times,
+        "costs": costs_table(cells, times, question.prices, question.currency, order),
+        "scaling": scaling_tables.scaling_table(cells, order),
+        "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
+        "roofline": roofline.roofline_table(runs, order),
+    }
     return {
         "runs": runs,
         "epochs": epochs,
         "checks": checks,
         "cells": cells,
-        "speedups": speedups,
+        **{name: beside_cells(table, cells) for name, table in a_row_a_cell.items()},
         "crossovers": crossovers_table(speedups, order),
-        "accuracy_times": times,
-        "costs": costs_table(cells, times, question.prices, question.currency, order),
-        "scaling": scaling_tables.scaling_table(cells, order),
         "scaling_fits": scaling_tables.scaling_fits_table(cells, order),
-        "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
-        "roofline": roofline.roofline_table(runs, order),
     }
+
+
+def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> list[published.Published]:
+    """The published results of folders; what cannot be used, or was read already, is appended to `refused`."""
+    publications: list[published.Published] = []
+    known: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            publication = published.read_published(folder)
+        except InputError as error:
+            refused.append(sources.Refusal(folder, f"cannot be used: {error}"))
+            continue
+        again = next((known[run_id] for run_id in publication.runs["run_id"] if run_id in known), None)
+        if again is not None:
+            refused.append(sources.Refusal(folder, f"has the same published cells as {again}"))
+            continue
+        known |= dict.fromkeys(publication.runs["run_id"], folder)
+        publications.append(publication)
+    return publications
 
 
 def _published_markdown(publications: Sequence[published.Published]) -> str:

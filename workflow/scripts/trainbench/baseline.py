@@ -24,6 +24,7 @@ SLOWER: Final = "slower"
 FASTER: Final = "faster"
 NO_DIFFERENCE: Final = "no difference shown"
 NO_LONGER_COMPLETES: Final = "no longer completes"
+COMPLETES_LESS_OFTEN: Final = "completes less often"
 NOT_COMPARABLE: Final = "not comparable"
 TOO_FEW_RUNS: Final = "too few runs"
 ONLY_IN_BASELINE: Final = "only in baseline"
@@ -32,10 +33,10 @@ ONLY_IN_CURRENT: Final = "only in current"
 # In the order of the summary; the first three are always told.
 VERDICTS: Final = (
     *(SLOWER, FASTER, NO_DIFFERENCE),
-    *(NO_LONGER_COMPLETES, NOT_COMPARABLE, TOO_FEW_RUNS, ONLY_IN_BASELINE, ONLY_IN_CURRENT),
+    *(NO_LONGER_COMPLETES, COMPLETES_LESS_OFTEN, NOT_COMPARABLE, TOO_FEW_RUNS, ONLY_IN_BASELINE, ONLY_IN_CURRENT),
 )
 COMPARED: Final = frozenset({SLOWER, FASTER, NO_DIFFERENCE})
-FAILING: Final = frozenset({SLOWER, NO_LONGER_COMPLETES})
+FAILING: Final = frozenset({SLOWER, NO_LONGER_COMPLETES, COMPLETES_LESS_OFTEN})
 
 # One run has no spread, so no interval.
 LEAST_RUNS: Final = 2
@@ -277,6 +278,7 @@ def _surroundings(record: Mapping[str, Any]) -> dict[str, str]:
         "Python": software["python"],
         "TF32": software["flags"]["tf32"],
         "deterministic operations": software["flags"]["deterministic"],
+        "host name": host["hostname"],
         "kernel": host["kernel"],
         "usable threads": host["usable_threads"],
         "CPU time limit (cores)": "none" if host["cgroup_cpu_quota_cores"] is None else host["cgroup_cpu_quota_cores"],
@@ -346,6 +348,8 @@ def _compare_cell(
         reasons = [*_failures(current, "now"), *_failures(baseline, "in the baseline")]
         if completed_before and not completed:
             verdict = NO_LONGER_COMPLETES
+        elif completed * len(baseline) < completed_before * len(current):
+            verdict = COMPLETES_LESS_OFTEN
         elif min(completed, completed_before) < LEAST_RUNS:
             verdict = TOO_FEW_RUNS
             reasons.append(

@@ -37,7 +37,8 @@ from trainbench.wording import (
 class Compared:
     """The tables that the comparison puts together.
 
-    `with_results` counts the study's own runs that have results, `absent` those that have none, by their status.
+    Speedups are over `reference_device`. `with_results` counts the study's own runs that have results, `absent` those
+    that have none, by their status.
     """
 
     cells: pd.DataFrame
@@ -50,6 +51,7 @@ class Compared:
     core_equivalents: pd.DataFrame
     with_results: int = 0
     absent: Mapping[str, int] = field(default_factory=dict)
+    reference_device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,10 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     executors = executors_of(cells, order)
     parts = ["# Comparison of devices", *_absent_lines(compared)]
     answers = _answers(compared, executors)
+    if compared.speedups.empty and len(executors) > 1:
+        answers = [
+            f"Nothing to compare with: no completed run of the reference device {literal(compared.reference_device)}."
+        ]
     if answers:
         parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
     parts += ["## How to read this", *_legend(cells, executors)]
@@ -202,12 +208,23 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     targets = [row["target_accuracy"] for row in times if row is not None]
     if targets:
         name = f"Seconds to {100 * targets[0]:g} % accuracy"
-        rows.append([name, *(UNKNOWN if row is None else _time_text(row) for row in times)])
+        rows.append(
+            [
+                name,
+                *(
+                    _absent_text(cell) if row is None else _time_text(row)
+                    for cell, row in zip(column, times, strict=True)
+                ),
+            ]
+        )
     costs = [shown.costs.get(key) for key in keys]
     for measure, name in ((PRICE_PER_EPOCH, "Price of an epoch"), (PRICE_TO_ACCURACY, "Price to that accuracy")):
         priced = [row for row in costs if row is not None and measure.value(row) is not None]
         if priced:
-            texts = [UNKNOWN if row is None else _figure_text(row, measure) for row in costs]
+            texts = [
+                _absent_text(cell) if row is None else _figure_text(row, measure)
+                for cell, row in zip(column, costs, strict=True)
+            ]
             rows.append([f"{name} ({literal(priced[0]['currency'])})", *texts])
     rows.append(["Runs", *(_runs_text(cell) for cell in column)])
     return rows
@@ -249,9 +266,9 @@ def _verdict_text(crossing: Row, reference: str) -> str:
             return f"faster than {reference} from {about} on"
         return f"faster than {reference} up to {about}"
     words = {
-        Verdict.FASTER_THROUGHOUT: f"faster than {reference} at every measured batch size",
-        Verdict.SLOWER_THROUGHOUT: f"slower than {reference} at every measured batch size",
-        Verdict.EQUAL_THROUGHOUT: f"as fast as {reference} at every measured batch size",
+        Verdict.FASTER_THROUGHOUT: f"faster than {reference} at every batch size compared",
+        Verdict.SLOWER_THROUGHOUT: f"slower than {reference} at every batch size compared",
+        Verdict.EQUAL_THROUGHOUT: f"as fast as {reference} at every batch size compared",
     }
     return words.get(crossing["verdict"], f"now faster, now slower than {reference}")
 
@@ -397,6 +414,11 @@ def _ratio_text(row: Row, name: str = "speedup") -> str:
     return format_ratio(ratio.value) + format_interval(ratio.low, ratio.high, decimals_of(ratio.value, significant=3))
 
 
+def _absent_text(cell: Row | None) -> str:
+    """Why a cell has no conclusion: how its runs ended, or that it is unknown."""
+    return UNKNOWN if cell is None or cell["n"] else status_words(cell["status"])
+
+
 def _time_text(row: Row) -> str:
     if row["verdict"] != "reached":
         return str(row["verdict"])
@@ -418,10 +440,12 @@ def _advice(checks: pd.DataFrame) -> dict[str, str]:
 
 def _flag_lines(cells: pd.DataFrame, several_executors: bool, advice: Mapping[str, str]) -> list[str]:
     """A line a flag: in how many runs, of which cells, and what to do."""
-    rows = rows_of(cells)
+    rows = [cell for cell in rows_of(cells) if cell["n"]]
+    several_hosts = len({cell["host"] for cell in rows}) > 1
     places: dict[str, dict[str, int]] = {}
     for cell in rows:
         place = f"{cell['model']} {cell['batch_size']}" + (f" {cell['device']}" if several_executors else "")
+        place += f" @ {cell['host']}" if several_hosts else ""
         for flag in cell["flags"].split():
             name, _, count = flag.rpartition(":")
             of_flag = places.setdefault(name, {})

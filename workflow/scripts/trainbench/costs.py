@@ -74,8 +74,12 @@ def costs_table(
 
 def _priced_by(cell: Row, prices: Mapping[str, float]) -> str | None:
     """Which entry of `prices` applies to a cell, the most specific first."""
-    names = (f"{cell['host']}/{cell['device']}", cell["device"], cell["host"], cell["hostname"])
-    return next((name for name in names if name in prices), None)
+    names = (f"{cell['host']}/{cell['device']}", cell["device"], cell["host"])
+    own = next((name for name in names if name in prices), None)
+    # Machines of the same hardware are one host with several names: these have to cost the same.
+    hostnames = (cell["hostname"] or "").split(", ")
+    same = len({prices.get(name) for name in hostnames}) == 1
+    return own or (hostnames[0] if same and hostnames[0] in prices else None)
 
 
 def _times(seconds: float | None, per_second: float | None) -> float | None:

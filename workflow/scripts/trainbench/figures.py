@@ -26,7 +26,7 @@ from matplotlib.transforms import Bbox
 from trainbench import whole_file
 from trainbench.roofline import OVERHEAD_BELOW, ROOFLINE_COLUMNS
 from trainbench.scaling import Usl
-from trainbench.scaling_tables import CORE_EQUIVALENT_COLUMNS, SCALING_COLUMNS, SCALING_FIT_COLUMNS
+from trainbench.scaling_tables import SCALING_COLUMNS, SCALING_FIT_COLUMNS
 from trainbench.speedups import SPEEDUP_COLUMNS
 from trainbench.tables import (
     CELL_COLUMNS,
@@ -109,7 +109,6 @@ class Tables:
     speedups: pd.DataFrame
     scaling: pd.DataFrame
     scaling_fits: pd.DataFrame
-    core_equivalents: pd.DataFrame
     roofline: pd.DataFrame
 
 
@@ -122,7 +121,6 @@ def read_tables(folder: Path) -> Tables:
         "speedups": SPEEDUP_COLUMNS,
         "scaling": SCALING_COLUMNS,
         "scaling_fits": SCALING_FIT_COLUMNS,
-        "core_equivalents": CORE_EQUIVALENT_COLUMNS,
         "roofline": ROOFLINE_COLUMNS,
     }
     return Tables(**{name: read_csv(folder / f"{name}.csv", of_table) for name, of_table in columns.items()})
@@ -280,20 +278,15 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
 
 @_styled
 def speedup(tables: Tables, order: TableOrder) -> Figure:
-    """How many times faster each device trains than the reference device, a panel a model.
-
-    Raises:
-        ValueError: there is only one device, so nothing to compare.
-    """
+    """How many times faster each device trains than the reference device, a panel a model."""
     by_key = cells_by_key(tables.speedups)
     references = {(row["reference_device"], row["reference_host"]) for row in by_key.values()}
     executors = executors_of(tables.cells, order)
-    others = [executor for executor in executors if (executor.device, executor.host) not in references]
+    # With nothing but references there is nothing else to show than these.
+    others = [executor for executor in executors if (executor.device, executor.host) not in references] or executors
     names = [executor.label for executor in executors if (executor.device, executor.host) in references]
     devices = {device for device, _ in references}
     reference = names[0] if len(names) == 1 else devices.pop() if len(devices) == 1 else "the reference device"
-    if not others:
-        raise ValueError(f"a speedup needs two devices, found only {reference}")
 
     def ratio(key: CellKey) -> _Value:
         row = by_key.get(key)
@@ -517,7 +510,7 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
     return figure
 
 
-# Every figure by the name of its file. `speedup` needs two devices.
+# Every figure by the name of its file.
 FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
     "seconds_per_epoch": seconds_per_epoch,
     "speedup": speedup,
@@ -777,12 +770,12 @@ def _name_models(axes: Axes, markers: Mapping[str, str]) -> None:
 def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
     """The runs' accuracies by cell, in order of the repeats."""
     ordered = epochs.sort_values("epoch")
-    points: dict[tuple[CellKey, int], list[tuple[float, float]]] = {}
-    columns = (ordered[name].tolist() for name in (*CELL_KEY, "repeat", x_column, "accuracy"))
-    for model, size, device, host, repeat, x, accuracy in zip(*columns, strict=True):
-        points.setdefault(((model, size, device, host), repeat), []).append((x, 100 * accuracy))
+    points: dict[tuple[CellKey, int, str], list[tuple[float, float]]] = {}
+    columns = (ordered[name].tolist() for name in (*CELL_KEY, "repeat", "run_id", x_column, "accuracy"))
+    for model, size, device, host, repeat, run_id, x, accuracy in zip(*columns, strict=True):
+        points.setdefault(((model, size, device, host), repeat, run_id), []).append((x, 100 * accuracy))
     lines: dict[CellKey, list[_Line]] = {}
-    for (cell, _), line in sorted(points.items()):
+    for (cell, *_), line in sorted(points.items()):
         xs, percents = np.array(line).T
         lines.setdefault(cell, []).append(_Line(xs, percents))
     return lines

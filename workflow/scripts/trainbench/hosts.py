@@ -35,6 +35,7 @@ class Inventory:
 
     def __init__(self) -> None:
         self._hosts: dict[str, dict[str, Any]] = {}
+        self._published: list[Mapping[str, Any]] = []
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take note of the host of one metrics record."""
@@ -57,9 +58,10 @@ class Inventory:
             },
         )
         known["runs"] += 1
+        # A scheduler may show a job some of the cards only: all that any run saw count, machine by machine.
+        cards = known["gpus"].setdefault(host["hostname"], {})
         for gpu in host["gpus"]:
-            # A scheduler may show a job some of the cards only: all that any run saw count.
-            known["gpus"].setdefault(gpu["uuid"] or gpu["index"], gpu)
+            cards.setdefault(gpu["uuid"] or gpu["index"], gpu)
         version = software["versions"].get(software["framework"])
         for column, value in (
             ("hostnames", host["hostname"]),
@@ -74,14 +76,20 @@ class Inventory:
             if value is not None:
                 known[column][str(value)] = None
 
+    def add_published(self, row: Mapping[str, Any]) -> None:
+        """Take note of a host of which only a description was published: a row with some of `HOST_COLUMNS`."""
+        self._published.append(row)
+
     def table(self, order: TableOrder) -> pd.DataFrame:
         """A row a host, with the columns `HOST_COLUMNS`; values that differ between runs stand side by side."""
-        return frame([_row(host, known) for host, known in self._hosts.items()], HOST_COLUMNS, order)
+        measured = [_row(host, known) for host, known in self._hosts.items()]
+        return frame([*measured, *self._published], HOST_COLUMNS, order)
 
 
 def _row(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
     cpu = known["cpu"]
-    gpus = list(known["gpus"].values())
+    # Machines of the same hardware count as one host; their cards are those of one of them.
+    gpus = list(max(known["gpus"].values(), key=len).values())
     joined = {
         column: ", ".join(known[column]) or None
         for column in (

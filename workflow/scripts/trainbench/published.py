@@ -43,12 +43,13 @@ Cell = tuple[str, int, str]
 class Published:
     """Published results as rows with the columns `tables.RUN_COLUMNS` and `tables.EPOCH_COLUMNS`: a run a cell.
 
-    `note` says for readers where they come from and what their seconds cover.
+    `note` says for readers where they come from and what their seconds cover; `host` is a row of the table of hosts.
     """
 
     runs: pd.DataFrame
     epochs: pd.DataFrame
     note: str
+    host: Mapping[str, Any]
 
 
 def read_published(folder: Path) -> Published:
@@ -77,7 +78,29 @@ def read_published(folder: Path) -> Published:
             if (epoch["model"], epoch["batch_size"], epoch["device"]) not in runs:
                 raise row.error("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
             epochs.append(epoch)
-    return Published(_frame(runs.values(), RUN_COLUMNS), _frame(epochs, EPOCH_COLUMNS), _note(descriptor))
+    return Published(
+        runs=_frame(runs.values(), RUN_COLUMNS),
+        epochs=_frame(epochs, EPOCH_COLUMNS),
+        note=_note(descriptor),
+        host=_host(descriptor, len(runs)),
+    )
+
+
+def _host(descriptor: Mapping[str, Any], cells: int) -> dict[str, Any]:
+    def hardware(kind: str) -> str | None:
+        return (
+            "; ".join(device["hardware"] for device in descriptor["devices"].values() if device["kind"] == kind) or None
+        )
+
+    software = " ".join(filter(None, (descriptor["framework"], descriptor["framework_version"])))
+    return {
+        "host": descriptor["host"],
+        "hostnames": descriptor["hostname"],
+        "cpu_model": hardware("cpu"),
+        "gpus": hardware("gpu"),
+        "software": software,
+        "runs": cells,
+    }
 
 
 def _note(descriptor: Mapping[str, Any]) -> str:
@@ -197,6 +220,12 @@ def _cell(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _run_id(cell: Mapping[str, Any]) -> str:
+    """The same for the same published cell, wherever it is found."""
+    identity = "/".join(str(cell[key]) for key in ("host", "model", "batch_size", "device"))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
 def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
     cell = _cell(row, descriptor)
     device = descriptor["devices"][cell["device"]]
@@ -204,11 +233,10 @@ def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
     seconds = row.seconds("seconds_per_epoch")
     if row.known("total_seconds"):
         row.seconds("total_seconds")  # not shown, but a broken file is one as a whole
-    identity = "/".join(str(cell[key]) for key in ("host", "model", "batch_size", "device"))
     return cell | {
         "hostname": descriptor["hostname"],
         "status": COMPLETED,
-        "run_id": hashlib.sha256(identity.encode()).hexdigest()[:32],
+        "run_id": _run_id(cell),
         "framework": descriptor["framework"],
         "framework_version": descriptor["framework_version"],
         "precision": descriptor["precision"],
@@ -227,7 +255,9 @@ def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _epoch(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    return _cell(row, descriptor) | {
+    cell = _cell(row, descriptor)
+    return cell | {
+        "run_id": _run_id(cell),
         "epoch": row.whole("epoch", 0) + 1,  # published counted from 0, ours from 1
         "accuracy": row.share("accuracy"),
         "elapsed_seconds": row.seconds("elapsed_seconds"),

@@ -151,8 +151,8 @@ def _columns(name: str, found: Ratio | None) -> dict[str, float | None]:
 
 
 def _hosts_with(device: str, cells: pd.DataFrame, order: TableOrder) -> list[str]:
-    """The hosts that have cells of a device, in order."""
-    found = set(cells.loc[cells["device"] == device, "host"])
+    """The hosts that have completed cells of a device, in order."""
+    found = set(cells.loc[(cells["device"] == device) & (cells["n"] > 0), "host"])
     return [host for host in (*order.hosts, *sorted(found.difference(order.hosts))) if host in found]
 
 

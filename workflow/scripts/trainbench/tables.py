@@ -13,6 +13,7 @@ from trainbench import cross_checks, whole_file
 from trainbench.statistics import Estimate, estimate, first_epoch_only, steady_count, steady_median, summarize
 
 COMPLETED: Final = "completed"
+DIFFERENT_HARDWARE: Final = "different_hardware"
 
 # Findings of these levels flag a run; infos only inform.
 FLAG_LEVELS: Final = ("warning", "error")
@@ -89,6 +90,7 @@ EPOCH_COLUMNS: Final[Mapping[str, str]] = {
     "loss": "float64",
     "accuracy": "float64",
     "elapsed_seconds": "float64",
+    "run_id": "str",
 }
 
 CHECK_COLUMNS: Final[Mapping[str, str]] = {
@@ -101,6 +103,7 @@ CHECK_COLUMNS: Final[Mapping[str, str]] = {
     "level": "str",
     "finding": "str",
     "advice": "str",
+    "run_id": "str",
 }
 
 # The figures of runs.csv that vary by factors: cells.csv has their geometric mean, its 95 % interval (_low, _high), the
@@ -222,7 +225,7 @@ def measured(records: Iterable[Mapping[str, Any]], order: TableOrder | None = No
     ]
     for row, own in zip(rows, found, strict=True):
         row["flags"] = _flags(own)
-    run_key = [*CELL_KEY, "repeat"]
+    run_key = [*CELL_KEY, "repeat", "run_id"]
     checks = [
         {column: row[column] for column in run_key} | dict(finding)
         for row, own in zip(rows, found, strict=True)
@@ -240,13 +243,24 @@ def cells_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.DataF
 
     A figure is the geometric mean over the completed runs, with its 95 % interval; no run is dropped. `runs` counts
     all runs of the cell and `n` the completed ones, on which the figures rest. `status` is "completed" where all were,
-    otherwise it names how the others ended. `flagged_runs` counts the completed runs that have flags, and `flags` says
+    otherwise it names how the others ended; "different_hardware" says that they were measured on different models of
+    card, over which there are no figures. `flagged_runs` counts the completed runs that have flags, and `flags` says
     in how many of them each was found, as in "other_load:2 epochs_scatter:1".
     """
     cells: dict[CellKey, list[Row]] = {}
     for run in rows_of(runs):
         cells.setdefault(cell_key(run), []).append(run)
     return frame([_cell_row(members) for members in cells.values()], CELL_COLUMNS, order)
+
+
+# What stands beside every conclusion about a cell.
+BESIDE: Final = ("n", "train_seconds_per_epoch_spread_percent", "flagged_runs", "flags")
+
+
+def beside_cells(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """A table with a row a cell, with those columns of `BESIDE` that it lacks at its end."""
+    missing = [column for column in BESIDE if column not in table]
+    return table.merge(cells[[*CELL_KEY, *missing]], on=list(CELL_KEY), how="left", validate="many_to_one")
 
 
 def figure_of(cell: Row, figure: str) -> Estimate:
@@ -286,11 +300,6 @@ def models_of(table: pd.DataFrame, order: TableOrder) -> list[str]:
 def batch_sizes_of(table: pd.DataFrame, order: TableOrder) -> list[int]:
     """The batch sizes of a table in order."""
     return ranked(table["batch_size"].tolist(), order.batch_sizes)
-
-
-def status_words(status: str) -> str:
-    """How a status is shown to a reader: "out_of_memory" as "out of memory"."""
-    return status.replace("_", " ")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -417,7 +426,7 @@ def _shared_out(joules: float | None, epochs: int) -> float | None:
 
 def _epoch_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     run = {**{column: record[column] for column in ("model", "batch_size", "device", "repeat")}}
-    run["host"] = record["host"]["id"]
+    run |= {"host": record["host"]["id"], "run_id": record["run_id"]}
     elapsed_seconds = 0.0
     for epoch in record["epochs"]:
         elapsed_seconds += epoch["train_seconds"]
@@ -432,8 +441,12 @@ def _flags(findings: Iterable[Mapping[str, str]]) -> str:
 def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
     completed = [run for run in runs if run["status"] == COMPLETED]
     others = sorted({run["status"] for run in runs} - {COMPLETED})
+    if len({run["device_name"] for run in completed} - {None}) > 1:
+        # A mean over two kinds of card is the speed of none.
+        completed, others = [], [*others, DIFFERENT_HARDWARE]
     row: dict[str, Any] = {column: runs[0][column] for column in CELL_KEY}
-    for column in ("hostname", "device_kind", "device_name", "framework", "precision", "threads", "usable_threads"):
+    row["hostname"] = ", ".join(dict.fromkeys(run["hostname"] for run in runs if run["hostname"])) or None
+    for column in ("device_kind", "device_name", "framework", "precision", "threads", "usable_threads"):
         values = {run[column] for run in runs} - {None}
         row[column] = values.pop() if len(values) == 1 else None
     row["runs"] = len(runs)
@@ -444,7 +457,8 @@ def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
     row["flags"] = " ".join(f"{name}:{count}" for name, count in flags.most_common())
     row["first_epoch_only"] = any(run["first_epoch_only"] for run in completed) if completed else None
     for figure in CELL_FIGURES:
-        known = [run[figure] for run in completed if run[figure] is not None]
+        # No time, rate or energy is 0: a counter or clock that says so knows nothing.
+        known = [run[figure] for run in completed if run[figure]]
         over_runs = estimate(known)
         row[figure] = over_runs.value
         row[f"{figure}_low"] = over_runs.low

@@ -158,11 +158,14 @@ def _report_progress(epochs: list[dict[str, Any]], planned: int) -> None:
 
 
 def _ceilings(engine: engines.Engine) -> dict[str, Any] | None:
-    """What the device can do at most, or None where too little memory is left to find out: the run is good without."""
+    """What the device can do at most, or None where that could not be found out: the run is good without.
+
+    Whatever goes wrong here, as too little memory, is no reason to lose a run that has ended.
+    """
     try:
         measured = engine.ceilings()
-    except engines.OutOfMemory as error:
-        print(f"ceilings: not measured, {error}", flush=True)
+    except Exception as error:
+        print(f"ceilings: not measured, {type(error).__name__}: {error}", flush=True)
         return None
     print(
         f"ceilings: {measured.flop_per_second / 1e9:.4g} GFLOP/s, {measured.bytes_per_second / 1e9:.4g} GB/s, "
