@@ -1,7 +1,7 @@
 """A Slurm of one's own on this machine: four pretend nodes on the loopback device, in a temporary folder.
 
-Its configuration is nowhere but in that folder, every port is a free one, and its daemons are ended by the pid files that
-they leave there. It needs root, because slurmd starts jobs as their users.
+Its configuration is nowhere but in that folder, every port is a free one, and its daemons are ended by the pid files
+that they leave there. It needs root, because slurmd starts jobs as their users.
 """
 
 import getpass
@@ -57,9 +57,9 @@ SlurmdPidFile={folder}/run/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd-%n.log
 {accounting}
-NodeName=cpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[cpu1]},{ports[cpu2]}] CPUs={cores} RealMemory=64000
-NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[gpu1]},{ports[gpu2]}] CPUs={cores} RealMemory=64000 \
-Gres=gpu:{card}:1
+NodeName=DEFAULT CPUs={cores} RealMemory=64000
+NodeName=cpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[cpu1]},{ports[cpu2]}]
+NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[gpu1]},{ports[gpu2]}] Gres=gpu:{card}:1
 PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=600 State=UP
 PartitionName=gpu Nodes=gpu[1-2] MaxTime=600 State=UP
 """
@@ -94,9 +94,10 @@ PidFile={folder}/run/slurmdbd.pid
 
 GRES_CONF = """
 AutoDetect=off
-NodeName=gpu1 Name=gpu Type={card} File={folder}/cards/card0
-NodeName=gpu2 Name=gpu Type={card} File={folder}/cards/card1
+NodeName=gpu1 Name=gpu Type={card} File=/dev/null
+NodeName=gpu2 Name=gpu Type={card} File=/dev/zero
 """
+"""Any device file passes for a card, as long as nothing computes on it."""
 
 
 def missing(with_accounting: bool) -> str | None:
@@ -106,6 +107,10 @@ def missing(with_accounting: bool) -> str | None:
     if absent:
         return f"Slurm is not installed here: {', '.join(absent)} not found"
     return None if os.geteuid() == 0 else "a Slurm of one's own needs root"
+
+
+class CommandError(Exception):
+    """A Slurm command failed."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +145,25 @@ class PrivateSlurm:
     def run(self, *command: str) -> str:
         """What a Slurm command prints."""
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise CommandError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
         return done.stdout
 
     def jobs(self) -> list[Job]:
         """All jobs, also those that ended."""
         columns = ("JobID", "Comment", "Partition", "NodeList", "NumCPUs", "State", "OverSubscribe", "tres-alloc")
-        listed = self.run("squeue", "--states=all", "--noheader", "--Format=" + ",".join(f"{name}:|" for name in columns))
+        listed = self.run(
+            "squeue", "--states=all", "--noheader", "--Format=" + ",".join(f"{name}:|" for name in columns)
+        )
         return [
             Job(number, comment, partition, node, int(cores), state, over_subscribe in ("NO", "EXC"), allocated)
             for number, comment, partition, node, cores, state, over_subscribe, allocated, _ in (
@@ -172,10 +189,9 @@ def running(folder: Path, with_accounting: bool) -> Iterator[PrivateSlurm]:
 
 
 def _configure(folder: Path, ports: Mapping[str, int], with_accounting: bool) -> None:
-    for name in ("etc", "run", "log", "bin", "cards", "state/ctld", *(f"state/{node}" for node in NODES)):
+    for name in ("etc", "run", "log", "bin", "state/ctld", *(f"state/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
-    for card in ("card0", "card1"):
-        (folder / "cards" / card).touch()
+    folder.chmod(0o755)  # munge wants its socket to be within everybody's reach
     host = socket.gethostname().partition(".")[0]
     values = {"folder": folder, "host": host, "ports": ports, "cores": CORES_PER_NODE, "card": CARD}
     accounting = ACCOUNTING.format(**values) if with_accounting else "AccountingStorageType=accounting_storage/none"
@@ -252,7 +268,7 @@ def _start_slurm(slurm: PrivateSlurm) -> None:
 def _wait(what: str, is_so: Callable[[], bool], slurm: PrivateSlurm) -> None:
     until = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < until:
-        with suppress(subprocess.SubprocessError):
+        with suppress(CommandError, subprocess.TimeoutExpired):
             if is_so():
                 return
         time.sleep(0.1)
@@ -262,7 +278,7 @@ def _wait(what: str, is_so: Callable[[], bool], slurm: PrivateSlurm) -> None:
 
 def _stop(slurm: PrivateSlurm) -> None:
     """End all jobs, then every daemon that left a pid file, munge last: the others sign with it."""
-    with suppress(subprocess.SubprocessError):
+    with suppress(CommandError, subprocess.TimeoutExpired):
         slurm.run("scancel", "--partition=cpu,gpu")
         _wait("all jobs have ended", lambda: not slurm.run("squeue", "--noheader"), slurm)
     for pattern in ("slurmd-*.pid", "slurmctld.pid", "slurmdbd.pid", "mariadbd.pid", "munged.pid"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -88,14 +89,12 @@ def story(new_checkout) -> Story:
     began = time.monotonic()
     with slurm(with_accounting=True) as cluster:
         checkout = new_checkout(STUDY)
-        first = checkout.start(*PROFILE, **cluster.environment)
-        cancelled = running_job(cluster, "logistic_32_cpu_1")
-        cluster.run("scancel", cancelled.number)
-        first_output, _ = first.communicate(timeout=180)
+        with killed_at_exit(checkout.start(*PROFILE, **cluster.environment)) as first:
+            cancelled = running_job(cluster, "logistic_32_cpu_1")
+            cluster.run("scancel", cancelled.number)
+            first_output, _ = first.communicate(timeout=180)
         first_jobs = {run_of(job): job for job in cluster.jobs()}
-        second_code, second_output = checkout.run(
-            *PROFILE, "--config", "devices=[cpu,cards]", **cluster.environment
-        )
+        second_code, second_output = checkout.run(*PROFILE, "--config", "devices=[cpu,cards]", **cluster.environment)
         earlier = {job.number for job in first_jobs.values()}
         second_jobs = {run_of(job): job for job in cluster.jobs() if job.number not in earlier}
         listed = cluster.run("sacct", "-X", "-n", "-P", "--format=JobID,Account").split()
@@ -104,6 +103,15 @@ def story(new_checkout) -> Story:
             second_code, second_output, second_jobs,
             dict(line.split("|") for line in listed), time.monotonic() - began,
         )  # fmt: skip
+
+
+@contextmanager
+def killed_at_exit(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def running_job(cluster: PrivateSlurm, run: str) -> Job:

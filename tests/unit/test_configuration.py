@@ -211,7 +211,7 @@ def test_what_a_device_asks_of_a_scheduler_changes_no_run() -> None:
 
 
 def test_auto_is_refused_where_runs_are_submitted_to_machines_that_are_not_known() -> None:
-    with pytest.raises(InputError, match="'devices' is 'auto', but runs are submitted.*name them"):
+    with pytest.raises(InputError, match=r"'devices' is 'auto', but runs are submitted.*name them"):
         study_of(layered(), gpu_found=None)
 
 

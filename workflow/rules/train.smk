@@ -11,10 +11,10 @@ rule train:
         run_environment
     threads: run_cores
     resources:
+        **asked_resources(),
         gpu=run_gpus,
         # No setting of the run, so a change of it runs nothing again: --set-resources train:gpu_wait_seconds=60
         gpu_wait_seconds=3600,
-        **asked_resources(),
     params:
         settings=run_settings,
         code=fingerprint.of_code(TRAINING_CODE),
