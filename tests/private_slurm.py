@@ -124,6 +124,7 @@ class Job:
     cores: int
     state: str
     alone: bool
+    time_limit: str
     allocated: str
 
 
@@ -160,14 +161,13 @@ class PrivateSlurm:
 
     def jobs(self) -> list[Job]:
         """All jobs, also those that ended."""
-        columns = ("JobID", "Comment", "Partition", "NodeList", "NumCPUs", "State", "OverSubscribe", "tres-alloc")
-        listed = self.run(
-            "squeue", "--states=all", "--noheader", "--Format=" + ",".join(f"{name}:|" for name in columns)
-        )
+        columns = ("JobID", "Comment", "Partition", "NodeList", "NumCPUs", "State", "OverSubscribe", "TimeLimit")
+        fields = ",".join(f"{name}:|" for name in (*columns, "tres-alloc"))
+        listed = self.run("squeue", "--states=all", "--noheader", f"--Format={fields}").splitlines()
         return [
-            Job(number, comment, partition, node, int(cores), state, over_subscribe in ("NO", "EXC"), allocated)
-            for number, comment, partition, node, cores, state, over_subscribe, allocated, _ in (
-                line.split("|") for line in listed.splitlines()
+            Job(number, comment, partition, node, int(cores), state, shared in ("NO", "EXC"), time_limit, allocated)
+            for number, comment, partition, node, cores, state, shared, time_limit, allocated, _ in (
+                line.split("|") for line in listed
             )
         ]
 

@@ -26,7 +26,11 @@ class Checkout:
         return subprocess.Popen(
             [SNAKEMAKE, "--configfile", "study.yaml", *arguments],
             cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **variables},
+            env={
+                **{name: os.environ[name] for name in ("PATH", "HOME")},
+                "TRAINBENCH_LEASE_FOLDER": str(self.folder / "leases"),  # apart from other runs on this machine
+                **variables,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -53,3 +57,12 @@ def new_checkout(tmp_path_factory):
         return Checkout(folder)
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell how long the tests of this folder took: they start a Slurm, or are skipped."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    ours = [report for report in reports if getattr(report, "nodeid", "").startswith("tests/cluster/")]
+    if ours:
+        seconds = sum(getattr(report, "duration", 0.0) for report in ours)
+        terminalreporter.write_line(f"tests/cluster took {seconds:.0f} s")

@@ -40,7 +40,9 @@ model_settings: {logistic: {epochs: 2}}
 device_settings: {cpu-1t: {kind: cpu, threads: 1}}
 """
 # The profile as it stands, but looking after its jobs more often than a scheduler with other users would like.
-PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
+PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "6")
+# Another time limit is no other setting of a run.
+SECOND_CONFIG = ("devices=[cpu,cards]", "device_settings={cpu: {resources: {runtime: 45}}}")
 START_SECONDS = 60.0
 
 
@@ -81,12 +83,10 @@ class Story:
     second_output: str
     second_jobs: dict[str, Job]
     accounts: dict[str, str]
-    seconds: float
 
 
 @pytest.fixture(scope="module")
 def story(new_checkout) -> Story:
-    began = time.monotonic()
     with slurm(with_accounting=True) as cluster:
         checkout = new_checkout(STUDY)
         with killed_at_exit(checkout.start(*PROFILE, **cluster.environment)) as first:
@@ -94,14 +94,14 @@ def story(new_checkout) -> Story:
             cluster.run("scancel", cancelled.number)
             first_output, _ = first.communicate(timeout=180)
         first_jobs = {run_of(job): job for job in cluster.jobs()}
-        second_code, second_output = checkout.run(*PROFILE, "--config", "devices=[cpu,cards]", **cluster.environment)
+        second_code, second_output = checkout.run(*PROFILE, "--config", *SECOND_CONFIG, **cluster.environment)
         earlier = {job.number for job in first_jobs.values()}
         second_jobs = {run_of(job): job for job in cluster.jobs() if job.number not in earlier}
         listed = cluster.run("sacct", "-X", "-n", "-P", "--format=JobID,Account").split()
         return Story(
             checkout.folder, first.returncode, first_output, cancelled, first_jobs,
             second_code, second_output, second_jobs,
-            dict(line.split("|") for line in listed), time.monotonic() - began,
+            dict(line.split("|") for line in listed),
         )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_a_run_on_a_cpu_trains_with_all_cores_of_its_node(story):
 
 def test_a_run_with_fewer_threads_still_has_its_node_to_itself(story):
     job = story.first_jobs["logistic_16_cards_1"]
-    assert (job.alone, metrics(story.folder, "logistic_16_cards_1")["device_used"]["threads"]) == (True, 1)
+    assert (job.alone, metrics(story.folder, "logistic_16_cards_1")["device_used"]["threads"]["intra_op"]) == (True, 1)
 
 
 def test_a_run_on_a_gpu_asks_for_one_card_of_the_model_and_for_its_cores(story):
@@ -161,6 +161,11 @@ def test_a_run_on_a_gpu_asks_for_one_card_of_the_model_and_for_its_cores(story):
 
 def test_a_run_goes_on_the_account_of_its_device(story):
     assert story.accounts[story.first_jobs["logistic_16_cpu_1"].number] == ACCOUNT
+
+
+def test_what_a_device_does_not_ask_for_comes_from_the_profile(story):
+    limits = {device: story.first_jobs[f"logistic_16_{device}_1"].time_limit for device in ("cpu", "cards", "gpu")}
+    assert limits == {"cpu": "30:00", "cards": "4:00:00", "gpu": "4:00:00"}
 
 
 def test_a_cancelled_run_is_reported_and_ends_the_call_with_an_error(story):
@@ -175,7 +180,7 @@ def test_a_run_that_fails_on_its_node_leaves_its_reason_in_its_log(story):
 
 def test_the_other_runs_are_not_held_up_by_failures(story):
     for run in ("logistic_16_cpu_1", "logistic_16_cards_1", "logistic_32_cards_1"):
-        assert metrics(story.folder, run)["status"] == "ok"
+        assert metrics(story.folder, run)["status"] == "completed"
 
 
 def test_the_next_call_makes_up_for_the_cancelled_run_alone_and_ends_with_the_tables(story):
@@ -187,7 +192,7 @@ def test_the_next_call_makes_up_for_the_cancelled_run_alone_and_ends_with_the_ta
 def test_no_accounting_is_needed_and_a_run_that_shares_its_node_trains_with_its_own_cores(new_checkout):
     with slurm(with_accounting=False) as cluster:
         checkout = new_checkout(SHARING_STUDY)
-        code, output = checkout.run(*PROFILE, **cluster.environment)
+        code, output = checkout.run(*PROFILE, "results/tables/comparison.md", **cluster.environment)
         (job,) = cluster.jobs()
     assert code == 0, output
     given = metrics(checkout.folder, "logistic_16_cpu-1t_1")["device_used"]["cores_given"]

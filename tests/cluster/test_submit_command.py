@@ -34,7 +34,7 @@ class Study:
 @pytest.fixture(scope="module")
 def study(new_checkout) -> Study:
     checkout = new_checkout(STUDY)
-    code, output = checkout.run(*PROFILE)
+    code, output = checkout.run(*PROFILE, "results/tables/comparison.md")
     return Study(checkout.folder, code, output)
 
 
