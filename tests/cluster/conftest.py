@@ -40,7 +40,7 @@ class Checkout:
     def run(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Exit code and output of Snakemake on the study."""
         process = self.start(*arguments, **variables)
-        output, _ = process.communicate(timeout=180)
+        output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
 

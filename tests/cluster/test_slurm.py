@@ -92,7 +92,7 @@ def story(new_checkout) -> Story:
         with killed_at_exit(checkout.start(*PROFILE, **cluster.environment)) as first:
             cancelled = running_job(cluster, "logistic_32_cpu_1")
             cluster.run("scancel", cancelled.number)
-            first_output, _ = first.communicate(timeout=180)
+            first_output, _ = first.communicate(timeout=300)
         first_jobs = {run_of(job): job for job in cluster.jobs()}
         second_code, second_output = checkout.run(*PROFILE, "--config", *SECOND_CONFIG, **cluster.environment)
         earlier = {job.number for job in first_jobs.values()}

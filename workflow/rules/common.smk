@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
+from snakemake.resources import Resources
 
 from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources, submission
 from trainbench.errors import InputError
@@ -212,7 +213,7 @@ def asked_resources():
 
 def asked_resource(name):
     """What a run asks for under this name: its device's, or else what `default-resources` say."""
-    default = (workflow.resource_settings.default_resources or {}).get(name)
+    default = Resources.from_mapping(workflow.resource_settings.default_resources or {}).get(name)
 
     def asked(wildcards, input, attempt, threads, rulename, async_run):
         own = submission.resources(STUDY.device(wildcards.device), STUDY.isolation)
