@@ -194,6 +194,27 @@ def test_a_name_that_a_list_of_threads_takes_too_is_refused() -> None:
     assert "describes the device 'cpu-2t' twice" in refusal_of({"device_settings": listed})
 
 
+def test_what_a_device_asks_of_a_scheduler_is_a_number_or_a_text() -> None:
+    study = study_from("device_settings={gpu: {resources: {slurm_partition: gpu, cpus_per_task: 8, runtime: 2h}}}")
+    assert study.device("gpu").resources == {"slurm_partition": "gpu", "cpus_per_task": 8, "runtime": "2h"}
+
+
+def test_every_device_of_a_list_of_threads_asks_for_the_same_resources() -> None:
+    study = study_from("device_settings={cpu: {threads: [1, all], resources: {slurm_partition: cpu}}}", "devices=[cpu]")
+    assert [device.resources for device in study.selected_devices()] == [{"slurm_partition": "cpu"}] * 2
+
+
+def test_what_a_device_asks_of_a_scheduler_changes_no_run() -> None:
+    run = Run("conv", 128, "cpu", 1)
+    elsewhere = study_from("device_settings={cpu: {resources: {slurm_partition: long}}}")
+    assert elsewhere.settings(run, "0" * 64) == study_with().settings(run, "0" * 64)
+
+
+def test_auto_is_refused_where_runs_are_submitted_to_machines_that_are_not_known() -> None:
+    with pytest.raises(InputError, match=r"'devices' is 'auto', but runs are submitted.*name them"):
+        study_of(layered(), gpu_found=None)
+
+
 def test_a_device_of_kind_gpu_takes_one_gpu() -> None:
     assert study_with({"device_settings": {"mine": {"kind": "gpu"}}}).device("mine").gpus == 1
 
@@ -314,6 +335,12 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case(device("..", kind="cpu"), "'device_settings'", '".."', NAME),
         case(device("cpu\n", kind="cpu"), "'device_settings'", r'"cpu\n"', NAME),
         case(device("x" * 65, kind="cpu"), "'device_settings'", "xxx", "at most 64"),
+        # what is asked of a scheduler
+        case(device("cpu", resources={"gpu": 2}), "'device_settings/cpu/resources'", '"gpu"', "not gpu and tmpdir"),
+        case(device("cpu", resources={"mem": "8GB"}), "'device_settings/cpu/resources'", '"mem"', "sizes as mem_mb"),
+        case(device("cpu", resources={"Mem-mb": 1}), "'device_settings/cpu/resources'", '"Mem-mb"', "small letters"),
+        case(device("cpu", resources={"a": ""}), "'device_settings/cpu/resources/a'", '""', "a text that is not empty"),
+        case(device("cpu", resources={"a": None}), "'device_settings/cpu/resources/a'", "null", "a whole number"),
     ],
 )
 def test_a_bad_value_is_refused_by_key_finding_and_what_is_allowed(
@@ -390,11 +417,12 @@ def schema_keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         return
     for key, value in schema.get("properties", {}).items():
         yield from schema_keys(value, f"{prefix}{key}\\.")
-    if isinstance(schema.get("additionalProperties"), Mapping) and schema["additionalProperties"]["type"] == "number":
+    entry = schema.get("additionalProperties")
+    if isinstance(entry, Mapping) and entry.get("type") == "object":
+        yield from schema_keys(entry, f"{prefix}[^.]+\\.")
+    elif isinstance(entry, Mapping):
         # Explained as a whole, or an entry each.
         yield prefix.removesuffix(r"\.") + r"(\.[^.]+)?"
-    elif isinstance(schema.get("additionalProperties"), Mapping):
-        yield from schema_keys(schema["additionalProperties"], f"{prefix}[^.]+\\.")
 
 
 def readme_command_lines() -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
+from snakemake.resources import Resources
 
-from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources
+from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources, submission
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
@@ -55,10 +56,14 @@ BASELINE_CODE = [
 ]
 
 
+# Whether runs are submitted to other machines, of which nothing is known here; `--jobs` is given then.
+SUBMITS = workflow.resource_settings.nodes is not None
+
+
 def found_machine():
-    """What this machine has, or nothing known where jobs are submitted to others (`--jobs` is given then)."""
+    """What this machine has, or nothing known where runs are submitted to others."""
     resources = workflow.resource_settings
-    if resources.nodes is not None:
+    if SUBMITS:
         return limits.Machine(None, None, None, None, None, None, None)
     cards = nvml.inventory()
     visible = gpu_lease.pool(cards.gpus, os.environ)
@@ -94,6 +99,8 @@ def plan():
     machine = found_machine()
     try:
         gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and machine.gpu_build is not False
+        if SUBMITS:
+            gpu_found = None
         study = configuration.study_of(config, gpu_found)
         files = idx.find_files(Path(study.dataset_path))
         if workflow.is_main_process:
@@ -172,10 +179,14 @@ def run_settings(wildcards):
 
 
 def run_cores(wildcards):
-    """Cores that a run reserves."""
+    """Cores that a run reserves, asks a scheduler for, or was given by it."""
+    device = STUDY.device(wildcards.device)
+    if SUBMITS:
+        return submission.cores(device, STUDY.isolation)
     cores = MACHINE.cores or workflow.resource_settings.cores or 1
-    gpus = limits.gpus_side_by_side(MACHINE)
-    return cores_of_run(STUDY.device(wildcards.device), STUDY.isolation, cores, gpus)
+    if workflow.remote_exec:
+        return submission.cores_on_node(device, STUDY.isolation, cores, os.environ)
+    return cores_of_run(device, STUDY.isolation, cores, limits.gpus_side_by_side(MACHINE))
 
 
 TURNS = {run.folder: turn for turn, run in enumerate(reversed(STUDY.turns()), start=1)}
@@ -189,6 +200,29 @@ def run_priority(wildcards):
 def run_gpus(wildcards):
     """GPUs that a run reserves."""
     return STUDY.device(wildcards.device).gpus
+
+
+def asked_resources():
+    """What runs ask of a scheduler, by the name of the resource; nothing where none are submitted."""
+    if not SUBMITS:
+        return {}
+    devices = STUDY.device_settings.values()
+    names = {name for device in devices for name in submission.resources(device, STUDY.isolation)}
+    return {name: asked_resource(name) for name in sorted(names)}
+
+
+def asked_resource(name):
+    """What a run asks for under this name: its device's, or else what `default-resources` say."""
+    default = Resources.from_mapping(workflow.resource_settings.default_resources or {}).get(name)
+
+    def asked(wildcards, input, attempt, threads, rulename, async_run):
+        own = submission.resources(STUDY.device(wildcards.device), STUDY.isolation)
+        if name in own or default is None:
+            return own.get(name)
+        given = {"input": input, "attempt": attempt, "threads": threads}
+        return default.evaluate(wildcards, **given, rulename=rulename, async_run=async_run).value
+
+    return asked
 
 
 def run_environment(wildcards):

@@ -11,6 +11,7 @@ rule train:
         run_environment
     threads: run_cores
     resources:
+        **asked_resources(),
         gpu=run_gpus,
         # No setting of the run, so a change of it runs nothing again: --set-resources train:gpu_wait_seconds=60
         gpu_wait_seconds=3600,

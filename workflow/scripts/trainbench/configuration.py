@@ -28,8 +28,10 @@ def _schema() -> dict[str, Any]:
     return schema
 
 
-def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
+def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     """The study that `config` asks for; `devices: auto` is cpu, and gpu where `gpu_found`.
+
+    `gpu_found` is None where runs are submitted to other machines, whose cards are not known here.
 
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
@@ -47,6 +49,11 @@ def study_of(config: Mapping[str, Any], gpu_found: bool) -> Study:
     series = {name: _devices(name, given) for name, given in typed["device_settings"].items()}
     devices = _by_name(series)
     selected = typed["devices"]
+    if selected == AUTO and gpu_found is None:
+        raise InputError(
+            "config key 'devices' is 'auto', but runs are submitted to other machines, whose GPUs are not known here, "
+            "expected the names of devices; name them, for example --config 'devices=[cpu, gpu]' (docs/clusters.md)"
+        )
     if selected == AUTO:
         selected = ["cpu", "gpu"] if gpu_found else ["cpu"]
     for name in selected:
@@ -138,12 +145,18 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
 
     Of a list [1, 2, all] for `cpu` the devices are cpu-1t, cpu-2t and, with all threads, cpu itself.
     """
-    kind, threads = given["kind"], given.get("threads", ALL_CORES)
+    kind, threads, resources = given["kind"], given.get("threads", ALL_CORES), given.get("resources", {})
     gpus = 1 if kind == "gpu" else 0
     if not isinstance(threads, list):
-        return (Device(name=name, kind=kind, threads=threads, gpus=gpus),)
+        return (Device(name=name, kind=kind, threads=threads, gpus=gpus, resources=resources),)
     return tuple(
-        Device(name=name if count == ALL_CORES else f"{name}-{count}t", kind=kind, threads=count, gpus=gpus)
+        Device(
+            name=name if count == ALL_CORES else f"{name}-{count}t",
+            kind=kind,
+            threads=count,
+            gpus=gpus,
+            resources=resources,
+        )
         for count in threads
     )
 

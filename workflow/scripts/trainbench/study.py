@@ -5,7 +5,7 @@ Standard library only: rules import this module whenever Snakemake reads them, a
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from trainbench.errors import InputError
@@ -17,7 +17,8 @@ ALL_CORES: Final = "all"
 class Device:
     """A named way to execute.
 
-    `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run.
+    `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run. `resources`
+    are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting of a result.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Device:
     gpus: int
     framework: str = "tensorflow"
     precision: str = "float32"
+    resources: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Study:
             "repeat": run.repeat,
             "epochs": model.epochs,
             "hyperparameters": dict(model.hyperparameters),
-            "device": asdict(device),
+            "device": {key: value for key, value in asdict(device).items() if key != "resources"},
             "isolation": self.isolation,
             "monitor_interval_seconds": self.monitor_interval_seconds,
             "validation_samples": self.validation_samples,
@@ -143,10 +145,15 @@ def cores_of_run(device: Device, isolation: str, cores: int, gpus: int) -> int:
     A CPU run reserves all, whatever number of threads it trains with, so that nothing runs beside it; a GPU run its
     card's share. With isolation `host` every run reserves all; with `none` a CPU run reserves just its threads.
     """
-    if isolation == "host":
+    if reserves_machine(device, isolation):
         return cores
     if device.kind == "gpu":
         return max(1, cores * device.gpus // max(1, gpus))
-    if isolation == "none" and device.threads != ALL_CORES:
-        return min(cores, device.threads)
-    return cores
+    return cores if device.threads == ALL_CORES else min(cores, device.threads)
+
+
+def reserves_machine(device: Device, isolation: str) -> bool:
+    """Whether nothing else may run on the machine beside a run: the meaning of `isolation` in the config."""
+    if isolation == "host":
+        return True
+    return device.kind == "cpu" and (isolation == "device" or device.threads == ALL_CORES)
