@@ -74,7 +74,7 @@ def test_the_log_says_why_there_are_no_ceilings(
         raise engines.OutOfMemory("no room")
 
     answer(refuse)
-    assert "ceilings: not measured, no room" in capsys.readouterr().out
+    assert "ceilings: not measured, OutOfMemory: no room" in capsys.readouterr().out
 
 
 def test_the_ceilings_are_found_when_every_clock_has_stopped(answer: Callable[..., dict[str, Any]]) -> None:
