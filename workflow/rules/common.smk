@@ -269,7 +269,10 @@ def absent_runs(wildcards):
 def all_figures(folder="results"):
     """The figures of the study; a speedup takes two devices, a curve over threads several of them."""
     cpus = [device.threads for device in STUDY.selected_devices() if device.kind == "cpu"]
-    left_out = {"speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources, "scaling": len(set(cpus)) < 2 and not CONCLUSIONS.sources}
+    left_out = {
+        "speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources,
+        "scaling": len(set(cpus)) < 2 and not CONCLUSIONS.sources,
+    }
     names = [name for name in FIGURES if not left_out.get(name, False)]
     return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
 
