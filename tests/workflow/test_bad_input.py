@@ -65,7 +65,7 @@ def test_broken_data_files_are_refused_by_name(new_checkout, name, damage, told)
     assert told in refused(checkout.study())
 
 
-def test_a_broken_archive_is_refused_by_the_rule_that_reads_it(new_checkout):
+def test_a_broken_archive_is_refused_before_anything_trains(new_checkout):
     checkout = new_checkout()
     path = checkout.folder / "data/train-images-idx3-ubyte"
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-40])

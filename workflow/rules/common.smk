@@ -24,34 +24,35 @@ FIGURES = [
     "roofline",
 ]
 
+COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "core_equivalents", "roofline"]
 
-# The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
-# tests/unit/test_fingerprint.py holds these lists against what the modules really import.
-DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
+# The files that a rule's result depends on, its script among them: an edit of one of them runs that rule again, and no
+# other. tests/unit/test_fingerprint.py holds these lists against what the modules really import.
+DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
-    *["errors.py", "gpu_lease.py", "host.py"],
+    *["errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
-    *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
+    *["training.py", "whole_file.py", "../train.py", "../../schemas/metrics.schema.json"],
 ]
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
     *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "tables.py", "whole_file.py", "wording.py"],
+    *["statistics.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
     *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
-    "wording.py",
+    *["wording.py", "../draw_figure.py"],
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["wording.py", "../../schemas/metrics.schema.json"],
+    *["wording.py", "../make_baseline_tables.py", "../../schemas/metrics.schema.json"],
 ]
 
 
@@ -89,13 +90,20 @@ def tensorflow_uses_gpus():
     return None
 
 
+def data_folder(study):
+    """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
+    folder = Path(study.dataset_path)
+    in_repository = Path(workflow.basedir, folder)
+    return in_repository if in_repository.exists() and not folder.exists() else folder
+
+
 def plan():
     """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
     machine = found_machine()
     try:
         gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and machine.gpu_build is not False
         study = configuration.study_of(config, gpu_found)
-        files = idx.find_files(Path(study.dataset_path))
+        files = idx.find_files(data_folder(study))
         if workflow.is_main_process:
             limits.refuse_impossible(study, idx.read_shape(files), machine)
     except InputError as error:
@@ -112,17 +120,32 @@ def plan():
 
 
 STUDY, DATASET_FILES, MACHINE = plan()
+DATA_FOLDER = data_folder(STUDY)
 DATASET_FINGERPRINT = fingerprint.of_files(vars(DATASET_FILES).values())
 
-# Other data, other checksums or other code to prepare them make another file. (Marking the file as `ancient` instead
-# would hide missing runs: Snakemake does not look at jobs behind an ancient file that is about to be made again.)
-DATASET = "results/dataset/{}.safetensors".format(
+# Other data, other checksums or other code to prepare them make another file. No rule makes it and none has it as an
+# input: whichever run finds it missing prepares it. As an input it would run everything again whenever it is made again
+# (because somebody deleted it) or, being larger than what Snakemake computes checksums of, merely touched. As an input
+# marked `ancient` it would hide missing runs: Snakemake does not look at jobs behind an ancient file about to be made.
+PREPARED = "results/dataset/{}.safetensors".format(
     fingerprint.of_texts(
         DATASET_FINGERPRINT,
-        fingerprint.of_files(Path(STUDY.dataset_path).glob(idx.SUMS_NAME)),
+        fingerprint.of_files(DATA_FOLDER.glob(idx.SUMS_NAME)),
         fingerprint.of_code(DATASET_CODE),
     )
 )
+
+
+def check_data():
+    """Read all data files before the first run does; ends Snakemake with one sentence on what is wrong with them."""
+    try:
+        idx.read_contents(DATA_FOLDER)
+    except InputError as error:
+        sys.exit(f"trainbench: {error}")
+
+
+if workflow.is_main_process and not Path(PREPARED).exists():
+    check_data()
 
 
 @functools.cache
@@ -169,6 +192,11 @@ def run_settings(wildcards):
     """Everything in the config that alters a run's result."""
     run = Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
     return STUDY.settings(run, DATASET_FINGERPRINT)
+
+
+def run_data(wildcards, output):
+    """Where a run finds its data: Snakemake does not track a function that takes the output, so a move runs nothing."""
+    return {"prepared": PREPARED, "folder": str(DATA_FOLDER)}
 
 
 def run_cores(wildcards):
@@ -218,9 +246,9 @@ def states():
 
 
 def existing_metrics(wildcards):
-    """The metrics files that are there, each with its time: no inputs, because Snakemake is not to make them."""
+    """The metrics files that are there, with their contents: no inputs, because Snakemake is not to make them."""
     paths = [f"results/{run.folder}/metrics.json" for run, state in states().items() if state == "there"]
-    return {path: Path(path).stat().st_mtime_ns for path in paths}
+    return {path: fingerprint.of_files([Path(path)]) for path in paths}
 
 
 def absent_runs(wildcards):
@@ -238,6 +266,17 @@ def all_figures(folder="results"):
     left_out = {"speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources, "scaling": len(set(cpus)) < 2}
     names = [name for name in FIGURES if not left_out.get(name, False)]
     return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
+
+
+def leftovers(wildcards, output):
+    """What an earlier study left and this one does not ask for: it would show what the tables no longer have.
+
+    Snakemake does not track a function that takes the output: these files go when tables are made for another reason.
+    """
+    folder = Path(output[0]).parents[1]
+    figures = {f"{folder}/figures/{name}.{extension}" for name in FIGURES for extension in ("svg", "png")}
+    compared = [] if CONCLUSIONS.baseline is not None else [f"{folder}/tables/{name}" for name in COMPARED_TABLES]
+    return sorted(figures - set(all_figures(folder))) + compared
 
 
 def all_tables(folder="results"):

@@ -1,6 +1,4 @@
 rule train:
-    input:
-        dataset=DATASET,
     output:
         metrics=f"{RUN}/metrics.json",
         samples=f"{RUN}/samples.csv",
@@ -16,6 +14,7 @@ rule train:
         gpu_wait_seconds=3600,
     params:
         settings=run_settings,
+        data=run_data,
         code=fingerprint.of_code(TRAINING_CODE),
     script:
         "../scripts/train.py"

@@ -144,6 +144,25 @@ def read_payload(path: Path, kind: Kind) -> Payload:
     return Payload(sizes=sizes, content=bytes(content), header_bytes=kind.header_bytes)
 
 
+def read_contents(directory: Path) -> dict[Path, Payload]:
+    """Reads and checks the four files in `directory`, training before test, images before labels.
+
+    Raises:
+        InputError: they are missing or broken, disagree with each other or with their sums.
+    """
+    files = find_files(directory)
+    read_shape(files)
+    kinds = {
+        files.train_images: IMAGES,
+        files.train_labels: LABELS,
+        files.test_images: IMAGES,
+        files.test_labels: LABELS,
+    }
+    payloads = {path: read_payload(path, kind) for path, kind in kinds.items()}
+    check_sums(directory, {plain_name(path): payload.content for path, payload in payloads.items()})
+    return payloads
+
+
 def plain_name(path: Path) -> str:
     """The name of a file's decompressed contents, which is how SHA256SUMS lists it."""
     return path.name.removesuffix(".gz")
