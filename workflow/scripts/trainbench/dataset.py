@@ -68,7 +68,7 @@ def prepare(directory: Path, output: Path) -> Dataset:
 
 
 def prepare_if_absent(directory: Path, output: Path, files_sha256: str) -> None:
-    """Prepares the four IDX files in `directory` as `output`, unless that is there, and removes what it takes over from.
+    """Prepares the four IDX files in `directory` as `output`, unless that is there, and removes other prepared files.
 
     Runs that do so at the same time do no harm: each writes the same bytes under a name of its own and renames it.
 
