@@ -51,7 +51,7 @@ def finish(study, *config):
     for source in list(runs.glob("*/*/cpu/1")):
         for copy in (source.with_name("2"), source.parents[1] / "cpu-1t/1"):
             shutil.copytree(source, copy, dirs_exist_ok=True)
-    touched = study.study("--touch", "--config", *config)
+    touched = study.study("--touch", "--forceall", "--config", *config)
     assert touched.returncode == 0, touched.stderr
     assert study.planned("--config", *config).keys() <= {"figure", "all"}
 
