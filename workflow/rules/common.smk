@@ -1,5 +1,6 @@
 import functools
 import importlib.metadata
+import inspect
 import shutil
 import sys
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources
 from trainbench.errors import InputError
@@ -188,17 +190,26 @@ def read_baseline(wildcards):
     return {"folder": folder, "files": sources.fingerprint_of(found_results((folder,), "baseline"))}
 
 
+def each_run(function):
+    """Mark a function that Snakemake calls for each run: it asks for its parameters every time, here found out once."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+@each_run
 def run_settings(wildcards):
     """Everything in the config that alters a run's result."""
     run = Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
     return STUDY.settings(run, DATASET_FINGERPRINT)
 
 
+@each_run
 def run_data(wildcards, output):
     """Where a run finds its data: Snakemake does not track a function that takes the output, so a move runs nothing."""
     return {"prepared": PREPARED, "folder": str(DATA_FOLDER)}
 
 
+@each_run
 def run_cores(wildcards):
     """Cores that a run reserves."""
     cores = MACHINE.cores or workflow.resource_settings.cores or 1
@@ -209,20 +220,30 @@ def run_cores(wildcards):
 TURNS = {run.folder: turn for turn, run in enumerate(reversed(STUDY.turns()), start=1)}
 
 
+@each_run
 def run_priority(wildcards):
     """The later its turn, the lower its priority; runs that the study does not ask for come last."""
     return TURNS.get(Run(wildcards.model, wildcards.batch_size, wildcards.device, wildcards.repeat).folder, 0)
 
 
+@each_run
 def run_gpus(wildcards):
     """GPUs that a run reserves."""
     return STUDY.device(wildcards.device).gpus
 
 
-def run_environment(wildcards):
-    """The conda environment of a run, where conda is used: the one of its device's kind."""
-    build = "cuda" if run_gpus(wildcards) else "cpu"
+def train_environment(build):
+    """The environment file of a build of TensorFlow."""
     return str(Path(workflow.basedir, "envs", f"train-{build}.yaml"))
+
+
+@each_run
+def run_environment(wildcards):
+    """The conda environment of a run: the one of its device's kind."""
+    return train_environment("cuda" if run_gpus(wildcards) else "cpu")
+
+
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def table_order():
@@ -305,6 +326,14 @@ wildcard_constraints:
     device=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     repeat=r"[1-9]\d*",
     figure=r"[a-z_]+",
+
+
+onstart:
+    # Snakemake limits how many runs begin in a second, and for that wakes up a second after each, once more for good:
+    # after some hundred runs that takes a tenth of a core beside those that are measured (version 9.27). Where runs are
+    # submitted to others the limit stays.
+    if workflow.resource_settings.nodes is None:
+        workflow.scheduler.job_rate_limiter = None
 
 
 onsuccess:

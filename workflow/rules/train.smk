@@ -6,7 +6,8 @@ rule train:
         f"{RUN}/train.log",
     priority: run_priority
     conda:
-        run_environment
+        # Snakemake works a function out for every run, also where it does not use conda.
+        run_environment if USES_CONDA else train_environment("cpu")
     threads: run_cores
     resources:
         gpu=run_gpus,
