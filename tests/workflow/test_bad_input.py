@@ -34,6 +34,10 @@ def refused(run):
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+        (
+            ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
+            ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],
+        ),
     ],
 )
 def test_a_config_that_cannot_be_is_refused_naming_key_value_and_what_is_allowed(checkout, arguments, told):

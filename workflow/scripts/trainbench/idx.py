@@ -86,7 +86,10 @@ def find_files(directory: Path) -> IdxFiles:
     """
     try:
         if not directory.exists():
-            raise InputError(f"{directory} does not exist: set dataset.path to a directory with the four IDX files.")
+            raise InputError(
+                f"{directory} does not exist, seen from {Path.cwd()}: set dataset.path to a directory with the four "
+                "IDX files."
+            )
         if not directory.is_dir():
             raise InputError(
                 f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX files."
