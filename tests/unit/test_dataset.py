@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from idx_writer import idx_bytes, write_file, write_idx_directory
-from trainbench import dataset
+from trainbench import dataset, fingerprint, idx
 from trainbench.errors import InputError
 
 MNIST = Path(__file__).parents[2] / "resources" / "mnist"
@@ -224,3 +224,36 @@ def test_the_written_images_can_be_learnt(tmp_path: Path) -> None:
     means = np.stack([data.train_images[data.train_labels == label].mean(0) for label in range(data.classes)])
     distances = ((data.test_images[:, None].astype(float) - means) ** 2).sum((2, 3))
     assert (distances.argmin(1) == data.test_labels).mean() > 0.95
+
+
+# --- prepared by whichever run finds it missing ---
+
+
+def files_sha256(directory: Path) -> str:
+    return fingerprint.of_files(vars(idx.find_files(directory)).values())
+
+
+def test_a_data_set_that_is_there_is_not_prepared_again(directory: Path, output: Path) -> None:
+    output.parent.mkdir()
+    output.write_bytes(b"already prepared")
+    dataset.prepare_if_absent(directory, output, "of other files")
+    assert output.read_bytes() == b"already prepared"
+
+
+def test_a_data_set_that_is_missing_is_prepared_and_takes_the_place_of_another(directory: Path, output: Path) -> None:
+    output.parent.mkdir()
+    (another := output.with_name("another.safetensors")).touch()
+    (of_the_user := output.with_name("notes.txt")).touch()
+    dataset.prepare_if_absent(directory, output, files_sha256(directory))
+    assert dataset.load(output).sha256
+    assert not another.exists()
+    assert of_the_user.exists()
+
+
+def test_files_that_changed_since_the_study_was_planned_are_refused(directory: Path, output: Path) -> None:
+    planned = files_sha256(directory)
+    (directory / TEST_LABELS).write_bytes((directory / TEST_LABELS).read_bytes()[:-1] + b"\0")
+    message = message_of(lambda: dataset.prepare_if_absent(directory, output, planned))
+    assert "they were changed since; run snakemake again" in message
+    assert planned in message
+    assert not output.exists()

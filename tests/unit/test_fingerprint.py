@@ -20,15 +20,18 @@ TRAINING = ["trainbench.launch", *PROCESSES, *engines.ENGINES.values()]
 
 LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
-    "TRAINING_CODE": (TRAINING, {"../../schemas/metrics.schema.json"}),
+    "TRAINING_CODE": (TRAINING, {"../train.py", "../../schemas/metrics.schema.json"}),
     "TABLES_CODE": (
         ["trainbench.analysis"],
-        {"../../schemas/metrics.schema.json", "../../schemas/published.schema.json"},
+        {"../make_tables.py", "../../schemas/metrics.schema.json", "../../schemas/published.schema.json"},
     ),
-    "BASELINE_CODE": (["trainbench.baseline", "trainbench.sources"], {"../../schemas/metrics.schema.json"}),
-    "FIGURES_CODE": (["trainbench.figures"], {"figures.mplstyle"}),
+    "BASELINE_CODE": (
+        ["trainbench.baseline", "trainbench.sources"],
+        {"../make_baseline_tables.py", "../../schemas/metrics.schema.json"},
+    ),
+    "FIGURES_CODE": (["trainbench.figures"], {"../draw_figure.py", "figures.mplstyle"}),
 }
-"""Each list's modules to start from, and the files other than modules that they read."""
+"""Each list's modules to start from, and the other files that count: the rule's script, and what modules read."""
 
 
 @pytest.fixture
@@ -135,3 +138,20 @@ def test_every_list_of_code_is_held_to_the_imports(name: str) -> None:
 
 def test_both_processes_of_a_run_count_as_training() -> None:
     assert sorted(PROCESSES) == ["trainbench.monitor", "trainbench.training"]
+
+
+RULES_WITH_SCRIPT = [
+    match.groups()
+    for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    for match in re.finditer(r"of_code\((\w+)\).*?script:\s+\"\.\./scripts/(\w+\.py)\"", path.read_text(), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("name", "script"), RULES_WITH_SCRIPT)
+def test_a_list_of_code_holds_its_rule_s_script(name: str, script: str) -> None:
+    assert f"../{script}" in listed(name)
+
+
+def test_every_rule_that_makes_files_names_its_code() -> None:
+    made = {"train.py", "make_tables.py", "make_baseline_tables.py", "draw_figure.py"}
+    assert {script for _, script in RULES_WITH_SCRIPT} == made

@@ -34,6 +34,10 @@ def refused(run):
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+        (
+            ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
+            ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],
+        ),
     ],
 )
 def test_a_config_that_cannot_be_is_refused_naming_key_value_and_what_is_allowed(checkout, arguments, told):
@@ -65,7 +69,7 @@ def test_broken_data_files_are_refused_by_name(new_checkout, name, damage, told)
     assert told in refused(checkout.study())
 
 
-def test_a_broken_archive_is_refused_by_the_rule_that_reads_it(new_checkout):
+def test_a_broken_archive_is_refused_before_anything_trains(new_checkout):
     checkout = new_checkout()
     path = checkout.folder / "data/train-images-idx3-ubyte"
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-40])

@@ -37,8 +37,6 @@ def records(sitting, factor=1.0, **settings):
 def checkout(new_checkout):
     """A checkout whose study has results, and the results of an earlier sitting and of another server beside it."""
     checkout = new_checkout()
-    prepared = checkout.study("--until", "prepare_dataset", "--config", *CONFIG)
-    assert prepared.returncode == 0, prepared.stderr
     for path in write_results(checkout.folder / "results", records(sitting=1)):
         path.with_name("samples.csv").touch()
     write_results(checkout.folder / "same", records(sitting=2))

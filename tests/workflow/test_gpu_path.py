@@ -1,6 +1,8 @@
 """The way to a GPU run on a machine without a card: NVML replays two cards, TensorFlow sees none."""
 
 import json
+import os
+import re
 
 import pytest
 
@@ -59,6 +61,63 @@ def test_auto_leaves_out_a_card_that_the_installed_tensorflow_cannot_use_and_say
     assert run.returncode == 0
     assert "A GPU is found but not measured" in run.stdout + run.stderr
     assert "device=gpu" not in run.stdout + run.stderr
+
+
+def test_auto_leaves_out_cards_of_which_none_may_be_used_and_says_so(any_tensorflow, two_cards):
+    run = any_tensorflow.study("--dry-run", "--resources", "gpu=0", "--config", "devices=auto", **two_cards)
+    assert run.returncode == 0
+    assert "A GPU is found but not measured: --resources gpu=0" in run.stdout + run.stderr
+    assert "device=gpu" not in run.stdout + run.stderr
+
+
+NOTHING_BUT_WAITING = """
+import json, time
+from pathlib import Path
+
+begin = time.monotonic()
+time.sleep(0.5)
+shown = {"begin": begin, "end": time.monotonic(), "cores": snakemake.threads, "gpus": snakemake.resources.gpu}
+Path(snakemake.output.metrics).write_text(json.dumps(shown))
+Path(snakemake.output.samples).touch()
+"""
+
+
+@pytest.fixture
+def any_tensorflow(new_checkout):
+    """A checkout whose rules do not ask what the installed TensorFlow is built for, and whose runs only wait."""
+    checkout = new_checkout()
+    rules = checkout.folder / "workflow/rules/common.smk"
+    rules.write_text(rules.read_text().replace("gpu_build=tensorflow_uses_gpus()", "gpu_build=None"))
+    (checkout.folder / "workflow/scripts/train.py").write_text(NOTHING_BUT_WAITING)
+    return checkout
+
+
+@pytest.mark.parametrize(
+    ("limit", "side_by_side"), [([], 2), (["--resources", "gpu=2"], 2), (["--resources", "gpu=1"], 1)]
+)
+def test_as_many_gpu_runs_begin_as_there_are_cards_or_the_limit_allows(any_tensorflow, two_cards, limit, side_by_side):
+    study = ["models=[logistic]", "devices=[gpu]", "repeats=3"]
+    run = any_tensorflow.study("--cores", "8", "--until", "train", *limit, "--config", *study, **two_cards)
+    assert run.returncode == 0, run.stderr
+    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
+    assert len(runs) == 6
+    at_once = [sum(other["begin"] <= run["begin"] < other["end"] for other in runs) for run in runs]
+    assert max(at_once) == side_by_side
+    assert {run["gpus"] for run in runs} == {1}
+
+
+def test_a_cpu_study_takes_any_limit_of_gpus(any_tensorflow, two_cards):
+    run = any_tensorflow.study("--dry-run", "--resources", "gpu=9", **two_cards)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(("cores", "threads"), [("1", 1), ("2", 2), ("9999", len(os.sched_getaffinity(0)))])
+def test_a_run_reserves_no_more_cores_than_it_is_given_and_the_machine_has(checkout, cores, threads):
+    run = checkout.study("--dry-run", "--cores", cores)
+    assert run.returncode == 0, run.stderr
+    trained = [job for job in (run.stdout + run.stderr).split("\nrule ") if job.startswith("train:")]
+    shown = [re.search(r"threads: (\d+)", job) for job in trained]
+    assert {1 if found is None else int(found[1]) for found in shown} == {threads}
 
 
 LAUNCH = """

@@ -121,52 +121,11 @@ def test_one_device_makes_no_speedup_figure(finished):
     assert not (finished.folder / "results/figures/speedup.svg").exists()
 
 
-def test_a_finished_study_has_nothing_to_do(finished):
-    assert finished.planned() == {}
-
-
-def test_more_epochs_of_one_model_run_that_model_alone_again(finished):
-    planned = finished.planned("--config", "model_settings={conv: {epochs: 4}}")
-    assert planned == {"train": 2, "tables": 1, "figure": 5, "all": 1}
-
-
-def test_one_more_batch_size_runs_the_new_cells_alone(finished):
-    assert finished.planned("--config", "batch_sizes=[16,32,64]")["train"] == 3
-
-
-def test_one_model_less_makes_the_tables_anew_and_trains_nothing(finished):
-    planned = finished.planned("--config", "models=[logistic,conv]")
-    assert planned == {"tables": 1, "figure": 5, "all": 1}
-
-
-def test_another_device_brings_its_runs_and_the_figures_that_compare(finished):
-    planned = finished.planned("--config", "devices=[cpu,cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}")
-    assert planned == {"train": 6, "tables": 1, "figure": 7, "all": 1}
-
-
-def test_another_seed_runs_everything_again(finished):
-    assert finished.planned("--config", "seed=1")["train"] == 6
-
-
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished study that a test may change."""
     shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
     return type(finished)(tmp_path / "study")
-
-
-def test_other_images_run_everything_again(copied):
-    labels = copied.folder / "data/train-labels-idx1-ubyte"
-    content = bytearray(labels.read_bytes())
-    content[-1] = 3 - content[-1]
-    labels.write_bytes(content)
-    assert copied.planned()["train"] == 6
-
-
-def test_touched_images_run_nothing(copied):
-    for path in (copied.folder / "data").iterdir():
-        path.touch()
-    assert copied.planned() == {}
 
 
 def test_a_metrics_file_that_breaks_its_schema_is_named_by_the_tables(copied):

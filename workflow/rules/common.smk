@@ -1,5 +1,7 @@
 import functools
+import gc
 import importlib.metadata
+import inspect
 import shutil
 import sys
 from dataclasses import asdict
@@ -9,10 +11,14 @@ sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 from snakemake.resources import Resources
+from snakemake.settings.types import DeploymentMethod
 
 from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources, submission
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
+
+# While Snakemake plans, objects only come: looking through them for garbage takes 2 of 15 s for 10,000 runs.
+gc.set_threshold(100_000, 50, 1000)
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = [
@@ -26,33 +32,34 @@ FIGURES = [
 ]
 
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
+COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 
-# The modules that a rule's result depends on: an edit of one of them runs that rule again, and no other.
-# tests/unit/test_fingerprint.py holds these lists against what the modules really import.
-DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
+# The files that a rule's result depends on, its script among them: an edit of one of them runs that rule again, and no
+# other. tests/unit/test_fingerprint.py holds these lists against what the modules really import.
+DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
-    *["errors.py", "gpu_lease.py", "host.py"],
+    *["errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
-    *["training.py", "whole_file.py", "../../schemas/metrics.schema.json"],
+    *["training.py", "whole_file.py", "../train.py", "../../schemas/metrics.schema.json"],
 ]
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
     *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "tables.py", "whole_file.py", "wording.py"],
+    *["statistics.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
     *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
-    "wording.py",
+    *["wording.py", "../draw_figure.py"],
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["wording.py", "../../schemas/metrics.schema.json"],
+    *["wording.py", "../make_baseline_tables.py", "../../schemas/metrics.schema.json"],
 ]
 
 
@@ -94,6 +101,13 @@ def tensorflow_uses_gpus():
     return None
 
 
+def data_folder(study):
+    """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
+    folder = Path(study.dataset_path)
+    in_repository = Path(workflow.basedir, folder)
+    return in_repository if in_repository.exists() and not folder.exists() else folder
+
+
 def plan():
     """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
     machine = found_machine()
@@ -102,7 +116,7 @@ def plan():
         if SUBMITS:
             gpu_found = None
         study = configuration.study_of(config, gpu_found)
-        files = idx.find_files(Path(study.dataset_path))
+        files = idx.find_files(data_folder(study))
         if workflow.is_main_process:
             limits.refuse_impossible(study, idx.read_shape(files), machine)
     except InputError as error:
@@ -119,17 +133,32 @@ def plan():
 
 
 STUDY, DATASET_FILES, MACHINE = plan()
+DATA_FOLDER = data_folder(STUDY)
 DATASET_FINGERPRINT = fingerprint.of_files(vars(DATASET_FILES).values())
 
-# Other data, other checksums or other code to prepare them make another file. (Marking the file as `ancient` instead
-# would hide missing runs: Snakemake does not look at jobs behind an ancient file that is about to be made again.)
-DATASET = "results/dataset/{}.safetensors".format(
+# Other data, other checksums or other code to prepare them make another file. No rule makes it and none has it as an
+# input: whichever run finds it missing prepares it. As an input it would run everything again whenever it is made again
+# (because somebody deleted it) or, being larger than what Snakemake computes checksums of, merely touched. As an input
+# marked `ancient` it would hide missing runs: Snakemake does not look at jobs behind an ancient file about to be made.
+PREPARED = "results/dataset/{}.safetensors".format(
     fingerprint.of_texts(
         DATASET_FINGERPRINT,
-        fingerprint.of_files(Path(STUDY.dataset_path).glob(idx.SUMS_NAME)),
+        fingerprint.of_files(DATA_FOLDER.glob(idx.SUMS_NAME)),
         fingerprint.of_code(DATASET_CODE),
     )
 )
+
+
+def check_data():
+    """Read all data files before the first run does; ends Snakemake with one sentence on what is wrong with them."""
+    try:
+        idx.read_contents(DATA_FOLDER)
+    except InputError as error:
+        sys.exit(f"trainbench: {error}")
+
+
+if workflow.is_main_process and not Path(PREPARED).exists():
+    check_data()
 
 
 @functools.cache
@@ -172,12 +201,26 @@ def read_baseline(wildcards):
     return {"folder": folder, "files": sources.fingerprint_of(found_results((folder,), "baseline"))}
 
 
+def each_run(function):
+    """Mark a function that Snakemake calls for each run: it asks for its parameters every time, here found out once."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+@each_run
 def run_settings(wildcards):
     """Everything in the config that alters a run's result."""
     run = Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
     return STUDY.settings(run, DATASET_FINGERPRINT)
 
 
+@each_run
+def run_data(wildcards, output):
+    """Where a run finds its data: Snakemake does not track a function that takes the output, so a move runs nothing."""
+    return {"prepared": PREPARED, "folder": str(DATA_FOLDER)}
+
+
+@each_run
 def run_cores(wildcards):
     """Cores that a run reserves, asks a scheduler for, or was given by it."""
     device = STUDY.device(wildcards.device)
@@ -192,11 +235,13 @@ def run_cores(wildcards):
 TURNS = {run.folder: turn for turn, run in enumerate(reversed(STUDY.turns()), start=1)}
 
 
+@each_run
 def run_priority(wildcards):
     """The later its turn, the lower its priority; runs that the study does not ask for come last."""
     return TURNS.get(Run(wildcards.model, wildcards.batch_size, wildcards.device, wildcards.repeat).folder, 0)
 
 
+@each_run
 def run_gpus(wildcards):
     """GPUs that a run reserves."""
     return STUDY.device(wildcards.device).gpus
@@ -225,10 +270,18 @@ def asked_resource(name):
     return asked
 
 
-def run_environment(wildcards):
-    """The conda environment of a run, where conda is used: the one of its device's kind."""
-    build = "cuda" if run_gpus(wildcards) else "cpu"
+def train_environment(build):
+    """The environment file of a build of TensorFlow."""
     return str(Path(workflow.basedir, "envs", f"train-{build}.yaml"))
+
+
+@each_run
+def run_environment(wildcards):
+    """The conda environment of a run: the one of its device's kind."""
+    return train_environment("cuda" if run_gpus(wildcards) else "cpu")
+
+
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def table_order():
@@ -252,9 +305,9 @@ def states():
 
 
 def existing_metrics(wildcards):
-    """The metrics files that are there, each with its time: no inputs, because Snakemake is not to make them."""
+    """The metrics files that are there, with their contents: no inputs, because Snakemake is not to make them."""
     paths = [f"results/{run.folder}/metrics.json" for run, state in states().items() if state == "there"]
-    return {path: Path(path).stat().st_mtime_ns for path in paths}
+    return {path: fingerprint.of_files([Path(path)]) for path in paths}
 
 
 def absent_runs(wildcards):
@@ -275,6 +328,17 @@ def all_figures(folder="results"):
     }
     names = [name for name in FIGURES if not left_out.get(name, False)]
     return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
+
+
+def leftovers(wildcards, output):
+    """What an earlier study left and this one does not ask for: it would show what the tables no longer have.
+
+    Snakemake does not track a function that takes the output: these files go when tables are made for another reason.
+    """
+    folder = Path(output[0]).parents[1]
+    figures = {f"{folder}/figures/{name}.{extension}" for name in FIGURES for extension in ("svg", "png")}
+    compared = [] if CONCLUSIONS.baseline is not None else [f"{folder}/tables/{name}" for name in COMPARED_TABLES]
+    return sorted(figures - set(all_figures(folder))) + compared
 
 
 def all_tables(folder="results"):
@@ -303,6 +367,14 @@ wildcard_constraints:
     device=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     repeat=r"[1-9]\d*",
     figure=r"[a-z_]+",
+
+
+onstart:
+    # Snakemake limits how many runs begin in a second, and for that wakes up a second after each, once more for good:
+    # after some hundred runs that takes a tenth of a core beside those that are measured (version 9.27). Where runs are
+    # submitted to others the limit stays.
+    if workflow.resource_settings.nodes is None:
+        workflow.scheduler.job_rate_limiter = None
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-BASELINE_TABLES = {"csv": "results/tables/baseline.csv", "markdown": "results/tables/baseline.md"}
+BASELINE_TABLES = dict(zip(("csv", "markdown"), [f"results/tables/{name}" for name in COMPARED_TABLES]))
 
 # The tables are written whatever they say; `compare` tells it, and ends with exit code 1 where something became slower.
 if CONCLUSIONS.baseline is not None:

@@ -12,6 +12,7 @@ rule tables:
         order=table_order(),
         question=question(),
         sources=read_sources,
+        leftovers=leftovers,
         code=fingerprint.of_code(TABLES_CODE),
     script:
         "../scripts/make_tables.py"
@@ -32,6 +33,7 @@ rule tables_so_far:
         sources=read_sources,
         metrics=existing_metrics,
         absent=absent_runs,
+        leftovers=leftovers,
         code=fingerprint.of_code(TABLES_CODE),
     script:
         "../scripts/make_tables.py"

@@ -1,6 +1,4 @@
 rule train:
-    input:
-        dataset=DATASET,
     output:
         metrics=f"{RUN}/metrics.json",
         samples=f"{RUN}/samples.csv",
@@ -8,7 +6,8 @@ rule train:
         f"{RUN}/train.log",
     priority: run_priority
     conda:
-        run_environment
+        # Snakemake works a function out for every run, also where it does not use conda.
+        run_environment if USES_CONDA else train_environment("cpu")
     threads: run_cores
     resources:
         **asked_resources(),
@@ -17,6 +16,7 @@ rule train:
         gpu_wait_seconds=3600,
     params:
         settings=run_settings,
+        data=run_data,
         code=fingerprint.of_code(TRAINING_CODE),
     script:
         "../scripts/train.py"

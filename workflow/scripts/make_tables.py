@@ -1,4 +1,4 @@
-"""Rule tables: from the metrics files of all runs, and those of sources, to every table."""
+"""Rule tables: from the metrics files of all runs, and those of sources, to every table; what is outdated goes."""
 
 import sys
 from pathlib import Path
@@ -27,3 +27,5 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         skip_bad_sources=read["skip_bad"],
         absent=[analysis.AbsentRun(**run) for run in snakemake.params.get("absent", ())],
     )
+    for path in snakemake.params.leftovers:
+        Path(path).unlink(missing_ok=True)

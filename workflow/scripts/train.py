@@ -1,25 +1,27 @@
-"""Rule train: carry out one run."""
+"""Rule train: carry out one run, after preparing the data set where that is still to do."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import launch
+from trainbench import dataset, launch
 from trainbench.rule_script import announce, ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
+    settings, data = snakemake.params.settings, snakemake.params.data
+    dataset.prepare_if_absent(Path(data["folder"]), Path(data["prepared"]), settings["dataset_files_sha256"])
     launch.run(
         launch.Task(
-            settings=snakemake.params.settings,
-            dataset=Path(snakemake.input.dataset),
+            settings=settings,
+            dataset=Path(data["prepared"]),
             cores=snakemake.threads,
             gpus=snakemake.resources.gpu,
             metrics=Path(snakemake.output.metrics),
             samples=Path(snakemake.output.samples),
             log=Path(snakemake.log[0]),
             gpu_wait_seconds=snakemake.resources.gpu_wait_seconds,
-            monitor_interval_seconds=snakemake.params.settings["monitor_interval_seconds"],
+            monitor_interval_seconds=settings["monitor_interval_seconds"],
         ),
         announce,
     )

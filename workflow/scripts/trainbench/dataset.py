@@ -11,7 +11,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from trainbench import idx, whole_file
+from trainbench import fingerprint, idx, whole_file
 from trainbench.errors import InputError
 
 FORMAT_VERSION = 1
@@ -52,21 +52,13 @@ def prepare(directory: Path, output: Path) -> Dataset:
         InputError: the files are missing or broken, disagree with each other or with their sums, or hold a
             single class.
     """
-    files = idx.find_files(directory)
-    idx.read_shape(files)
-    kinds = {
-        files.train_images: idx.IMAGES,
-        files.train_labels: idx.LABELS,
-        files.test_images: idx.IMAGES,
-        files.test_labels: idx.LABELS,
-    }
-    payloads = {path: idx.read_payload(path, kind) for path, kind in kinds.items()}
-    idx.check_sums(directory, {idx.plain_name(path): payload.content for path, payload in payloads.items()})
+    payloads = idx.read_contents(directory)
     arrays = {name: _array(payload) for name, payload in zip(_ARRAYS, payloads.values(), strict=True)}
     classes = 1 + int(max(arrays["train_labels"].max(), arrays["test_labels"].max()))
     if classes < _MIN_CLASSES:
+        _, train_labels, _, test_labels = payloads
         raise InputError(
-            f"{files.train_labels} and {files.test_labels} hold only the label 0 where at least "
+            f"{train_labels} and {test_labels} hold only the label 0 where at least "
             f"{_MIN_CLASSES} classes were expected: there is nothing to learn, use another data set."
         )
     dataset = Dataset(**arrays, classes=classes, sha256=_contents_sha256(arrays))
@@ -75,13 +67,40 @@ def prepare(directory: Path, output: Path) -> Dataset:
     return dataset
 
 
+def prepare_if_absent(directory: Path, output: Path, files_sha256: str) -> None:
+    """Prepares the four IDX files in `directory` as `output`, unless that is there, and removes other prepared files.
+
+    Runs that do so at the same time do no harm: each writes the same bytes under a name of its own and renames it.
+
+    Args:
+        directory: Where the IDX files are.
+        output: The prepared file.
+        files_sha256: Fingerprint of the IDX files (`fingerprint.of_files`) with which the study was planned.
+
+    Raises:
+        InputError: as `prepare`; and when the files are not those of the plan.
+    """
+    if output.exists():
+        return
+    found = fingerprint.of_files(vars(idx.find_files(directory)).values())
+    if found != files_sha256:
+        raise InputError(
+            f"the data files in {directory} have the fingerprint {found} where the study was planned with "
+            f"{files_sha256}: they were changed since; run snakemake again."
+        )
+    prepare(directory, output)
+    for earlier in output.parent.glob(f"*{output.suffix}"):
+        if earlier != output:
+            earlier.unlink(missing_ok=True)
+
+
 def load(path: Path) -> Dataset:
     """Loads what `prepare` wrote, without computing its sum again.
 
     Raises:
         InputError: the file is missing, broken, not a prepared data set, or of another format version.
     """
-    advice = "delete it and let the workflow prepare the data set again."
+    advice = "delete it and run snakemake again, which prepares the data set anew."
     try:
         # MNIST takes about 0.02 s: the file is mapped into memory and copied from there once.
         with safe_open(path, framework="numpy") as file:

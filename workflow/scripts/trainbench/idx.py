@@ -86,7 +86,10 @@ def find_files(directory: Path) -> IdxFiles:
     """
     try:
         if not directory.exists():
-            raise InputError(f"{directory} does not exist: set dataset.path to a directory with the four IDX files.")
+            raise InputError(
+                f"{directory} does not exist, seen from {Path.cwd()}: set dataset.path to a directory with the four "
+                "IDX files."
+            )
         if not directory.is_dir():
             raise InputError(
                 f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX files."
@@ -142,6 +145,25 @@ def read_payload(path: Path, kind: Kind) -> Payload:
         raise _unreadable(path, error) from error
     _check_length(path, sizes, found_bytes=len(content), expected_bytes=expected_bytes)
     return Payload(sizes=sizes, content=bytes(content), header_bytes=kind.header_bytes)
+
+
+def read_contents(directory: Path) -> dict[Path, Payload]:
+    """Reads and checks the four files in `directory`, training before test, images before labels.
+
+    Raises:
+        InputError: they are missing or broken, disagree with each other or with their sums.
+    """
+    files = find_files(directory)
+    read_shape(files)
+    kinds = {
+        files.train_images: IMAGES,
+        files.train_labels: LABELS,
+        files.test_images: IMAGES,
+        files.test_labels: LABELS,
+    }
+    payloads = {path: read_payload(path, kind) for path, kind in kinds.items()}
+    check_sums(directory, {plain_name(path): payload.content for path, payload in payloads.items()})
+    return payloads
 
 
 def plain_name(path: Path) -> str:

@@ -1,0 +1,57 @@
+"""`snakemake --directory elsewhere`: results go there, the rest comes from the repository."""
+
+import pytest
+
+ONE_RUN = ("models=[logistic]", "batch_sizes=[16]")
+OTHER_CONFIG = """
+models: [lstm]
+batch_sizes: [16]
+dataset: {path: data, validation_samples: 40}
+"""
+
+
+@pytest.fixture
+def repository(new_checkout):
+    return new_checkout()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    return tmp_path / "elsewhere"
+
+
+def study(repository, elsewhere, *arguments, config=ONE_RUN):
+    """Work elsewhere, as a user would from the repository."""
+    return repository.study("--directory", str(elsewhere), *arguments, "--config", *config)
+
+
+def told(run):
+    return next((line for line in run.stderr.splitlines() if line.startswith("trainbench:")), run.stderr)
+
+
+def test_results_go_elsewhere_and_data_come_from_the_repository(repository, elsewhere):
+    run = study(repository, elsewhere, "--until", "tables")
+    assert run.returncode == 0, run.stderr
+    assert (elsewhere / "results/tables/runs.csv").exists()
+    assert (elsewhere / "results/runs/logistic/16/cpu/1/train.log").exists()
+    assert not (repository.folder / "results").exists()
+    assert "rule " not in study(repository, elsewhere, "--until", "tables").stderr
+
+
+def test_data_elsewhere_come_before_those_of_the_repository(repository, elsewhere):
+    (elsewhere / "data").mkdir(parents=True)
+    assert "data has no train-images file" in told(study(repository, elsewhere, "--dry-run"))
+
+
+def test_data_that_are_in_neither_place_are_told_with_the_place(repository, elsewhere):
+    sentence = told(study(repository, elsewhere, "--dry-run", config=("dataset={path: nowhere}",)))
+    assert f"nowhere does not exist, seen from {elsewhere}" in sentence
+
+
+def test_a_config_elsewhere_is_layered_over_that_of_the_repository(repository, elsewhere):
+    (elsewhere / "config").mkdir(parents=True)
+    (elsewhere / "config/config.yaml").write_text(OTHER_CONFIG)
+    run = repository.snakemake("--directory", str(elsewhere), "--cores", "2", "--dry-run", "--config", "repeats=1")
+    assert run.returncode == 0, run.stderr
+    trained = [line for line in (run.stdout + run.stderr).splitlines() if "wildcards: model=" in line]
+    assert [line.split()[1] for line in trained] == ["model=lstm,"]
