@@ -17,6 +17,6 @@ include: "workflow/rules/compare.smk"
 rule all:
     default_target: True
     input:
-        TABLES.values(),
+        all_tables().values(),
         all_figures(),
     localrule: True

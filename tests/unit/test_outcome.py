@@ -124,6 +124,7 @@ def observe(tmp_path: Path) -> Observe:
         )
         seen: dict[str, Any] = {
             "settings": settings(kind),
+            "code_sha256": "ef" * 32,
             "started_at": "2026-11-23T08:15:30.123456+00:00",
             "machine": machine,
             "environment": {"OMP_NUM_THREADS": "2", "HOME": "/home/someone", "LD_PRELOAD": "libjemalloc.so.2"},

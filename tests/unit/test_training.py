@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from idx_writer import write_idx_directory
-from trainbench import dataset, engines, training
+from trainbench import dataset, engines, journal, training
 
 BATCH_SIZE = 16
 SETTINGS = {
@@ -32,15 +32,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answer(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Give a function that trains in this process, its ceilings found by another function."""
 
     def trained(ceilings: Callable[[], engines.Ceilings]) -> dict[str, Any]:
         engine = engines.start("tensorflow", "cpu", threads=1)
         monkeypatch.setattr(engine, "ceilings", ceilings)
         monkeypatch.setattr(engines, "start", lambda *_: engine)
-        request = training.Request(SETTINGS, prepared, 1, [0], os.getpid(), launched_at=time.monotonic())
-        return training.train(request)
+        request = training.Request(
+            SETTINGS, prepared, 1, [0], os.getpid(), time.monotonic(), tmp_path / "state.safetensors", {}
+        )
+        training.train(request, journal.Journal(tmp_path / "journal.jsonl"))
+        return journal.read(tmp_path / "journal.jsonl")
 
     return trained
 

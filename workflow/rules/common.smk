@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 
-from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources
+from trainbench import configuration, fingerprint, full_disk, gpu_lease, host, idx, limits, nvml, so_far, sources
+from trainbench import unrecorded, working_folder
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
@@ -30,7 +31,8 @@ DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "core
 # tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py"],
+    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
+    *["lifetime.py", "locks.py", "state.py", "steady.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
     *["errors.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
@@ -40,18 +42,18 @@ TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
     *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "tables.py", "whole_file.py", "wording.py"],
+    *["statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
     *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
-    "wording.py",
+    *["steady.py", "wording.py"],
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["wording.py", "../../schemas/metrics.schema.json"],
+    *["steady.py", "wording.py", "../../schemas/metrics.schema.json"],
 ]
 
 
@@ -123,6 +125,41 @@ DATASET = "results/dataset/{}.safetensors".format(
         fingerprint.of_code(DATASET_CODE),
     )
 )
+
+TRAINING_FINGERPRINT = fingerprint.of_code(TRAINING_CODE)
+
+
+def go_on():
+    """Clear away what a call that was killed left of Snakemake's, and keep the results that it left.
+
+    Returns what holds the working folder as long as it stays open, or None.
+    """
+    if not workflow.is_main_process or workflow.output_settings.dryrun:
+        return None
+    snakemake_folder = Path(".snakemake")
+    try:
+        held = working_folder.hold(snakemake_folder)
+        if held is not None:
+            results = Path("results")
+            unrecorded.set_aside(STUDY, results, snakemake_folder, DATASET_FINGERPRINT, TRAINING_FINGERPRINT)
+    except OSError as error:
+        if not full_disk.is_cause(error):
+            raise
+        sys.exit(f"trainbench: {full_disk.sentence(Path.cwd(), error)}")
+    return held
+
+
+WORKING_FOLDER_HELD = go_on()
+
+
+def measure_failures_again():
+    """Have Snakemake carry out the runs again that were out of memory: other failures leave no metrics file."""
+    failed = so_far.out_of_memory(STUDY, Path("results"))
+    workflow.dag_settings.forcerun = frozenset({*workflow.dag_settings.forcerun, *map(str, failed)})
+
+
+if workflow.is_main_process and "retry" in workflow.dag_settings.targets:
+    measure_failures_again()
 
 
 @functools.cache

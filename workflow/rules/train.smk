@@ -16,6 +16,14 @@ rule train:
         gpu_wait_seconds=3600,
     params:
         settings=run_settings,
-        code=fingerprint.of_code(TRAINING_CODE),
+        code=TRAINING_FINGERPRINT,
     script:
         "../scripts/train.py"
+
+
+# Everything that `all` makes, for which runs that were out of memory are measured again (see `forced_again`).
+rule retry:
+    input:
+        all_tables().values(),
+        all_figures(),
+    localrule: True
