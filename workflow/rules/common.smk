@@ -9,10 +9,13 @@ sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 
-from trainbench import configuration, fingerprint, full_disk, gpu_lease, host, idx, limits, nvml, so_far, sources
+from trainbench import configuration, fingerprint, full_disk, gpu_lease, host, idx, lifetime, limits, nvml, so_far, sources
 from trainbench import unrecorded, working_folder
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
+
+# The scripts of rules end when this process does.
+os.environ[lifetime.SNAKEMAKE_VARIABLE] = str(os.getpid())
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = [
@@ -152,14 +155,15 @@ def go_on():
 WORKING_FOLDER_HELD = go_on()
 
 
-def measure_failures_again():
-    """Have Snakemake carry out the runs again that were out of memory: other failures leave no metrics file."""
-    failed = so_far.out_of_memory(STUDY, Path("results"))
-    workflow.dag_settings.forcerun = frozenset({*workflow.dag_settings.forcerun, *map(str, failed)})
+def out_of_memory_again(wildcards):
+    """The metrics files of runs that were out of memory, which Snakemake is told to make again.
 
-
-if workflow.is_main_process and "retry" in workflow.dag_settings.targets:
-    measure_failures_again()
+    To be called while jobs are looked for, as input functions are: Snakemake decides afterwards what it carries out.
+    Other failures leave no metrics file, so any call carries them out again.
+    """
+    failed = [str(path) for path in so_far.out_of_memory(STUDY, Path("results"))]
+    workflow.dag.forcefiles.update(failed)
+    return failed
 
 
 @functools.cache

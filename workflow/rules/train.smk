@@ -21,9 +21,10 @@ rule train:
         "../scripts/train.py"
 
 
-# Everything that `all` makes, for which runs that were out of memory are measured again (see `forced_again`).
+# All that `all` makes, after the runs that were out of memory have been measured again.
 rule retry:
     input:
+        out_of_memory_again,
         all_tables().values(),
         all_figures(),
     localrule: True

@@ -1,5 +1,6 @@
 """What every rule's script does around its work: one sentence for a user's mistake, a log, lines on the terminal."""
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from trainbench import full_disk
+from trainbench import full_disk, lifetime
 from trainbench.errors import InputError, RunFailed
 
 NEWLINE: Final = "\n"
@@ -21,6 +22,7 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
     A user's mistake and a full disk are told in one sentence, on the terminal and in the log. A failed run has its log
     already. Anything else is a bug: its traceback goes to both.
     """
+    lifetime.end_with_snakemake(os.environ)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()

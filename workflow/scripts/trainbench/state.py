@@ -42,7 +42,7 @@ def save(state: State, identity: Mapping[str, Any], path: Path) -> None:
         "resumed_after_epochs": list(state.resumed_after_epochs),
         "peak_memory_mib": state.peak_memory_mib,
     }
-    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+    arrays = {name: np.require(array, requirements="C") for name, array in state.arrays.items()}
     whole_file.write(to_bytes(arrays, metadata={_METADATA_KEY: json.dumps(facts)}), path)
 
 

@@ -190,7 +190,7 @@ class TensorFlowEngine:
     def state(self) -> State:
         """Parameters, the optimiser's slots and the steps done, from which dropout's random numbers follow."""
         return {name: variable.numpy() for name, variable in self._changing().items()} | {
-            _STEPS_DONE: np.array(self._steps_done)
+            _STEPS_DONE: np.array([self._steps_done])
         }
 
     def restore(self, state: State) -> None:
@@ -199,7 +199,7 @@ class TensorFlowEngine:
             for name, variable in self._changing().items():
                 variable.assign(state[name])
             _wait()
-        self._steps_done = int(state[_STEPS_DONE])
+        self._steps_done = int(state[_STEPS_DONE][0])
 
     def _changing(self) -> dict[str, tf.Variable]:
         """What a step changes, by names of its own."""
