@@ -53,22 +53,31 @@ def main(arguments: list[str]) -> int:
     # Before the framework is imported: its threads inherit these cores.
     os.sched_setaffinity(0, request.cores)
     try:
-        notes = journal.Journal(journal_path)
-        try:
-            train(request, notes)
-            notes.note({"status": "completed", "message": None})
-        except engines.OutOfMemory as error:
-            notes.note({"status": "out_of_memory", "message": str(error)})
-        except MemoryError as error:
-            notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
-        except engines.WrongDevice as error:
-            notes.note({"status": "wrong_device", "message": str(error)})
+        carry_out(request, journal.Journal(journal_path))
     except OSError as error:
         if not full_disk.is_cause(error):
             raise
         print(full_disk.sentence(request.state.parent, error), flush=True)
         return full_disk.EXIT_CODE
     return 0
+
+
+def carry_out(request: Request, notes: journal.Journal) -> None:
+    """Train one cell once and note how it ended, for which running out of memory is one of the ways.
+
+    Raises:
+        OSError: notes or the state could not be written.
+    """
+    try:
+        train(request, notes)
+    except engines.OutOfMemory as error:
+        notes.note({"status": "out_of_memory", "message": str(error)})
+    except MemoryError as error:
+        notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
+    except engines.WrongDevice as error:
+        notes.note({"status": "wrong_device", "message": str(error)})
+    else:
+        notes.note({"status": "completed", "message": None})
 
 
 def train(request: Request, notes: journal.Journal) -> None:
