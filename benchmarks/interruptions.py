@@ -128,7 +128,7 @@ def _call(folder: Path, moment: float | None, counts: Counts) -> bool:
 
 def _finished_runs(folder: Path) -> Iterator[tuple[str, Finished]]:
     """The runs that have a metrics file, in its place or where it is kept until the next call gives it back."""
-    for results in (folder / "results" / "unrecorded", folder / "results"):
+    for results in (folder / "results" / ".unrecorded", folder / "results"):
         for path in results.glob("runs/*/*/*/*/metrics.json"):
             run_id = json.loads(path.read_bytes())["run_id"]
             yield str(path.parent.relative_to(results)), Finished(run_id, path.stat().st_mtime_ns)

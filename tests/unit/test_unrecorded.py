@@ -87,7 +87,7 @@ def test_a_run_comes_back_once(folder: Path) -> None:
     begin_job()
     assert give_back()
     assert not give_back()
-    assert not (folder / "results" / "unrecorded" / RUN.folder).exists()
+    assert not (folder / "results" / ".unrecorded" / RUN.folder).exists()
 
 
 @pytest.mark.usefixtures("folder")

@@ -9,7 +9,19 @@ sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
 from snakemake.logging import logger
 
-from trainbench import configuration, fingerprint, full_disk, gpu_lease, host, idx, lifetime, limits, nvml, so_far, sources
+from trainbench import (
+    configuration,
+    fingerprint,
+    full_disk,
+    gpu_lease,
+    host,
+    idx,
+    lifetime,
+    limits,
+    nvml,
+    so_far,
+    sources,
+)
 from trainbench import unrecorded, working_folder
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run

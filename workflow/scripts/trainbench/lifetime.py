@@ -2,8 +2,8 @@
 
 import ctypes
 import os
-import signal
 import select
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -40,6 +40,9 @@ def end_with_snakemake(environment: Mapping[str, str]) -> None:
         descriptor = os.pidfd_open(int(told))
     except ProcessLookupError:
         sys.exit(f"Snakemake, process {told}, has ended already")
+    except OSError:
+        # A kernel before 5.3, or a sandbox that does not allow it: nothing then ties the two together.
+        return
     if int(told) not in _ancestors():
         # Its number was given to another process meanwhile.
         sys.exit(f"Snakemake, process {told}, has ended already")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from trainbench.study import Run, Study
 
-FOLDER_NAME: Final = "unrecorded"
+FOLDER_NAME: Final = ".unrecorded"  # whoever reads the results as a source of theirs passes it over
 METRICS_NAME: Final = "metrics.json"
 NAMES: Final = ("train.log", "samples.csv", METRICS_NAME)
 """A run's files, in the order in which they are set aside and given back: the one that counts comes last."""
