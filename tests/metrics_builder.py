@@ -178,6 +178,7 @@ def make_record(
         "software": {
             "trainbench": "0.1.0",
             "python": "3.11.7",
+            "code_sha256": hashlib.sha256(b"code").hexdigest(),
             "framework": "tensorflow",
             "versions": {"tensorflow": "2.21.0", "numpy": "2.4.6", "cuda": None, "cudnn": None},
             "flags": {"tf32": False, "deterministic": False, "environment": {"OMP_NUM_THREADS": "2"}},
@@ -209,6 +210,7 @@ def make_record(
         if completed
         else None,
         "epochs": epochs,
+        "resumed_after_epochs": [],
         "samples_trained": samples * len(epochs),
         "peak_memory_mib": 1234.5 if completed else None,
         "arithmetic": ARITHMETIC.get(model, ARITHMETIC["conv"]) if completed else None,

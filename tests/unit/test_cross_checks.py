@@ -98,8 +98,34 @@ def test_an_unknown_version_is_not_another_one():
     assert findings_of_first(make_record(), unknown) == []
 
 
-def test_runs_of_different_cells_may_have_different_software():
-    assert findings_of_first(make_record(), make_record(batch_size=128, software={"python": "3.12.1"})) == []
+def test_the_run_of_a_folder_that_alone_has_another_version_is_found():
+    cells = [make_record(batch_size=size) for size in (128, 256)]
+    other = make_record(batch_size=512, software={"versions": {"tensorflow": "2.20.0"}})
+    found = across_runs([*cells, other])
+    assert [found[cell["run_id"]] for cell in cells] == [[], []]
+    (finding,) = found[other["run_id"]]
+    assert (finding.name, finding.finding.endswith(": tensorflow is 2.20.0 here, 2.21.0 in others")) == (
+        "versions_differ",
+        True,
+    )
+
+
+def test_where_no_version_is_the_usual_one_of_a_folder_all_its_runs_are_found():
+    records = [make_record(batch_size=128), make_record(batch_size=256, software={"python": "3.12.1"})]
+    found = across_runs(records)
+    assert [[finding.name for finding in found[record["run_id"]]] for record in records] == [["versions_differ"]] * 2
+
+
+def test_runs_of_different_folders_and_cells_may_have_different_versions():
+    records = [
+        make_record(batch_size=128) | {"results_folder": "/a"},
+        make_record(batch_size=256, software={"python": "3.12.1"}) | {"results_folder": "/b"},
+    ]
+    assert not any(across_runs(records).values())
+
+
+def test_different_cells_may_have_different_flags():
+    assert findings_of_first(make_record(), make_record(batch_size=128, software={"flags": {"tf32": True}})) == []
 
 
 def test_runs_of_a_cell_with_different_thread_counts_are_found_and_they_are_named():

@@ -139,6 +139,21 @@ def test_training_lowers_the_loss(engine_on_cpu):
     assert last < first
 
 
+@pytest.mark.parametrize("model", list(MODELS))
+def test_an_engine_that_goes_on_from_anothers_state_trains_as_that_one_would_have(engine_on_cpu, model):
+    spec, data = specification(model, keep_conv=0.8, keep_hidden=0.5), images()
+    initial = larger(parameters.draw(spec.parameters, 3))
+    whole = built(engine_on_cpu(), spec, data, initial)
+    first_losses = [whole.train_epoch(), whole.train_epoch()]
+    kept = whole.state()
+    resumed = built(engine_on_cpu(), spec, data, parameters.draw(spec.parameters, 4))
+    resumed.restore(kept)
+    assert first_losses[1] != first_losses[0]
+    assert resumed.train_epoch() == pytest.approx(whole.train_epoch(), rel=1e-6)
+    for name, value in whole.parameters().items():
+        np.testing.assert_allclose(resumed.parameters()[name], value, rtol=1e-5, atol=1e-7)
+
+
 def test_parameters_and_a_result_are_proven_to_lie_on_the_cpu(engine_on_cpu):
     spec = specification("logistic")
     proof = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3)).prove_device()

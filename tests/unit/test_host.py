@@ -378,3 +378,26 @@ def test_the_metrics_file_gets_every_field_it_documents():
         ],
         ["model", "architecture", "sockets", "cores", "threads", "numa_nodes", "max_mhz", "caches"],
     )
+
+
+def test_processes_killed_for_lack_of_memory_are_those_of_the_own_v2_group(tmp_path):
+    write_cgroup_v2(tmp_path, "/job")
+    write(tmp_path, "sys/fs/cgroup/memory.events", "low 0\noom 9\noom_kill 9\n")
+    write(tmp_path, "sys/fs/cgroup/job/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
+    write(tmp_path, "proc/vmstat", "oom_kill 40\n")
+    assert host.read_oom_kills(tmp_path) == 2
+
+
+def test_processes_killed_for_lack_of_memory_are_those_of_the_own_v1_group(tmp_path):
+    write_cgroup_v1(tmp_path, "/job")
+    write(tmp_path, "sys/fs/cgroup/memory/job/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert host.read_oom_kills(tmp_path) == 3
+
+
+def test_without_a_group_that_counts_the_whole_machines_killed_processes_count(tmp_path):
+    write(tmp_path, "proc/vmstat", "nr_free_pages 7\noom_kill 4\n")
+    assert host.read_oom_kills(tmp_path) == 4
+
+
+def test_a_kernel_that_does_not_count_killed_processes_leaves_them_unknown(tmp_path):
+    assert host.read_oom_kills(tmp_path) is None

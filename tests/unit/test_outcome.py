@@ -124,6 +124,7 @@ def observe(tmp_path: Path) -> Observe:
         )
         seen: dict[str, Any] = {
             "settings": settings(kind),
+            "code_sha256": "ef" * 32,
             "started_at": "2026-11-23T08:15:30.123456+00:00",
             "machine": machine,
             "environment": {"OMP_NUM_THREADS": "2", "HOME": "/home/someone", "LD_PRELOAD": "libjemalloc.so.2"},
@@ -240,3 +241,55 @@ def test_findings_stand_in_the_file(observe: Observe) -> None:
 
 def test_every_run_has_an_id_of_its_own(observe: Observe) -> None:
     assert outcome.metrics(COMPLETED, observe())["run_id"] != outcome.metrics(COMPLETED, observe())["run_id"]
+
+
+def resumed(after: int) -> dict[str, Any]:
+    """Three epochs, of which the first `after` were trained by a process on another clock."""
+    epochs = [
+        {**epoch, "train_window_monotonic_seconds": [5e6, 5e6 + 7], "eval_window_monotonic_seconds": [5e6 + 7, 5e6 + 8]}
+        if epoch["epoch"] <= after
+        else epoch
+        for epoch in COMPLETED["epochs"]
+    ]
+    return {**COMPLETED, "epochs": epochs, "resumed_after_epochs": [after]}
+
+
+def test_usage_of_a_resumed_run_rests_on_the_epochs_of_its_last_process(observe: Observe, tmp_path: Path) -> None:
+    metrics = outcome.metrics(resumed(1), observe())
+    record.write(metrics, tmp_path / "metrics.json")
+    seconds = {name: summary["seconds"] for name, summary in metrics["usage"].items()}
+    assert seconds == pytest.approx({"startup": 12.5, "first_epoch": 6.0, "steady": 6.0, "span": 13.0})
+
+
+def test_a_resumed_run_is_marked_and_says_what_its_figures_rest_on(observe: Observe) -> None:
+    metrics = outcome.metrics(resumed(1), observe())
+    assert metrics["resumed_after_epochs"] == [1]
+    finding = next(finding for finding in metrics["checks"] if finding["name"] == "resumed")
+    assert finding["level"] == "warning"
+    assert "resumed after epoch 1:" in finding["finding"]
+    assert "last 2 epochs alone" in finding["finding"]
+
+
+def test_a_run_resumed_after_its_last_epoch_has_no_usage_but_can_be_written(observe: Observe, tmp_path: Path) -> None:
+    metrics = outcome.metrics(resumed(3), observe())
+    record.write(metrics, tmp_path / "metrics.json")
+    assert (metrics["usage"], [finding["name"] for finding in metrics["checks"]]) == (None, ["resumed"])
+
+
+def test_a_run_that_was_never_interrupted_says_so(observe: Observe) -> None:
+    metrics = outcome.metrics(COMPLETED, observe())
+    assert metrics["resumed_after_epochs"] == []
+    assert "resumed" not in {finding["name"] for finding in metrics["checks"]}
+
+
+def test_a_run_out_of_memory_keeps_the_epochs_that_it_finished(observe: Observe, tmp_path: Path) -> None:
+    unknown = ("peak_memory_mib", "ceilings")
+    answer = {name: value for name, value in COMPLETED.items() if name not in unknown} | OUT_OF_MEMORY
+    metrics = outcome.metrics(answer, observe())
+    record.write(metrics, tmp_path / "metrics.json")
+    assert (metrics["status"], len(metrics["epochs"]), metrics["clock"]["train_seconds"]) == ("out_of_memory", 3, 19.0)
+    assert metrics["usage"]["steady"]["seconds"] == pytest.approx(12.0)
+
+
+def test_the_fingerprint_of_the_code_stands_in_the_file(observe: Observe) -> None:
+    assert outcome.metrics(COMPLETED, observe())["software"]["code_sha256"] == "ef" * 32

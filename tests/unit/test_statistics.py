@@ -40,6 +40,16 @@ def test_a_runs_figure_is_the_median_that_one_slow_epoch_does_not_move():
     assert steady_median([50.0, 2.0, 2.1, 40.0]) == 2.1
 
 
+def test_an_epoch_right_after_a_resume_is_not_steady():
+    assert list(steady([9.0, 2.0, 8.0, 3.0], resumed_after=[2])) == [2.0, 3.0]
+    assert steady_count([9.0, 2.0, 8.0, 3.0], resumed_after=[2]) == 2
+
+
+def test_a_run_in_which_every_epoch_was_the_first_of_a_process_is_judged_by_its_first():
+    assert steady_median([9.0, 8.0], resumed_after=[1]) == 9.0
+    assert first_epoch_only([9.0, 8.0], resumed_after=[1])
+
+
 def test_a_run_without_epochs_has_no_figure():
     assert steady_median([]) is None
 

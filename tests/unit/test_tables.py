@@ -383,3 +383,25 @@ def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_csv(measured([]).runs, path)
     assert (path.read_bytes(), [entry.name for entry in tmp_path.iterdir()]) == (before, ["runs.csv"])
+
+
+def test_epochs_right_after_a_resume_are_left_out_of_a_runs_figures():
+    run = one_run(train_seconds=(9.0, 1.0, 1.2, 7.0, 8.0, 1.4), resumed_after_epochs=[3, 4])
+    assert run["train_seconds_per_epoch"] == pytest.approx(1.2)
+    assert run["steady_epochs"] == 3
+    assert not run["first_epoch_only"]
+
+
+def test_energy_of_a_resumed_run_is_that_of_the_epochs_that_were_watched():
+    # 300 W over the two steady epochs of the last process: the fifth and the sixth, each of 2 s.
+    usage = {"steady": {"gpus": [make_record(device="gpu")["usage"]["steady"]["gpus"][0] | {"energy_joules": 1200.0}]}}
+    run = one_run(device="gpu", train_seconds=(9.0, 1.0, 1.2, 7.0, 2.0, 2.0), resumed_after_epochs=[3], usage=usage)
+    assert run["energy_joules_per_epoch"] == 600.0
+
+
+def test_a_run_out_of_memory_shows_its_finished_epochs_and_no_figures():
+    whole = make_record(train_seconds=(9.0, 1.0, 1.2))
+    tables = measured([whole | {"status": "out_of_memory", "message": "no memory left"}])
+    assert len(tables.epochs) == 3
+    assert tables.runs.iloc[0]["status"] == "out_of_memory"
+    assert tables.runs["train_seconds_per_epoch"].isna().all()

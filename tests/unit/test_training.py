@@ -1,15 +1,15 @@
-"""The measured process answers with what it measured; finding the ceilings disturbs none of it."""
+"""The measured process notes what it measured; an interrupted one goes on; finding the ceilings disturbs nothing."""
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idx_writer import write_idx_directory
-from trainbench import dataset, engines, training
+from trainbench import dataset, engines, journal, state, training
 
 BATCH_SIZE = 16
 SETTINGS = {
@@ -32,15 +32,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answer(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Give a function that trains in this process, its ceilings found by another function."""
 
     def trained(ceilings: Callable[[], engines.Ceilings]) -> dict[str, Any]:
         engine = engines.start("tensorflow", "cpu", threads=1)
         monkeypatch.setattr(engine, "ceilings", ceilings)
         monkeypatch.setattr(engines, "start", lambda *_: engine)
-        request = training.Request(SETTINGS, prepared, 1, [0], os.getpid(), launched_at=time.monotonic())
-        return training.train(request)
+        request = training.Request(
+            SETTINGS, prepared, 1, [0], os.getpid(), time.monotonic(), tmp_path / "state.safetensors", {}
+        )
+        training.train(request, journal.Journal(tmp_path / "journal.jsonl"))
+        return journal.read(tmp_path / "journal.jsonl")
 
     return trained
 
@@ -101,3 +104,156 @@ def test_the_peak_of_memory_is_that_of_the_training(
 
     assert answer(note)["peak_memory_mib"] > 0
     assert read_before
+
+
+# --- interruptions and too little memory ---
+
+LONG = {
+    **SETTINGS,
+    "model": "conv",
+    "epochs": 4,
+    "hyperparameters": {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5},
+}
+
+
+class Attempts:
+    """Trains the same run again and again in this process, each time with a new engine."""
+
+    def __init__(self, prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.state = folder / "unfinished" / "state.safetensors"
+        self._prepared = prepared
+        self._notes = folder / "journal.jsonl"
+        self._monkeypatch = monkeypatch
+
+    def train(
+        self, fail_in: int | None = None, failure: BaseException | None = None, **identity: Any
+    ) -> dict[str, Any]:
+        """Train; `failure` is raised instead of training the epoch that is this process' number `fail_in`."""
+        engine = engines.start("tensorflow", "cpu", threads=1)
+        train_epoch, calls = engine.train_epoch, iter(range(1, 100))
+
+        def failing() -> float:
+            if next(calls) == fail_in and failure is not None:
+                raise failure
+            return train_epoch()
+
+        self._monkeypatch.setattr(engine, "train_epoch", failing)
+        self._monkeypatch.setattr(engine, "ceilings", lambda: CEILINGS)
+        self._monkeypatch.setattr(engines, "start", lambda *_: engine)
+        request = training.Request(
+            LONG, self._prepared, 1, [0], os.getpid(), time.monotonic(), self.state, {"settings": LONG, **identity}
+        )
+        try:
+            training.carry_out(request, journal.Journal(self._notes))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._monkeypatch.undo()
+        return journal.read(self._notes)
+
+
+@pytest.fixture
+def attempts(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    return Attempts(prepared, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def saving_always() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "SAVE_AFTER_SECONDS", 0.0)
+        yield
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_a_run_that_was_interrupted_twice_has_the_losses_and_accuracies_of_one_that_was_not(attempts: Attempts) -> None:
+    whole = attempts.train(other="run")
+    attempts.train(3, KeyboardInterrupt())
+    attempts.train(2, KeyboardInterrupt())
+    found = attempts.train()
+    assert found["resumed_after_epochs"] == [2, 3]
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2, 3, 4]
+    for name in ("loss", "accuracy"):
+        expected = [epoch[name] for epoch in whole["epochs"]]
+        assert [epoch[name] for epoch in found["epochs"]] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_a_run_that_goes_on_keeps_the_epochs_that_it_had_to_the_last_digit(attempts: Attempts) -> None:
+    interrupted = attempts.train(3, KeyboardInterrupt())
+    assert attempts.train()["epochs"][:2] == interrupted["epochs"]
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_sums_cover_the_epochs_of_all_processes_and_no_time_in_between(attempts: Attempts) -> None:
+    attempts.train(3, KeyboardInterrupt())
+    time.sleep(0.3)
+    began = time.monotonic()
+    found = attempts.train()
+    last_process_seconds = time.monotonic() - began
+    clock, epochs = found["clock"], found["epochs"]
+    assert clock["train_seconds"] == pytest.approx(sum(epoch["train_seconds"] for epoch in epochs))
+    assert found["samples_trained"] == sum(epoch["samples"] for epoch in epochs)
+    earlier = sum(epoch["train_seconds"] + epoch["eval_seconds"] for epoch in epochs[:2])
+    assert sum(clock.values()) - clock["total_seconds"] <= clock["total_seconds"] <= last_process_seconds + earlier
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_a_run_interrupted_after_its_last_epoch_trains_none_again(attempts: Attempts) -> None:
+    attempts.train()
+    found = attempts.train(1, AssertionError("trained again"))
+    assert (found["status"], found["resumed_after_epochs"], len(found["epochs"])) == ("completed", [4], 4)
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_the_state_of_another_run_is_deleted_and_everything_trained_anew(attempts: Attempts) -> None:
+    attempts.train(3, KeyboardInterrupt(), code_sha256="before")
+    found = attempts.train(1, KeyboardInterrupt(), code_sha256="after")
+    assert found["resumed_after_epochs"] == []
+    assert not attempts.state.exists()
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_the_state_is_saved_outside_of_every_window_and_of_the_clock(attempts: Attempts) -> None:
+    save, saved = state.save, []
+
+    def slow(*arguments: Any) -> None:
+        begin = time.monotonic()
+        time.sleep(0.2)
+        save(*arguments)
+        saved.append((begin, time.monotonic()))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(state, "save", slow)
+        found = attempts.train()
+    windows = [epoch[f"{phase}_window_monotonic_seconds"] for epoch in found["epochs"] for phase in ("train", "eval")]
+    assert len(saved) == LONG["epochs"]
+    assert all(
+        end <= begin_saving or begin >= end_saving for begin, end in windows for begin_saving, end_saving in saved
+    )
+    elapsed = found["epochs"][-1]["eval_window_monotonic_seconds"][1] - found["launched_at"]
+    assert found["clock"]["total_seconds"] == pytest.approx(
+        elapsed - sum(end - begin for begin, end in saved[:-1]), abs=0.1
+    )
+
+
+def test_a_short_run_saves_nothing(attempts: Attempts) -> None:
+    attempts.train()
+    assert not attempts.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (engines.OutOfMemory("no memory on the device"), "no memory on the device"),
+        (MemoryError("Unable to allocate 8 GiB"), "the host has too little memory: Unable to allocate 8 GiB"),
+        (MemoryError(), "the host has too little memory"),
+    ],
+)
+def test_a_run_out_of_memory_keeps_the_epochs_that_it_finished(
+    failure: BaseException, words: str, attempts: Attempts
+) -> None:
+    found = attempts.train(3, failure)
+    assert (found["status"], found["message"]) == ("out_of_memory", words)
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["samples_trained"] == sum(epoch["samples"] for epoch in found["epochs"])
+    assert found["clock"]["train_seconds"] > 0

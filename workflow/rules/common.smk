@@ -13,12 +13,30 @@ from snakemake.logging import logger
 from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
-from trainbench import configuration, fingerprint, gpu_lease, host, idx, limits, nvml, so_far, sources, submission
+from trainbench import (
+    configuration,
+    fingerprint,
+    full_disk,
+    gpu_lease,
+    host,
+    idx,
+    lifetime,
+    limits,
+    nvml,
+    so_far,
+    sources,
+    submission,
+    unrecorded,
+    working_folder,
+)
 from trainbench.errors import InputError
 from trainbench.study import Run, cores_of_run
 
 # While Snakemake plans, objects only come: looking through them for garbage takes 2 of 15 s for 10,000 runs.
 gc.set_threshold(100_000, 50, 1000)
+
+# The scripts of rules end when this process does.
+os.environ[lifetime.SNAKEMAKE_VARIABLE] = str(os.getpid())
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = [
@@ -38,7 +56,8 @@ COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 # other. tests/unit/test_fingerprint.py holds these lists against what the modules really import.
 DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "lifetime.py", "locks.py"],
+    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
+    *["lifetime.py", "locks.py", "state.py", "steady.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
     *["errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
@@ -48,18 +67,18 @@ TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
     *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
+    *["statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
     *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["wording.py", "../draw_figure.py"],
+    *["steady.py", "wording.py", "../draw_figure.py"],
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["wording.py", "../make_baseline_tables.py", "../../schemas/metrics.schema.json"],
+    *["steady.py", "wording.py", "../make_baseline_tables.py", "../../schemas/metrics.schema.json"],
 ]
 
 
@@ -147,6 +166,42 @@ PREPARED = "results/dataset/{}.safetensors".format(
         fingerprint.of_code(DATASET_CODE),
     )
 )
+
+TRAINING_FINGERPRINT = fingerprint.of_code(TRAINING_CODE)
+
+
+def go_on():
+    """Clear away what a call that was killed left of Snakemake's, and keep the results that it left.
+
+    Returns what holds the working folder as long as it stays open, or None.
+    """
+    if not workflow.is_main_process or workflow.output_settings.dryrun:
+        return None
+    snakemake_folder = Path(".snakemake")
+    try:
+        held = working_folder.hold(snakemake_folder)
+        if held is not None:
+            results = Path("results")
+            unrecorded.set_aside(STUDY, results, snakemake_folder, DATASET_FINGERPRINT, TRAINING_FINGERPRINT)
+    except OSError as error:
+        if not full_disk.is_cause(error):
+            raise
+        sys.exit(f"trainbench: {full_disk.sentence(Path.cwd(), error)}")
+    return held
+
+
+WORKING_FOLDER_HELD = go_on()
+
+
+def out_of_memory_again(wildcards):
+    """The metrics files of runs that were out of memory, which Snakemake is told to make again.
+
+    To be called while jobs are looked for, as input functions are: Snakemake decides afterwards what it carries out.
+    Other failures leave no metrics file, so any call carries them out again.
+    """
+    failed = [str(path) for path in so_far.out_of_memory(STUDY, Path("results"))]
+    workflow.dag.forcefiles.update(failed)
+    return failed
 
 
 def check_data():

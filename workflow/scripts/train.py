@@ -5,23 +5,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import dataset, launch
+from trainbench import dataset, launch, unrecorded
 from trainbench.rule_script import announce, ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     settings, data = snakemake.params.settings, snakemake.params.data
-    dataset.prepare_if_absent(Path(data["folder"]), Path(data["prepared"]), settings["dataset_files_sha256"])
-    launch.run(
-        launch.Task(
-            settings=settings,
-            dataset=Path(data["prepared"]),
-            cores=snakemake.threads,
-            gpus=snakemake.resources.gpu,
-            metrics=Path(snakemake.output.metrics),
-            samples=Path(snakemake.output.samples),
-            log=Path(snakemake.log[0]),
-            gpu_wait_seconds=snakemake.resources.gpu_wait_seconds,
-            monitor_interval_seconds=settings["monitor_interval_seconds"],
-        ),
-        announce,
+    task = launch.Task(
+        settings=settings,
+        dataset=Path(data["prepared"]),
+        cores=snakemake.threads,
+        gpus=snakemake.resources.gpu,
+        metrics=Path(snakemake.output.metrics),
+        samples=Path(snakemake.output.samples),
+        log=Path(snakemake.log[0]),
+        code_sha256=snakemake.params.code,
+        gpu_wait_seconds=snakemake.resources.gpu_wait_seconds,
+        monitor_interval_seconds=settings["monitor_interval_seconds"],
     )
+    if unrecorded.give_back(task.metrics.parent, Path("results"), settings, task.code_sha256):
+        announce(f"{launch.run_name(settings)}: had finished before the interruption")
+    else:
+        dataset.prepare_if_absent(Path(data["folder"]), task.dataset, settings["dataset_files_sha256"])
+        launch.run(task, announce)

@@ -151,7 +151,8 @@ def measured_runs(records: Iterable[Mapping[str, Any]]) -> list[MeasuredRun]:
     for record in records:
         kept.append({key: record[key] for key in _KEPT})
         completed = record["status"] == COMPLETED
-        seconds.append(steady_median([epoch["train_seconds"] for epoch in record["epochs"]]) if completed else None)
+        of_epochs = [epoch["train_seconds"] for epoch in record["epochs"]]
+        seconds.append(steady_median(of_epochs, record["resumed_after_epochs"]) if completed else None)
     across = across_runs(kept)
     return [
         _measured_run(record, seconds_per_epoch, [finding.name for finding in _flagging(across[record["run_id"]])])

@@ -1,10 +1,11 @@
-"""Says what sets a run apart from the other runs of its host or cell: findings that no run can make alone.
+"""Says what sets a run apart from the other runs of its host, cell or folder: findings that no run can make alone.
 
-A check is one function that takes the records of a group, one host's or one cell's, and returns a finding for each run
-that it concerns, registered in `CHECKS_OF_HOST` or `CHECKS_OF_CELL`.
+A check is one function that takes the records of a group, those of one host, cell or results folder, and returns a
+finding for each run that it concerns, registered in `CHECKS_OF_HOST`, `CHECKS_OF_CELL` or `CHECKS_OF_FOLDER`.
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ CANARY_RUNS: Final = 4
 
 # These follow from which card the run leased and from its threads, which `threads_differ` compares.
 NOT_COMPARED: Final = frozenset({"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"})
+
+FOLDER_KEY: Final = "results_folder"
+"""Under this key `sources.read` notes in which results folder a record was found."""
 
 Record = Mapping[str, Any]
 FindingsByRun = dict[str, Finding]
@@ -57,6 +61,27 @@ def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
                 "versions_differ",
                 "warning",
                 f"the cell's runs were measured with different software: {'; '.join(differences)}",
+                "delete the results of the runs whose software is not the wanted one and run snakemake again",
+            )
+    return found
+
+
+def other_versions(runs: Sequence[Record]) -> FindingsByRun:
+    """Other versions than most runs of a results folder have: its cells are compared with each other."""
+    installed = [_versions(run) for run in runs]
+    usual = {name: _most_frequent(versions.get(name) for versions in installed) for name in _names(installed)}
+    found = {}
+    for run, own in zip(runs, installed, strict=True):
+        differences = [
+            f"{name} is {version} here, {' or '.join(sorted(usual[name] - {version}))} in others"
+            for name, version in own.items()
+            if usual[name] != {version}
+        ]
+        if differences:
+            found[run["run_id"]] = Finding(
+                "versions_differ",
+                "warning",
+                f"runs of these results were measured with different software: {'; '.join(differences)}",
                 "delete the results of the runs whose software is not the wanted one and run snakemake again",
             )
     return found
@@ -123,6 +148,7 @@ Check = Callable[[Sequence[Record]], FindingsByRun]
 
 CHECKS_OF_HOST: Final[Sequence[Check]] = (speed_differs,)
 CHECKS_OF_CELL: Final[Sequence[Check]] = (settings_differ, versions_differ, threads_differ, hardware_differs)
+CHECKS_OF_FOLDER: Final[Sequence[Check]] = (other_versions,)
 
 
 def compared_part(record: Record) -> Record:
@@ -133,32 +159,40 @@ def compared_part(record: Record) -> Record:
             key: record[key]
             for key in ("run_id", "model", "batch_size", "device", "settings", "dataset", "software", "canary")
         },
+        FOLDER_KEY: record.get(FOLDER_KEY),
         "host": {key: host[key] for key in ("id", "gpu_driver_version")},
         "device_used": None if used is None else {key: used[key] for key in ("name", "threads")},
     }
 
 
 def across_runs(records: Iterable[Record]) -> dict[str, list[Finding]]:
-    """What all checks find, in their order, by `run_id`; every run has an entry.
+    """What all checks find, in their order, by `run_id`; every run has an entry, and no two findings of a name.
 
-    The records are metrics records or the compared parts of some.
+    The records are metrics records or the compared parts of some; those without a `results_folder` count as one's.
     """
     runs = list(records)
     findings: dict[str, list[Finding]] = {run["run_id"]: [] for run in runs}
     for by_run in _found(runs):
         for run_id, finding in by_run.items():
-            findings[run_id].append(finding)
+            if all(finding.name != known.name for known in findings[run_id]):
+                findings[run_id].append(finding)
     return findings
 
 
 def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
     hosts: dict[str, list[Record]] = {}
     cells: dict[tuple[object, ...], list[Record]] = {}
+    folders: dict[str | None, list[Record]] = {}
     for run in runs:
         host = run["host"]["id"]
         hosts.setdefault(host, []).append(run)
         cells.setdefault((host, run["model"], run["batch_size"], run["device"]), []).append(run)
-    for groups, checks in ((hosts.values(), CHECKS_OF_HOST), (cells.values(), CHECKS_OF_CELL)):
+        folders.setdefault(run.get(FOLDER_KEY), []).append(run)
+    for groups, checks in (
+        (hosts.values(), CHECKS_OF_HOST),
+        (cells.values(), CHECKS_OF_CELL),
+        (folders.values(), CHECKS_OF_FOLDER),
+    ):
         for group in groups:
             for check in checks:
                 yield check(group)
@@ -167,10 +201,26 @@ def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
 def _software(run: Record, variables: Iterable[str]) -> dict[str, str]:
     """What is known of the software under a run, each part by its name, and the environment's `variables`."""
     software, environment = run["software"], run["software"]["flags"]["environment"]
-    parts = {"python": software["python"], **software["versions"]}
+    parts: dict[str, str | None] = dict(_versions(run))
     if run["settings"]["device"]["kind"] == "gpu":
         parts["GPU driver"] = run["host"]["gpu_driver_version"]
     for name in ("tf32", "deterministic"):
         parts[name] = {True: "on", False: "off", None: None}[software["flags"][name]]
     known = {name: version for name, version in parts.items() if version is not None}
     return known | {name: environment.get(name, "not set") for name in variables}
+
+
+def _versions(run: Record) -> dict[str, str]:
+    """The versions that are known of Python and the packages that a run trained with."""
+    versions = {"python": run["software"]["python"], **run["software"]["versions"]}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _names(parts: Iterable[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
+
+
+def _most_frequent(values: Iterable[str | None]) -> set[str]:
+    """The value that most have, or all of those that equally many have."""
+    counts = Counter(value for value in values if value is not None)
+    return {value for value, count in counts.items() if count == max(counts.values())}

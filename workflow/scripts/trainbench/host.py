@@ -328,6 +328,21 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int | None]]:
                 yield limit, None if use is None else use - int(statistics.get(cached_key, 0))
 
 
+def read_oom_kills(root: Path = ROOT) -> int | None:
+    """How many processes the kernel has killed so far for lack of memory, or None where it does not tell.
+
+    Counted are those of this process' control group, whichever limit they met (kernel's
+    Documentation/admin-guide/cgroup-v2.rst, memory.events); where no group counts, those of the whole machine.
+    """
+    candidates = [group / name for group in _groups(root, "memory") for name in ("memory.events", "memory.oom_control")]
+    for path in [*candidates, root / "proc/vmstat"]:
+        for line in (_read(path) or "").splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return None
+
+
 def _groups(root: Path, controller: str) -> Iterator[Path]:
     """Yield the directories of this process' control groups, its own first, then each one above it.
 

@@ -6,9 +6,10 @@ starts the training and the monitor, passes progress on and writes what came of 
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,12 +20,19 @@ from typing import Any, Final, TextIO
 
 import psutil
 
-from trainbench import canary, core_lease, gpu_lease, host, locks, nvml, outcome, record
+from trainbench import canary, core_lease, full_disk, gpu_lease, host, journal, locks, nvml, outcome, record
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ALL_CORES
 
 TERMINAL_INTERVAL_SECONDS: Final = 10.0
 LOG_TAIL_LINES: Final = 15
+UNFINISHED_NAME: Final = "unfinished"
+"""Folder beside the metrics file: what a run needs while it trains, and to go on after an interruption."""
+
+_OUT_OF_HOST_MEMORY: Final = (
+    "the kernel killed the training process because the host, or its control group, had no memory left"
+)
+
 MONITOR_END_SECONDS: Final = 10.0
 
 
@@ -36,12 +44,16 @@ class _Place:
     cores: core_lease.CoreLease
     gpu: gpu_lease.Lease | None
     environment: Mapping[str, str]
+    unfinished: Path
+    identity: Mapping[str, Any]
+    """What is known here of all that the rest of an interrupted run depends on."""
 
 
 @dataclass(frozen=True)
 class Task:
     """One run as Snakemake hands it over, with the patience to wait for a GPU that others hold.
 
+    `code_sha256` is the fingerprint of the code that the run depends on, None where nobody has made one.
     `monitor_interval_seconds` is None where nothing shall watch the run (to measure what watching costs).
     """
 
@@ -52,6 +64,7 @@ class Task:
     metrics: Path
     samples: Path
     log: Path
+    code_sha256: str | None = None
     gpu_wait_seconds: float = gpu_lease.WAIT_LIMIT_SECONDS
     monitor_interval_seconds: float | None = 0.1
 
@@ -71,14 +84,22 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         )
     machine = host.inventory()
     threads = _threads(task, machine.usable_threads)
-    task.samples.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = task.metrics.parent / UNFINISHED_NAME
+    unfinished.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         log = stack.enter_context(task.log.open("w", encoding="utf-8"))
         gpu = stack.enter_context(_gpu(task, machine, announce))
         near = _near_cores(gpu)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
         cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ)))
-        place = _Place(threads, cores, gpu, _environment(os.environ, threads, gpu))
+        place = _Place(
+            threads=threads,
+            cores=cores,
+            gpu=gpu,
+            environment=_environment(os.environ, threads, gpu),
+            unfinished=unfinished,
+            identity=_identity(task, machine, threads, gpu),
+        )
         canary_before_seconds = canary.seconds()
         started_at = datetime.now(UTC).isoformat()
         answer, gpu_listed = _train(task, place, log, announce)
@@ -92,6 +113,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         )
     observed = outcome.Observed(
         settings=task.settings,
+        code_sha256=task.code_sha256,
         started_at=started_at,
         machine=machine,
         environment=place.environment,
@@ -107,6 +129,20 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         samples=task.samples if task.monitor_interval_seconds is not None else None,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
+    # Only now: until then, an interruption costs at most what the state does not have.
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _identity(task: Task, machine: host.Host, threads: int, gpu: gpu_lease.Lease | None) -> dict[str, Any]:
+    card = next((card for card in machine.gpus if gpu is not None and card.uuid == gpu.uuid), None)
+    return {
+        "settings": task.settings,
+        "code_sha256": task.code_sha256,
+        "schema_version": record.SCHEMA_VERSION,
+        "host": machine.id,
+        "gpu": None if card is None else card.name,
+        "threads": threads,
+    }
 
 
 def run_name(settings: Mapping[str, Any]) -> str:
@@ -178,11 +214,12 @@ def _train(
     Returns the training's answer, and whether NVML lists the training's process on its card (None: cannot be told).
 
     Raises:
+        InputError: the disk is full.
         RunFailed: there is no answer.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trainbench-"))
-        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
+        request, notes = place.unfinished / "request.json", place.unfinished / "journal.jsonl"
+        notes.unlink(missing_ok=True)
         fields = {
             "settings": task.settings,
             "dataset": str(task.dataset),
@@ -190,13 +227,16 @@ def _train(
             "cores": place.cores.cores,
             "launcher_pid": os.getpid(),
             "launched_at": time.monotonic(),
+            "state": str(place.unfinished / "state.safetensors"),
+            "identity": place.identity,
         }
+        kills_before = host.read_oom_kills()
         request.write_text(json.dumps(fields), encoding="utf-8")
         # Both processes end by themselves when this one dies; leaving the block covers the ways in which it does not.
         training = stack.enter_context(
             _ended_at_exit(
                 subprocess.Popen(
-                    [sys.executable, "-m", "trainbench.training", str(request), str(answer)],
+                    [sys.executable, "-m", "trainbench.training", str(request), str(notes)],
                     env=dict(place.environment),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -209,22 +249,43 @@ def _train(
             )
         )
         watching = stack.enter_context(_watching(task, training.pid, place, log))
-        gpu_listed = None
+        gpu_listed, epochs_seen = None, False
         for line in _relay(training.stdout or (), log, task.settings, announce):
-            if place.gpu is not None and line.startswith("epoch 1/"):
+            if place.gpu is not None and not epochs_seen and line.startswith("epoch "):
                 gpu_listed = _gpu_lists(place.gpu.uuid, training.pid)
+                epochs_seen = True
+            _demand_room(watching, task)
         code = training.wait()
         if watching is not None:
             # It ends by itself, unless a card that fell off the bus holds it up.
             with suppress(subprocess.TimeoutExpired):
                 watching.wait(MONITOR_END_SECONDS)
-        if not answer.exists():
+        _demand_room(watching, task)
+        _demand_room(training, task)
+        answer = journal.read(notes)
+        if "status" not in answer and code == -signal.SIGKILL and _more(kills_before, host.read_oom_kills()):
+            # Whoever else kills the process, the kernel does not count it among those killed for lack of memory.
+            answer |= {"status": "out_of_memory", "message": _OUT_OF_HOST_MEMORY}
+        if "status" not in answer:
             raise RunFailed(
                 f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result. "
                 f"The end of its log ({task.log}):\n{_tail(task.log)}"
             )
-        answered: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        return answered, gpu_listed
+        return answer, gpu_listed
+
+
+def _demand_room(process: "subprocess.Popen[Any] | None", task: Task) -> None:
+    """Tell of a full disk as soon as a process has ended because of one.
+
+    Raises:
+        InputError: `process` has ended and said so.
+    """
+    if process is not None and process.poll() == full_disk.EXIT_CODE:
+        raise InputError(f"{run_name(task.settings)}: {full_disk.sentence(task.metrics.parent)}")
+
+
+def _more(before: int | None, after: int | None) -> bool:
+    return before is not None and after is not None and after > before
 
 
 @contextmanager

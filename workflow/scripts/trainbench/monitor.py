@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import psutil
 
-from trainbench import lifetime, nvml
+from trainbench import full_disk, lifetime, nvml
 
 _SLOW_READ_SECONDS: Final = 1.0
 """How often to read what is slow to read and changes slowly: new descendants, clock rates, lists of GPU processes."""
@@ -272,9 +272,19 @@ def _gpu_sample(
 
 
 def main(arguments: list[str]) -> int:
-    """Sample until the watched process or the parent ends."""
-    pid, parent_pid, interval_seconds, path, cores, *gpu_uuids = arguments
+    """Sample until the watched process or the parent ends, or the disk is full."""
+    _, parent_pid, *_ = arguments
     lifetime.end_with(int(parent_pid))
+    try:
+        return _sample(arguments)
+    except OSError as error:
+        if not full_disk.is_cause(error):
+            raise
+        return full_disk.EXIT_CODE
+
+
+def _sample(arguments: list[str]) -> int:
+    pid, _, interval_seconds, path, cores, *gpu_uuids = arguments
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(file, lineterminator="\n")

@@ -2,12 +2,14 @@
 
 import platform
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from trainbench import __version__, checks, host, record, usage
+from trainbench.finding import Finding
+from trainbench.steady import positions_of_last_part
 
 SPEED_VARIABLES: Final = (
     "CUDA_VISIBLE_DEVICES",
@@ -44,6 +46,7 @@ class Observed:
     """What the launcher knows of a run; `samples` is the monitor's file, None where nothing watched."""
 
     settings: Mapping[str, Any]
+    code_sha256: str | None
     started_at: str
     machine: host.Host
     environment: Mapping[str, str]
@@ -71,7 +74,7 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
     software = answer.get("software", {"framework": framework, "versions": {}, "flags": {}})
     flags = {"tf32": None, "deterministic": None, **software["flags"]}
     environment = {name: observed.environment[name] for name in SPEED_VARIABLES if name in observed.environment}
-    epochs = answer.get("epochs", [])
+    epochs, resumed = answer.get("epochs", []), answer.get("resumed_after_epochs", [])
     return {
         "schema_version": record.SCHEMA_VERSION,
         "run_id": uuid.uuid4().hex,
@@ -87,12 +90,14 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
         "software": {
             "trainbench": __version__,
             "python": platform.python_version(),
+            "code_sha256": observed.code_sha256,
             **software,
             "flags": {**flags, "environment": environment},
         },
-        "device_used": _device_used(answer, observed) if epochs else None,
+        "device_used": _device_used(answer, observed) if "proof" in answer else None,
         "clock": answer.get("clock"),
         "epochs": epochs,
+        "resumed_after_epochs": resumed,
         "samples_trained": answer.get("samples_trained"),
         "peak_memory_mib": answer.get("peak_memory_mib"),
         "arithmetic": answer.get("arithmetic"),
@@ -101,7 +106,7 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
             "before_seconds": observed.canary_before_seconds,
             "after_seconds": observed.canary_after_seconds,
         },
-        **_watched(answer, observed, epochs),
+        **_watched(answer, observed, [epochs[position] for position in positions_of_last_part(len(epochs), resumed)]),
     }
 
 
@@ -125,9 +130,13 @@ def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any
 
 
 def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`usage` over the run's windows and the findings of the checks."""
+    """`usage` over the windows of `epochs`, those that the run's last process trained, and the findings of the checks.
+
+    Nothing else was watched to the end: clocks of other processes may be those of a machine before it was started anew.
+    """
+    resumed = [asdict(finding) for finding in _resumed(answer.get("resumed_after_epochs", []), len(epochs))]
     if not epochs or observed.samples is None:
-        return {"usage": None, "checks": []}
+        return {"usage": None, "checks": resumed}
     gpu_count = len(observed.gpu_uuids)
     samples = usage.read_samples(observed.samples, gpu_count)
     first_window, *steady_windows = (tuple(epoch["train_window_monotonic_seconds"]) for epoch in epochs)
@@ -153,7 +162,20 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         canary_after_seconds=observed.canary_after_seconds,
         gpu_listed=observed.gpu_listed,
     )
-    return {"usage": summaries, "checks": [asdict(finding) for finding in checks.findings(facts)]}
+    return {"usage": summaries, "checks": [*resumed, *(asdict(finding) for finding in checks.findings(facts))]}
+
+
+def _resumed(after_epochs: Sequence[int], watched_epochs: int) -> Iterator[Finding]:
+    """What is to be known of a run that was interrupted."""
+    if after_epochs:
+        numbers = ", ".join(str(epoch) for epoch in after_epochs)
+        yield Finding(
+            "resumed",
+            "warning",
+            f"the run was interrupted and resumed after epoch {numbers}: checks, CPU and GPU use rest on its last "
+            f"{watched_epochs} {'epoch' if watched_epochs == 1 else 'epochs'} alone",
+            "for figures of one piece delete its metrics.json and measure this run again",
+        )
 
 
 def _exact(summary: dict[str, Any] | None, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

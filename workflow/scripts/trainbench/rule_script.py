@@ -1,27 +1,31 @@
 """What every rule's script does around its work: one sentence for a user's mistake, a log, lines on the terminal."""
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from trainbench import full_disk, lifetime
 from trainbench.errors import InputError, RunFailed
 
 NEWLINE: Final = "\n"
+_INTERRUPTED: Final = 130  # as shells have it: 128 and the number of the signal
 
 
 @contextmanager
 def ending_with_one_sentence(log: Path) -> Iterator[None]:
     """End the script with exit code 1 when the block raises, and say why.
 
-    A user's mistake is told in its one sentence, on the terminal and in the log. A failed run has its log already.
-    Anything else is a bug: its traceback goes to both.
+    A user's mistake and a full disk are told in one sentence, on the terminal and in the log. A failed run has its log
+    already. Anything else is a bug: its traceback goes to both.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
+    lifetime.end_with_snakemake(os.environ)
     try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
         yield
     except InputError as error:
         text = f"trainbench: {error}\n"
@@ -30,8 +34,17 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
         # The log has the rest already. Its last line tells that the run failed and was not broken off.
         _append(log, f"trainbench: {str(error).partition(NEWLINE)[0]}\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        # Snakemake says so itself, and the next call goes on: a log that ends with a sentence would tell of a failure.
+        sys.exit(_INTERRUPTED)
+    except OSError as error:
+        if not full_disk.is_cause(error):
+            text = _bug()
+        else:
+            folder = Path(error.filename).parent if error.filename else log.parent
+            text = f"trainbench: {full_disk.sentence(folder, error)}\n"
     except Exception:
-        text = f"{traceback.format_exc()}trainbench: this is a bug of trainbench; please report it with these lines\n"
+        text = _bug()
     else:
         return
     _append(log, text)
@@ -39,8 +52,13 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
     sys.exit(1)
 
 
+def _bug() -> str:
+    return f"{traceback.format_exc()}trainbench: this is a bug of trainbench; please report it with these lines\n"
+
+
 def _append(log: Path, text: str) -> None:
-    with log.open("a", encoding="utf-8") as file:
+    # The terminal has the text too, which a full disk does not keep from getting there.
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -1,11 +1,11 @@
-"""Says which runs of a study have results by now, and why the others have none.
+"""Says which runs of a study have results by now, why the others have none, and which ran out of memory.
 
 Standard library only: rules import this module whenever Snakemake reads them.
 """
 
 import json
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from trainbench.study import Run, Study
 
@@ -25,6 +25,19 @@ def states(study: Study, results: Path, dataset_files_sha256: str) -> dict[Run, 
     off.
     """
     return {run: _state(study, run, results / run.folder, dataset_files_sha256) for run in study.runs()}
+
+
+def out_of_memory(study: Study, results: Path) -> list[Path]:
+    """The metrics files of the study's runs that ended because memory ran out."""
+    paths = [results / run.folder / METRICS_NAME for run in study.runs()]
+    return [path for path in paths if _status(path) == "out_of_memory"]
+
+
+def _status(path: Path) -> Any:  # noqa: ANN401 - whatever the file says
+    try:
+        return json.loads(path.read_bytes())["status"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _state(study: Study, run: Run, folder: Path, dataset_files_sha256: str) -> State:

@@ -13,6 +13,7 @@ from typing import Final
 
 from trainbench import fingerprint, record
 from trainbench.bounded_file import Unusable, printable
+from trainbench.cross_checks import FOLDER_KEY
 from trainbench.errors import InputError
 from trainbench.markdown import literal
 from trainbench.record import Metrics
@@ -84,7 +85,8 @@ def find(patterns: Iterable[str], key: str = "sources") -> Found:
 def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[Metrics]:
     """The records of a study's own runs, then those of sources, one at a time.
 
-    A file that appears several times, as when two patterns overlap or a link leads to it, is read once.
+    A file that appears several times, as when two patterns overlap or a link leads to it, is read once. Beside what the
+    file says, a record has the folder of results that it was found in, as `cross_checks.FOLDER_KEY`.
 
     Args:
         own: Metrics files of the study.
@@ -106,7 +108,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             )
         paths_of_runs[metrics["run_id"]] = path
         read_files.add(_identity(path))
-        yield metrics
+        yield metrics | {FOLDER_KEY: _results_folder(path)}
     refused.extend(found.refused)
     for path in found.metrics:
         identity = _identity(path)
@@ -123,7 +125,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             refused.append(Refusal(path, problem))
             continue
         paths_of_runs[metrics["run_id"]] = path
-        yield metrics
+        yield metrics | {FOLDER_KEY: _results_folder(path)}
 
 
 def demand_all_usable(refused: Sequence[Refusal], key: str = "sources") -> None:
@@ -238,6 +240,11 @@ def _identity(path: Path) -> FileIdentity | Path:
     except OSError:
         return path
     return status.st_dev, status.st_ino
+
+
+def _results_folder(path: Path) -> str:
+    """The folder above the four that name a run."""
+    return os.path.abspath(path.parents[4])  # noqa: PTH100 - Path.resolve would follow links
 
 
 def _misplaced(path: Path, metrics: Metrics) -> str | None:

@@ -6,11 +6,13 @@ shares and percentages, which may be 0, are summarised by their arithmetic mean.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from scipy.special import stdtrit
+
+from trainbench.steady import positions
 
 CONFIDENCE: Final = 0.95
 
@@ -111,27 +113,27 @@ def _t_quantile(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def first_epoch_only(values: Sequence[float]) -> bool:
-    """Whether a run has no other epoch than its first, so that its steady figure is the first epoch's."""
-    return len(values) == 1
+def first_epoch_only(values: Sequence[float], resumed_after: Collection[int] = ()) -> bool:
+    """Whether a run has no steady epoch, so that its steady figure is the first epoch's."""
+    return bool(values) and steady_count(values, resumed_after) == 0
 
 
-def steady(values: Sequence[float]) -> Sequence[float]:
-    """The values of a run's steady epochs: all but the first, which also warms the machine up.
+def steady(values: Sequence[float], resumed_after: Collection[int] = ()) -> Sequence[float]:
+    """The values of a run's steady epochs: all but the first and those right after a resume (`trainbench.steady`).
 
-    A run of one epoch has only that one, so that one is returned; `first_epoch_only` tells.
+    A run without a steady epoch has only its first, so that one is returned; `first_epoch_only` tells.
     """
-    return values if len(values) <= 1 else values[1:]
+    return [values[position] for position in positions(len(values), resumed_after)] or values[:1]
 
 
-def steady_count(values: Sequence[float]) -> int:
+def steady_count(values: Sequence[float], resumed_after: Collection[int] = ()) -> int:
     """How many steady epochs a run has: 0 for a run of one epoch."""
-    return max(len(values) - 1, 0)
+    return len(positions(len(values), resumed_after))
 
 
-def steady_median(values: Sequence[float]) -> float | None:
+def steady_median(values: Sequence[float], resumed_after: Collection[int] = ()) -> float | None:
     """A run's figure, the median over its steady epochs, or None for a run without epochs."""
-    return statistics.median(steady(values)) if values else None
+    return statistics.median(steady(values, resumed_after)) if values else None
 
 
 def summarize(values: Iterable[float | None]) -> Summary:

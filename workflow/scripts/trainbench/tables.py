@@ -11,6 +11,7 @@ import pandas as pd
 
 from trainbench import cross_checks, whole_file
 from trainbench.statistics import Estimate, estimate, first_epoch_only, steady_count, steady_median, summarize
+from trainbench.steady import positions_of_last_part
 
 COMPLETED: Final = "completed"
 DIFFERENT_HARDWARE: Final = "different_hardware"
@@ -340,22 +341,22 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
-    epochs, used = record["epochs"], record["device_used"]
+    epochs, resumed, used = record["epochs"], record["resumed_after_epochs"], record["device_used"]
     train_seconds = [epoch["train_seconds"] for epoch in epochs]
-    seconds_per_epoch = steady_median(train_seconds)
+    seconds_per_epoch = steady_median(train_seconds, resumed)
     eval_seconds = [epoch["eval_seconds"] for epoch in epochs]
-    samples = steady_median([epoch["samples"] for epoch in epochs])
+    samples = steady_median([epoch["samples"] for epoch in epochs], resumed)
     samples_per_second = samples / seconds_per_epoch if samples and seconds_per_epoch else None
     return {
         "device_name": used["name"],
         "threads": used["threads"]["intra_op"],
         "cores_given": used["cores_given"],
         "train_seconds_per_epoch": seconds_per_epoch,
-        "eval_seconds_per_epoch": steady_median(eval_seconds),
-        "epoch_seconds": steady_median([sum(both) for both in zip(train_seconds, eval_seconds, strict=True)]),
+        "eval_seconds_per_epoch": steady_median(eval_seconds, resumed),
+        "epoch_seconds": steady_median([sum(both) for both in zip(train_seconds, eval_seconds, strict=True)], resumed),
         "first_epoch_train_seconds": train_seconds[0] if train_seconds else None,
-        "steady_epochs": steady_count(train_seconds),
-        "first_epoch_only": first_epoch_only(train_seconds),
+        "steady_epochs": steady_count(train_seconds, resumed),
+        "first_epoch_only": first_epoch_only(train_seconds, resumed),
         "samples_per_second": samples_per_second,
         "final_loss": epochs[-1]["loss"] if epochs else None,
         "final_accuracy": epochs[-1]["accuracy"] if epochs else None,
@@ -363,7 +364,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "samples_trained": record["samples_trained"],
         "peak_memory_mib": record["peak_memory_mib"],
         **record["clock"],
-        **_usage_figures(record["usage"], steady_count(train_seconds)),
+        **_usage_figures(record["usage"], len(positions_of_last_part(len(epochs), resumed)) - 1),
         **_arithmetic_figures(record, samples_per_second),
     }
 
@@ -381,7 +382,10 @@ def _arithmetic_figures(record: Mapping[str, Any], samples_per_second: float | N
 
 
 def _usage_figures(usage: Mapping[str, Any] | None, steady_epochs: int) -> dict[str, Any]:
-    """CPU and GPU use over the steady epochs, or over the first where there is no other; nothing if nothing watched."""
+    """CPU and GPU use over the steady epochs of the run's last process, or over its first where there is no other.
+
+    Nothing if nothing watched.
+    """
     if usage is None:
         return {}
     window, epochs = (usage["steady"], steady_epochs) if usage["steady"] else (usage["first_epoch"], 1)

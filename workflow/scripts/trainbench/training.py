@@ -1,7 +1,8 @@
-"""Trains one cell once, in a process of its own, and leaves what it measured as JSON.
+"""Trains one cell once, in a process of its own, and leaves what it measured in a journal.
 
-Started by `trainbench.launch` as `python -m trainbench.training REQUEST ANSWER`. Nothing here knows of Snakemake, of
-the monitor or of NVML: this process computes and reads clocks.
+Started by `trainbench.launch` as `python -m trainbench.training REQUEST JOURNAL`. Nothing here knows of Snakemake, of
+the monitor or of NVML: this process computes and reads clocks. Between epochs, outside of every clock, it saves the
+state from which an interrupted run goes on.
 """
 
 import json
@@ -11,12 +12,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
-from trainbench import dataset, engines, lifetime, parameters, record, whole_file
-from trainbench.models import MODELS, ImageShape
+from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, record, state
+from trainbench.models import MODELS, ImageShape, ModelSpec
+
+SAVE_AFTER_SECONDS: Final = 2.0
+"""The state is saved after an epoch when as much has been trained and evaluated since it was saved last.
+
+An interruption costs at most the epoch it fell into, and as much of those before it; short runs save nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,28 +38,54 @@ class Request:
     launcher_pid: int
     launched_at: float
     """`time.monotonic()` of the launcher just before it started this process."""
+    state: Path
+    """Where the state of an interrupted run may be, and is saved."""
+    identity: Mapping[str, Any]
+    """What the launcher knows of all that the rest of an interrupted run depends on."""
 
 
 def main(arguments: list[str]) -> int:
-    """Read the request, train, write the answer."""
-    request_path, answer_path = (Path(argument) for argument in arguments)
+    """Read the request, train, note how it ended."""
+    request_path, journal_path = (Path(argument) for argument in arguments)
     fields = json.loads(request_path.read_text(encoding="utf-8"))
-    request = Request(**{**fields, "dataset": Path(fields["dataset"])})
+    request = Request(**{**fields, "dataset": Path(fields["dataset"]), "state": Path(fields["state"])})
     lifetime.end_with(request.launcher_pid)
     # Before the framework is imported: its threads inherit these cores.
     os.sched_setaffinity(0, request.cores)
     try:
-        answer = {"status": "completed", "message": None, **train(request)}
-    except engines.OutOfMemory as error:
-        answer = {"status": "out_of_memory", "message": str(error)}
-    except engines.WrongDevice as error:
-        answer = {"status": "wrong_device", "message": str(error)}
-    whole_file.write(json.dumps(answer), answer_path)
+        carry_out(request, journal.Journal(journal_path))
+    except OSError as error:
+        if not full_disk.is_cause(error):
+            raise
+        print(full_disk.sentence(request.state.parent, error), flush=True)
+        return full_disk.EXIT_CODE
     return 0
 
 
-def train(request: Request) -> dict[str, Any]:
-    """Train one cell once; the answer has the fields of the metrics file that this process knows."""
+def carry_out(request: Request, notes: journal.Journal) -> None:
+    """Train one cell once and note how it ended, for which running out of memory is one of the ways.
+
+    Raises:
+        OSError: notes or the state could not be written.
+    """
+    try:
+        train(request, notes)
+    except engines.OutOfMemory as error:
+        notes.note({"status": "out_of_memory", "message": str(error)})
+    except MemoryError as error:
+        notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
+    except engines.WrongDevice as error:
+        notes.note({"status": "wrong_device", "message": str(error)})
+    else:
+        notes.note({"status": "completed", "message": None})
+
+
+def train(request: Request, notes: journal.Journal) -> None:
+    """Train one cell once; the notes have the fields of the metrics file that this process knows.
+
+    Raises:
+        OSError: notes or the state could not be written.
+    """
     settings = request.settings
     device = settings["device"]
     engine = engines.start(device["framework"], device["kind"], request.threads)
@@ -70,50 +103,133 @@ def train(request: Request) -> dict[str, Any]:
     proof = engine.prove_device()
     compiled = time.monotonic()
 
-    samples = len(train_images) // batch_size * batch_size
-    epochs = []
-    for epoch in range(1, settings["epochs"] + 1):
-        measured = _epoch(engine, epoch, samples, len(data.test_images))
-        epochs.append(measured)
-        _report_progress(epochs, settings["epochs"])
-    ended = time.monotonic()
-    peak_memory_mib = _peak_memory_mib()
-    # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
-    ceilings = _ceilings(engine)
-
-    return {
-        "dataset": {
-            "sha256": data.sha256,
-            "train_samples": len(train_images),
-            "test_samples": len(data.test_images),
-            "height": height,
-            "width": width,
-            "classes": data.classes,
-        },
-        "software": {
-            "framework": device["framework"],
-            "versions": dict(engine.versions()),
-            "flags": dict(engine.flags()),
-        },
-        "launched_at": request.launched_at,
-        "proof": asdict(proof),
-        "threads": asdict(engine.threads()),
-        "clock": {
+    versions = dict(engine.versions())
+    notes.note(
+        {
+            "dataset": {
+                "sha256": data.sha256,
+                "train_samples": len(train_images),
+                "test_samples": len(data.test_images),
+                "height": height,
+                "width": width,
+                "classes": data.classes,
+            },
+            "software": {"framework": device["framework"], "versions": versions, "flags": dict(engine.flags())},
+            "launched_at": request.launched_at,
+            "proof": asdict(proof),
+            "threads": asdict(engine.threads()),
+            "arithmetic": _arithmetic(spec, batch_size),
+        }
+    )
+    run = _Run(
+        engine=engine,
+        notes=notes,
+        state_path=request.state,
+        identity={**request.identity, "dataset_sha256": data.sha256, "versions": versions},
+        launched_at=request.launched_at,
+        start_clock={
             "startup_seconds": started - request.launched_at,
             "data_seconds": placed - started,
             "compile_seconds": compiled - placed,
-            "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
-            "eval_seconds": sum(epoch["eval_seconds"] for epoch in epochs),
-            "total_seconds": ended - request.launched_at,
         },
-        "epochs": epochs,
-        "samples_trained": samples * len(epochs),
-        "peak_memory_mib": peak_memory_mib,
-        "arithmetic": {
-            "train_flop_per_example": spec.train_flop_per_example,
-            "train_bytes_per_example": spec.train_bytes_per_example(batch_size),
-        },
-        "ceilings": ceilings,
+    )
+    run.resume()
+    samples = len(train_images) // batch_size * batch_size
+    while len(run.epochs) < settings["epochs"]:
+        measured = _epoch(engine, len(run.epochs) + 1, samples, len(data.test_images))
+        run.keep(measured)
+        _report_progress(run.epochs, settings["epochs"])
+    # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
+    notes.note({"peak_memory_mib": run.peak_memory_mib(), "ceilings": _ceilings(engine)})
+
+
+class _Run:
+    """What a run has measured so far, in this process and in earlier ones, and how it is kept."""
+
+    def __init__(
+        self,
+        *,
+        engine: engines.Engine,
+        notes: journal.Journal,
+        state_path: Path,
+        identity: Mapping[str, Any],
+        launched_at: float,
+        start_clock: Mapping[str, float],
+    ) -> None:
+        self.epochs: list[Mapping[str, Any]] = []
+        self._engine = engine
+        self._notes = notes
+        self._state_path = state_path
+        self._identity = identity
+        self._start_clock = start_clock
+        self._own_seconds = sum(start_clock.values())
+        self._launched_at = launched_at
+        self._aside_seconds = 0.0
+        self._resumed_after_epochs: list[int] = []
+        self._earlier_peak_mib: float | None = None
+        self._unsaved_seconds = 0.0
+
+    def resume(self) -> None:
+        """Go on from where an interrupted process of the same run had come to; a state that fits no more is deleted."""
+        begin = time.monotonic()
+        kept = state.load(self._identity, self._state_path)
+        if kept is None:
+            self._state_path.unlink(missing_ok=True)
+        else:
+            self._engine.restore(kept.arrays)
+            self.epochs = list(kept.epochs)
+            self._resumed_after_epochs = [*kept.resumed_after_epochs, len(kept.epochs)]
+            self._earlier_peak_mib = kept.peak_memory_mib
+            print(f"resumed after epoch {len(kept.epochs)}", flush=True)
+        self._note(self.epochs)
+        self._aside_seconds += time.monotonic() - begin
+
+    def keep(self, measured: Mapping[str, Any]) -> None:
+        """Note an epoch, and save the state if enough has been trained since it was saved last."""
+        self.epochs.append(measured)
+        self._own_seconds = measured["eval_window_monotonic_seconds"][1] - self._launched_at - self._aside_seconds
+        self._note([measured])
+        self._unsaved_seconds += measured["train_seconds"] + measured["eval_seconds"]
+        if self._unsaved_seconds >= SAVE_AFTER_SECONDS:
+            begin = time.monotonic()
+            between = state.State(self._engine.state(), self.epochs, self._resumed_after_epochs, self.peak_memory_mib())
+            state.save(between, self._identity, self._state_path)
+            self._unsaved_seconds = 0.0
+            self._aside_seconds += time.monotonic() - begin
+
+    def peak_memory_mib(self) -> float | None:
+        """The highest of this and of earlier processes."""
+        return max(filter(None, [_peak_memory_mib(), self._earlier_peak_mib]), default=None)
+
+    def _note(self, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Note these epochs, and what has been measured of all of them together."""
+        train_seconds, eval_seconds = _seconds(self.epochs)
+        # What was lost, and the time until the run went on, are no part of what it takes.
+        earlier_seconds = sum(_seconds(self.epochs[: max(self._resumed_after_epochs, default=0)]))
+        self._notes.note(
+            {
+                "epochs": list(epochs),
+                "resumed_after_epochs": self._resumed_after_epochs,
+                "samples_trained": sum(epoch["samples"] for epoch in self.epochs),
+                "clock": {
+                    **self._start_clock,
+                    "train_seconds": train_seconds,
+                    "eval_seconds": eval_seconds,
+                    "total_seconds": self._own_seconds + earlier_seconds,
+                },
+            }
+        )
+
+
+def _seconds(epochs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Seconds of training and of evaluation."""
+    return sum(epoch["train_seconds"] for epoch in epochs), sum(epoch["eval_seconds"] for epoch in epochs)
+
+
+def _arithmetic(spec: ModelSpec, batch_size: int) -> dict[str, float]:
+    return {
+        "train_flop_per_example": spec.train_flop_per_example,
+        "train_bytes_per_example": spec.train_bytes_per_example(batch_size),
     }
 
 
@@ -143,7 +259,7 @@ def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) 
     }
 
 
-def _report_progress(epochs: list[dict[str, Any]], planned: int) -> None:
+def _report_progress(epochs: Sequence[Mapping[str, Any]], planned: int) -> None:
     """One line an epoch, for the run's log and the terminal."""
     last = epochs[-1]
     mean_seconds = sum(epoch["train_seconds"] + epoch["eval_seconds"] for epoch in epochs) / len(epochs)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from trainbench.models import ModelSpec
 from trainbench.parameters import Parameters
 
+State = Mapping[str, NDArray[Any]]
+"""All that training goes on from, as named arrays."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -102,6 +105,12 @@ class Engine(Protocol):
 
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
+
+    def state(self) -> State:
+        """All that training goes on from: parameters, the optimiser's state, steps done."""
+
+    def restore(self, state: State) -> None:
+        """Go on from the `state` of an engine that was built alike."""
 
     def ceilings(self) -> Ceilings:
         """Measure what the device can do at most, in about a second; `trainbench.engines.ceilings` says how.

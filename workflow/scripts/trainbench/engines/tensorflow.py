@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainbench.engines import Ceilings, DeviceProof, Images, OutOfMemory, Threads, WrongDevice
+from trainbench.engines import Ceilings, DeviceProof, Images, OutOfMemory, State, Threads, WrongDevice
 from trainbench.models import (
     Conv2D,
     Dense,
@@ -24,6 +24,8 @@ from trainbench.models import (
     Sgd,
 )
 from trainbench.parameters import Parameters
+
+_STEPS_DONE: Final = "steps_done"
 
 EVALUATION_BATCH: Final = 1000
 """Test images a step of the evaluation loop: bounds its memory, 0.1 GiB for conv's first layer."""
@@ -69,6 +71,7 @@ class TensorFlowEngine:
         self._test_images: tf.Tensor
         self._test_labels: tf.Tensor
         self._variables: dict[str, tf.Variable] = {}
+        self._slots: list[tf.Variable] = []
         self._epoch: Callable[..., tf.Tensor]
         self._evaluate: Callable[[], tf.Tensor]
         self._batches = 0
@@ -114,14 +117,14 @@ class TensorFlowEngine:
         with _naming_out_of_memory():
             with tf.device(self._device):
                 self._variables = {name: tf.Variable(value) for name, value in parameters.items()}
-                slots = _slots(spec.optimiser, self._variables)
-                changed = [*self._variables.values(), *slots]
+                self._slots = _slots(spec.optimiser, self._variables)
+                changed = [*self._variables.values(), *self._slots]
                 before = [tf.identity(variable) for variable in changed]
             self._epoch = self._on_device(
                 _training_loop(
                     spec,
                     self._variables,
-                    slots,
+                    self._slots,
                     self._train_images,
                     self._train_labels,
                     batch_size=batch_size,
@@ -183,6 +186,25 @@ class TensorFlowEngine:
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
         return {name: variable.numpy() for name, variable in self._variables.items()}
+
+    def state(self) -> State:
+        """Parameters, the optimiser's slots and the steps done, from which dropout's random numbers follow."""
+        return {name: variable.numpy() for name, variable in self._changing().items()} | {
+            _STEPS_DONE: np.array([self._steps_done])
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from the `state` of an engine that was built alike."""
+        with _naming_out_of_memory():
+            for name, variable in self._changing().items():
+                variable.assign(state[name])
+            _wait()
+        self._steps_done = int(state[_STEPS_DONE][0])
+
+    def _changing(self) -> dict[str, tf.Variable]:
+        """What a step changes, by names of its own."""
+        parameters = {f"parameter/{name}": variable for name, variable in self._variables.items()}
+        return parameters | {f"slot/{number}": slot for number, slot in enumerate(self._slots)}
 
     def ceilings(self) -> Ceilings:
         """Measure what the device can do at most, in float32.

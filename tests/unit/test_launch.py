@@ -1,0 +1,110 @@
+"""What becomes of a run whose training process is killed or meets a full disk."""
+
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from idx_writer import write_idx_directory
+from trainbench import dataset, host, journal, launch, record
+from trainbench.errors import InputError, RunFailed
+from trainbench.study import Device, ModelSettings, Run, Study
+
+RUN = Run("conv", 16, "cpu", 1)
+HYPERPARAMETERS = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
+STUDY = Study(
+    models=(RUN.model,),
+    batch_sizes=(RUN.batch_size,),
+    devices=(RUN.device,),
+    repeats=1,
+    seed=1,
+    isolation="device",
+    monitor_interval_seconds=0.1,
+    dataset_path="data",
+    validation_samples=40,
+    model_settings={"conv": ModelSettings(10_000, HYPERPARAMETERS)},
+    device_settings={"cpu": Device("cpu", "cpu", "all", gpus=0)},
+)
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> launch.Task:
+    """A run that takes minutes, if nothing ends it."""
+    monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
+    dataset.prepare(write_idx_directory(tmp_path / "data"), tmp_path / "dataset.safetensors")
+    return launch.Task(
+        settings=STUDY.settings(RUN, "ab" * 32),
+        dataset=tmp_path / "dataset.safetensors",
+        cores=1,
+        gpus=0,
+        metrics=tmp_path / "run" / "metrics.json",
+        samples=tmp_path / "run" / "samples.csv",
+        log=tmp_path / "run" / "train.log",
+    )
+
+
+@pytest.fixture
+def killer(task: launch.Task) -> Iterator[threading.Thread]:
+    """Kills the training process with SIGKILL when three epochs have ended."""
+    notes = task.metrics.parent / launch.UNFINISHED_NAME / "journal.jsonl"
+
+    over = threading.Event()
+
+    def kill() -> None:
+        while len(journal.read(notes).get("epochs", [])) < 3:
+            if over.wait(0.01):
+                return
+        for child in psutil.Process().children():
+            if "trainbench.training" in child.cmdline():
+                child.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield thread
+    over.set()
+    thread.join()
+
+
+def counter(*values: int | None) -> Callable[[], int | None]:
+    """Give what the kernel's count of processes killed for lack of memory is, reading by reading."""
+    return iter(values).__next__
+
+
+@pytest.mark.usefixtures("killer")
+def test_a_training_process_that_the_kernel_killed_for_lack_of_memory_is_a_result(
+    task: launch.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "read_oom_kills", counter(4, 5))
+    launch.run(task, announce=lambda _: None)
+    metrics = record.read(task.metrics)
+    assert metrics["status"] == "out_of_memory"
+    assert len(metrics["epochs"]) >= 3
+    assert metrics["usage"]["span"]["samples"] > 0
+
+
+@pytest.mark.usefixtures("killer")
+@pytest.mark.parametrize("counts", [(4, 4), (None, None)])
+def test_a_training_process_that_somebody_killed_is_no_result(
+    counts: tuple[int | None, int | None], task: launch.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "read_oom_kills", counter(*counts))
+    with pytest.raises(RunFailed, match="ended with signal 9"):
+        launch.run(task, announce=lambda _: None)
+    assert not task.metrics.exists()
+
+
+def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -> None:
+    """A limit on the size of files stands in for the disk: what a run notes soon grows beyond it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot take what was to be written there") as raised:
+            launch.run(task, announce=lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(raised.value).startswith(f"conv 16 on cpu, repeat 1: {task.metrics.parent} ")
+    assert [child.cmdline() for child in psutil.Process(os.getpid()).children()] == []

@@ -1,0 +1,77 @@
+"""A rule's process does not outlive the Snakemake that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainbench import fingerprint, lifetime
+
+CHILD = """
+import os, time
+from trainbench import lifetime
+lifetime.end_with_snakemake(os.environ)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+# A shell that lives as long as its child stands between the two, as where conda is used.
+STARTER = f"""
+import os, subprocess, sys
+os.environ["{lifetime.SNAKEMAKE_VARIABLE}"] = str(os.getpid())
+subprocess.run(["sh", "-c", '"$0" -c "$1"; true', sys.executable, sys.argv[1]])
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(fingerprint.PACKAGE.parent), **variables}
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_script_dies_with_a_snakemake_that_is_killed_whatever_stands_between_them() -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, CHILD], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None
+    child = int(starter.stdout.readline())
+    assert not ended(child)
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    deadline = time.monotonic() + 20
+    while not ended(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended(child)
+
+
+@pytest.mark.parametrize("number", ["1999999999", "{sibling}"])
+def test_a_script_whose_snakemake_has_ended_already_does_not_begin(number: str) -> None:
+    with subprocess.Popen(["sleep", "60"]) as sibling:
+        run = subprocess.run(
+            [sys.executable, "-c", CHILD],
+            env=environment(**{lifetime.SNAKEMAKE_VARIABLE: number.format(sibling=sibling.pid)}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        sibling.kill()
+    assert run.returncode == 1
+    assert "has ended already" in run.stderr
+
+
+def test_a_script_that_no_snakemake_started_begins(tmp_path: Path) -> None:
+    variables = {name: value for name, value in environment().items() if name != lifetime.SNAKEMAKE_VARIABLE}
+    program = CHILD.replace("time.sleep(60)", "pass")
+    run = subprocess.run([sys.executable, "-c", program], env=variables, cwd=tmp_path, check=False, timeout=60)
+    assert run.returncode == 0

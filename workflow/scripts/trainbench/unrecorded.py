@@ -1,0 +1,96 @@
+"""Keeps results of runs that had finished when Snakemake was killed before it could record them.
+
+Snakemake throws away the outputs of a job that it did not see end, and carries it out again. So the next call sets such
+results aside while it plans, and the rule gives them back instead of training anew.
+
+Standard library only: rules import this module whenever Snakemake reads them.
+"""
+
+import base64
+import binascii
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from trainbench.study import Run, Study
+
+FOLDER_NAME: Final = ".unrecorded"  # whoever reads the results as a source of theirs passes it over
+METRICS_NAME: Final = "metrics.json"
+NAMES: Final = ("train.log", "samples.csv", METRICS_NAME)
+"""A run's files, in the order in which they are set aside and given back: the one that counts comes last."""
+
+
+def set_aside(study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: str) -> None:
+    """Set aside what runs of the study left that are still good but marked as under way in the folder `snakemake`.
+
+    `snakemake` is Snakemake's own folder (.snakemake). To be called while no other Snakemake is at work there.
+    """
+    marked = set(_marked_runs(results, snakemake)).intersection(study.runs())
+    kept = results / FOLDER_NAME
+    for run in marked:
+        source = results / run.folder
+        if _is_current(source / METRICS_NAME, study, run, dataset_files_sha256, code_sha256):
+            _copy(source, kept / run.folder)
+    # What is no longer marked was recorded since, or measured anew.
+    for folder in set(kept.glob("runs/*/*/*/*")).difference(kept / run.folder for run in marked):
+        shutil.rmtree(folder)
+
+
+def give_back(run_folder: Path, results: Path, settings: dict[str, Any], code_sha256: str) -> bool:
+    """Put the files of a run back in their place, if they were set aside and say what this run would."""
+    kept = results / FOLDER_NAME / run_folder.relative_to(results)
+    metrics = _read(kept / METRICS_NAME)
+    whole = all((kept / name).exists() for name in NAMES)
+    if metrics is None or not whole or not _same(metrics, settings, code_sha256):
+        return False
+    _copy(kept, run_folder)
+    shutil.rmtree(kept, ignore_errors=True)
+    return True
+
+
+def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: str) -> bool:
+    metrics = _read(path)
+    return metrics is not None and _same(metrics, study.settings(run, dataset_files_sha256), code_sha256)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        metrics = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return metrics if isinstance(metrics, dict) else None
+
+
+def _same(metrics: dict[str, Any], settings: dict[str, Any], code_sha256: str) -> bool:
+    try:
+        return bool(metrics["settings"] == settings and metrics["software"]["code_sha256"] == code_sha256)
+    except (LookupError, TypeError):
+        return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run's files so that the metrics file stands there only when all others do; times are kept."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        temporary = target / f".{name}.tmp"
+        with suppress(FileNotFoundError):
+            shutil.copy2(source / name, temporary)
+            temporary.replace(target / name)
+
+
+def _marked_runs(results: Path, snakemake: Path) -> Iterator[Run]:
+    """The runs that Snakemake has marked as under way: a file each, whose path is the output's in base64."""
+    incomplete = snakemake / "incomplete"
+    for path in incomplete.rglob("*"):
+        # Names too long for one are split over folders whose names begin with @.
+        encoded = "".join(part.removeprefix("@") for part in path.relative_to(incomplete).parts)
+        try:
+            output = Path(base64.urlsafe_b64decode(encoded).decode())
+            model, batch_size, device, repeat, name = output.relative_to(results / "runs").parts
+            if name == METRICS_NAME:
+                yield Run(model, int(batch_size), device, int(repeat))
+        except (binascii.Error, ValueError):
+            continue

@@ -1,0 +1,40 @@
+"""Clears away the locks of a Snakemake that was killed, and those of no other.
+
+Snakemake locks its working folder with plain files that outlive it. This module's own lock is flock(2), which the
+kernel drops when its holder has ended, however it ended: who gets it knows that the files are left over.
+
+Standard library only: rules import this module whenever Snakemake reads them.
+"""
+
+import fcntl
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+
+LOCK_NAME: Final = "trainbench.lock"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def hold(snakemake: Path) -> int | None:
+    """Hold the folder `snakemake` (.snakemake) for as long as this process lives, and clear left-over locks in it.
+
+    Returns the open descriptor that holds it, or None where another process does or this file system has no such locks;
+    Snakemake's own locks are then left alone, as they are where the last holder was on another machine: flock(2) need
+    not reach from one to the other.
+    """
+    snakemake.mkdir(exist_ok=True)
+    descriptor = os.open(snakemake / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    # Containers change their name, and a machine its kernel's id when it is started anew: one of both will do.
+    machine = {socket.gethostname(), _BOOT_ID.read_text(encoding="ascii").strip()}
+    if machine & set(os.pread(descriptor, 4096, 0).decode(errors="replace").splitlines()):
+        shutil.rmtree(snakemake / "locks", ignore_errors=True)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, "\n".join(sorted(machine)).encode(), 0)
+    return descriptor
