@@ -40,7 +40,10 @@ model_settings: {logistic: {epochs: 2}}
 device_settings: {cpu-1t: {kind: cpu, threads: 1}}
 """
 # The profile as it stands, but looking after its jobs more often than a scheduler with other users would like.
-PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "6")
+PROFILE = (
+    *("--configfile", "study.yaml", "--profile", "profiles/slurm"),
+    *("--slurm-init-seconds-before-status-checks", "6"),
+)
 # Another time limit is no other setting of a run.
 SECOND_CONFIG = ("devices=[cpu,cards]", "device_settings={cpu: {resources: {runtime: 45}}}")
 START_SECONDS = 60.0
@@ -92,15 +95,15 @@ def story(new_checkout) -> Story:
         with killed_at_exit(checkout.start(*PROFILE, **cluster.environment)) as first:
             cancelled = running_job(cluster, "logistic_32_cpu_1")
             cluster.run("scancel", cancelled.number)
-            first_output, _ = first.communicate(timeout=300)
+            first_output = "".join(first.communicate(timeout=300))
         first_jobs = {run_of(job): job for job in cluster.jobs()}
-        second_code, second_output = checkout.run(*PROFILE, "--config", *SECOND_CONFIG, **cluster.environment)
+        second = checkout.snakemake(*PROFILE, "--config", *SECOND_CONFIG, **cluster.environment)
         earlier = {job.number for job in first_jobs.values()}
         second_jobs = {run_of(job): job for job in cluster.jobs() if job.number not in earlier}
         listed = cluster.run("sacct", "-X", "-n", "-P", "--format=JobID,Account").split()
         return Story(
             checkout.folder, first.returncode, first_output, cancelled, first_jobs,
-            second_code, second_output, second_jobs,
+            second.returncode, second.stdout + second.stderr, second_jobs,
             dict(line.split("|") for line in listed),
         )  # fmt: skip
 
@@ -192,8 +195,8 @@ def test_the_next_call_makes_up_for_the_cancelled_run_alone_and_ends_with_the_ta
 def test_no_accounting_is_needed_and_a_run_that_shares_its_node_trains_with_its_own_cores(new_checkout):
     with slurm(with_accounting=False) as cluster:
         checkout = new_checkout(SHARING_STUDY)
-        code, output = checkout.run(*PROFILE, "results/tables/comparison.md", **cluster.environment)
+        run = checkout.snakemake(*PROFILE, "results/tables/comparison.md", **cluster.environment)
         (job,) = cluster.jobs()
-    assert code == 0, output
+    assert run.returncode == 0, run.stderr
     given = metrics(checkout.folder, "logistic_16_cpu-1t_1")["device_used"]["cores_given"]
     assert (job.alone, job.cores, given) == (False, 1, 1)

@@ -21,7 +21,10 @@ repeats: 1
 dataset: {path: data, validation_samples: 40}
 model_settings: {logistic: {epochs: 2}}
 """
-PROFILE = ("--profile", "profiles/cluster-generic", "--seconds-between-status-checks", "1")
+PROFILE = (
+    *("--configfile", "study.yaml", "--profile", "profiles/cluster-generic"),
+    *("--seconds-between-status-checks", "1"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Study:
 @pytest.fixture(scope="module")
 def study(new_checkout) -> Study:
     checkout = new_checkout(STUDY)
-    code, output = checkout.run(*PROFILE, "results/tables/comparison.md")
-    return Study(checkout.folder, code, output)
+    run = checkout.snakemake(*PROFILE, "results/tables/comparison.md")
+    return Study(checkout.folder, run.returncode, run.stderr)
 
 
 def metrics(study: Study) -> list[dict[str, Any]]:
@@ -58,9 +61,9 @@ def test_runs_that_want_the_machine_to_themselves_follow_one_another(study):
 
 
 def test_devices_have_to_be_named_where_runs_are_submitted(new_checkout):
-    code, output = new_checkout(STUDY).run(*PROFILE, "--config", "devices=auto")
-    assert code != 0
-    assert "trainbench: config key 'devices' is 'auto', but runs are submitted to other machines" in output
+    run = new_checkout(STUDY).snakemake(*PROFILE, "--config", "devices=auto")
+    assert run.returncode != 0
+    assert "trainbench: config key 'devices' is 'auto', but runs are submitted to other machines" in run.stderr
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+"""A copy of the repository to run Snakemake in, as a user would."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from idx_writer import write_idx_directory
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SNAKEMAKE = REPOSITORY / ".venv" / "bin" / "snakemake"
+PARTS = ("Snakefile", "config", "workflow", "profiles", "envs", "resources")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the repository with its own results, small images in `data` and one study, `study.yaml`."""
+
+    folder: Path
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start Snakemake, with `variables` but nothing else of the test's environment."""
+        return subprocess.Popen(
+            [SNAKEMAKE, *arguments],
+            cwd=self.folder,
+            env={
+                **{name: os.environ[name] for name in ("PATH", "HOME")},
+                "TRAINBENCH_LEASE_FOLDER": str(self.folder / "leases"),  # apart from other runs on this machine
+                **variables,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def snakemake(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run Snakemake."""
+        with self.start(*arguments, **variables) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def study(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run the study on two cores."""
+        return self.snakemake("--cores", "2", "--configfile", "study.yaml", *arguments, **variables)
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a dry run of the study plans."""
+        dry_run = self.study("--dry-run", "--quiet", "rules", *arguments)
+        assert dry_run.returncode == 0, dry_run.stderr
+        jobs = {}
+        table = dry_run.stdout.partition("Job stats:")[2] or dry_run.stderr.partition("Job stats:")[2]
+        for line in table.splitlines()[3:]:
+            if not line.strip():
+                break
+            rule, count = line.split()
+            jobs[rule] = int(count)
+        jobs.pop("total", None)
+        return jobs
+
+
+def make_checkout(folder: Path, study: str) -> Checkout:
+    """Copy the repository into `folder`, with data and a study."""
+    for part in PARTS:
+        source = REPOSITORY / part
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, folder / part)
+    write_idx_directory(folder / "data", train_samples=200, test_samples=60, height=9, width=14, classes=4)
+    (folder / "study.yaml").write_text(study, encoding="utf-8")
+    return Checkout(folder)
