@@ -57,6 +57,6 @@ lock: setup
 	$(LOCK) pyproject.toml --extra cuda --group setup --constraints requirements/cpu.txt --output-file requirements/cuda.txt
 	$(LOCK) --group dev --constraints requirements/cpu.txt --output-file requirements/dev.txt
 
-# Not .snakemake: there Snakemake keeps what the results were made with, and would take all of them for up to date.
+# Not .snakemake: there Snakemake keeps what the results were made with.
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -26,4 +26,5 @@ rule all:
         all_metrics(),
         all_tables().values(),
         all_figures(),
+        outdated_without_record(*all_tables().values(), *all_figures()),
     localrule: True

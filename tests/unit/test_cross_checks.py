@@ -118,8 +118,8 @@ def test_where_no_version_is_the_usual_one_of_a_folder_all_its_runs_are_found():
 
 def test_runs_of_different_folders_and_cells_may_have_different_versions():
     records = [
-        make_record(batch_size=128) | {"results_folder": "/a"},
-        make_record(batch_size=256, software={"python": "3.12.1"}) | {"results_folder": "/b"},
+        make_record(batch_size=128) | {"runs_folder": "/a"},
+        make_record(batch_size=256, software={"python": "3.12.1"}) | {"runs_folder": "/b"},
     ]
     assert not any(across_runs(records).values())
 

@@ -140,10 +140,14 @@ def test_both_processes_of_a_run_count_as_training() -> None:
     assert sorted(PROCESSES) == ["trainbench.monitor", "trainbench.training"]
 
 
+# Fingerprints that several places need have a name: TRAINING_FINGERPRINT is that of TRAINING_CODE.
 RULES_WITH_SCRIPT = [
-    match.groups()
+    (match["code"] or f"{match['named']}_CODE", match["script"])
     for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    for match in re.finditer(r"of_code\((\w+)\).*?script:\s+\"\.\./scripts/(\w+\.py)\"", path.read_text(), re.DOTALL)
+    for match in re.finditer(
+        r"(?:of_code\((?P<code>\w+)\)|code=(?P<named>\w+)_FINGERPRINT),\s+script:\s+\"\.\./scripts/(?P<script>\w+\.py)\"",
+        path.read_text(),
+    )
 ]
 
 

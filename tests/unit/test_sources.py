@@ -25,9 +25,11 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_all(*patterns: str, own: tuple[Path, ...] = ()) -> tuple[list[dict[str, Any]], list[str]]:
-    """The records of our own runs and those of sources, and what was refused."""
+    """The records of our own runs and those of sources, as their files have them, and what was refused."""
     refused: list[sources.Refusal] = []
     records = list(sources.read(own, sources.find(patterns), refused))
+    for metrics in records:
+        del metrics["runs_folder"]
     return records, [str(refusal) for refusal in refused]
 
 
@@ -120,6 +122,15 @@ def test_records_come_one_at_a_time() -> None:
     next(reader)
     shutil.rmtree("server/runs/conv/512/cpu/2")
     assert (list(reader), len(refused)) == ([], 1)
+
+
+def test_a_record_says_in_which_folder_of_runs_it_was_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = write_results(tmp_path / "own", [make_record()])
+    write_results(tmp_path / "server", [make_record(host=OTHER), make_record(batch_size=128, host=OTHER)])
+    found = sources.read(own, sources.find(["server"]), [])
+    folders = [str(tmp_path / name / "runs") for name in ("own", "server", "server")]
+    assert [metrics["runs_folder"] for metrics in found] == folders
 
 
 # --- what is refused ---

@@ -1,6 +1,7 @@
 """Results that a killed Snakemake could not record come back; those that are no longer asked for do not."""
 
 import base64
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -158,3 +159,54 @@ def test_a_folder_in_which_nothing_ran_yet_has_nothing_to_set_aside(
     monkeypatch.chdir(tmp_path)
     set_aside()
     assert list(tmp_path.iterdir()) == []
+
+
+# --- results without a record ---
+
+METRICS = f"results/{RUN.folder}/metrics.json"
+TABLE = "results/tables/runs.csv"
+
+
+def outdated(study: Study = STUDY, code_sha256: str = CODE_SHA256) -> list[str]:
+    return unrecorded.outdated(study, Path("results"), Path(".snakemake"), FILES_SHA256, code_sha256, made=[TABLE])
+
+
+@pytest.fixture
+def without_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results that were copied without Snakemake's records, into a folder where it has just begun."""
+    monkeypatch.chdir(tmp_path)
+    leave(SETTINGS, CODE_SHA256)
+    Path(TABLE).parent.mkdir()
+    Path(TABLE).write_text("model\n")
+    metadata = tmp_path / ".snakemake/metadata"
+    metadata.mkdir(parents=True)
+    return metadata
+
+
+@pytest.mark.usefixtures("without_records")
+def test_without_a_record_a_table_is_outdated_and_a_run_that_says_what_it_should_is_not() -> None:
+    assert outdated() == [TABLE]
+
+
+@pytest.mark.usefixtures("without_records")
+def test_without_a_record_a_run_of_other_code_or_settings_is_outdated() -> None:
+    assert outdated(code_sha256="ef" * 32) == [METRICS, TABLE]
+    assert outdated(dataclasses.replace(STUDY, seed=2)) == [METRICS, TABLE]
+
+
+def test_what_has_a_record_is_left_to_snakemake(without_records: Path) -> None:
+    for path in (METRICS, TABLE):
+        (without_records / base64.urlsafe_b64encode(path.encode()).decode()).write_text("{}")
+    assert outdated(code_sha256="ef" * 32) == []
+
+
+@pytest.mark.usefixtures("without_records")
+def test_what_is_not_there_is_not_outdated() -> None:
+    Path(TABLE).unlink()
+    Path(METRICS).unlink()
+    assert outdated() == []
+
+
+def test_nothing_is_outdated_where_snakemake_keeps_its_records_elsewhere(without_records: Path) -> None:
+    without_records.rmdir()
+    assert outdated(code_sha256="ef" * 32) == []

@@ -156,6 +156,10 @@ def delete(*paths):
     return edit
 
 
+def delete_records(study):
+    shutil.rmtree(study.folder / ".snakemake")
+
+
 def edit_metrics(study):
     path = study.folder / "results/runs/lstm/16/cpu/1/metrics.json"
     metrics = json.loads(path.read_text())
@@ -216,6 +220,7 @@ CHANGES = {
     "a run's metrics file edited": Change(again(), edit=edit_metrics),
     "a table deleted": Change(again(), edit=delete("results/tables/costs.csv")),
     "a figure deleted": Change(again(tables=0, figure=1), edit=delete("results/figures/roofline.png")),
+    "`.snakemake` deleted, or results copied without it": Change(again(), edit=delete_records),
 }
 
 
@@ -261,6 +266,17 @@ def test_whatever_the_training_path_is_made_of_counts_as_its_code(copied, module
 def test_a_missing_run_is_measured_alone_although_the_data_are_prepared_again(copied):
     delete_prepared(copied)
     assert copied.planned("--config", "batch_sizes=[16,32,64]") == again(train=3)
+
+
+def test_without_records_too_the_runs_of_a_changed_model_are_measured_again(copied):
+    delete_records(copied)
+    assert copied.planned("--config", "model_settings={conv: {epochs: 4}}") == again(train=2)
+
+
+def test_without_records_too_runs_are_measured_again_after_a_change_of_the_training_code(copied):
+    delete_records(copied)
+    comment("trainbench/training.py")(copied)
+    assert copied.planned() == again(train=6)
 
 
 # --- nothing outdated stays ---

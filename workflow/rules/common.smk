@@ -196,12 +196,30 @@ WORKING_FOLDER_HELD = go_on()
 def out_of_memory_again(wildcards):
     """The metrics files of runs that were out of memory, which Snakemake is told to make again.
 
-    To be called while jobs are looked for, as input functions are: Snakemake decides afterwards what it carries out.
     Other failures leave no metrics file, so any call carries them out again.
     """
-    failed = [str(path) for path in so_far.out_of_memory(STUDY, Path("results"))]
-    workflow.dag.forcefiles.update(failed)
-    return failed
+    return make_again([str(path) for path in so_far.out_of_memory(STUDY, Path("results"))])
+
+
+def outdated_without_record(*made):
+    """An input function that adds none: it has outdated results made again that Snakemake has no record of."""
+
+    def adding_none(wildcards):
+        if workflow.is_main_process:
+            folders, code = (Path("results"), Path(".snakemake")), TRAINING_FINGERPRINT
+            make_again(unrecorded.outdated(STUDY, *folders, DATASET_FINGERPRINT, code, made=made))
+        return []
+
+    return adding_none
+
+
+def make_again(paths):
+    """Tell Snakemake to make these files again, and return them.
+
+    To be called while jobs are looked for, as input functions are: Snakemake decides afterwards what it carries out.
+    """
+    workflow.dag.forcefiles.update(paths)
+    return paths
 
 
 def check_data():

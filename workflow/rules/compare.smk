@@ -5,6 +5,7 @@ if CONCLUSIONS.baseline is not None:
 
     rule baseline_tables:
         input:
+            outdated_without_record(*BASELINE_TABLES.values()),
             metrics=all_metrics(),
         output:
             **BASELINE_TABLES,

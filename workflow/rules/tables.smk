@@ -1,5 +1,6 @@
 rule tables:
     input:
+        outdated_without_record(*all_tables().values()),
         metrics=all_metrics(),
     output:
         **all_tables(),
@@ -43,4 +44,5 @@ rule so_far:
     input:
         all_tables("results/so_far").values(),
         all_figures("results/so_far"),
+        outdated_without_record(*all_tables("results/so_far").values(), *all_figures("results/so_far")),
     localrule: True

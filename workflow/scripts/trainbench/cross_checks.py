@@ -18,7 +18,7 @@ CANARY_RUNS: Final = 4
 # These follow from which card the run leased and from its threads, which `threads_differ` compares.
 NOT_COMPARED: Final = frozenset({"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"})
 
-FOLDER_KEY: Final = "results_folder"
+FOLDER_KEY: Final = "runs_folder"
 """Under this key `sources.read` notes in which results folder a record was found."""
 
 Record = Mapping[str, Any]
@@ -168,7 +168,7 @@ def compared_part(record: Record) -> Record:
 def across_runs(records: Iterable[Record]) -> dict[str, list[Finding]]:
     """What all checks find, in their order, by `run_id`; every run has an entry, and no two findings of a name.
 
-    The records are metrics records or the compared parts of some; those without a `results_folder` count as one's.
+    The records are metrics records or the compared parts of some; those without a `runs_folder` count as one's.
     """
     runs = list(records)
     findings: dict[str, list[Finding]] = {run["run_id"]: [] for run in runs}

@@ -108,7 +108,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             )
         paths_of_runs[metrics["run_id"]] = path
         read_files.add(_identity(path))
-        yield metrics | {FOLDER_KEY: _results_folder(path)}
+        yield metrics | {FOLDER_KEY: _runs_folder(path)}
     refused.extend(found.refused)
     for path in found.metrics:
         identity = _identity(path)
@@ -125,7 +125,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             refused.append(Refusal(path, problem))
             continue
         paths_of_runs[metrics["run_id"]] = path
-        yield metrics | {FOLDER_KEY: _results_folder(path)}
+        yield metrics | {FOLDER_KEY: _runs_folder(path)}
 
 
 def demand_all_usable(refused: Sequence[Refusal], key: str = "sources") -> None:
@@ -242,7 +242,7 @@ def _identity(path: Path) -> FileIdentity | Path:
     return status.st_dev, status.st_ino
 
 
-def _results_folder(path: Path) -> str:
+def _runs_folder(path: Path) -> str:
     """The folder above the four that name a run."""
     return os.path.abspath(path.parents[4])  # noqa: PTH100 - Path.resolve would follow links
 

@@ -1,7 +1,8 @@
-"""Keeps results of runs that had finished when Snakemake was killed before it could record them.
+"""Looks after results that Snakemake has no record of, because it was killed or its records are lost.
 
 Snakemake throws away the outputs of a job that it did not see end, and carries it out again. So the next call sets such
-results aside while it plans, and the rule gives them back instead of training anew.
+results aside while it plans, and the rule gives them back instead of training anew. Of outputs without a record it does
+not know with which params they were made and takes them for up to date, so what they say is looked at here.
 
 Standard library only: rules import this module whenever Snakemake reads them.
 """
@@ -9,8 +10,9 @@ Standard library only: rules import this module whenever Snakemake reads them.
 import base64
 import binascii
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +30,7 @@ def set_aside(study: Study, results: Path, snakemake: Path, dataset_files_sha256
 
     `snakemake` is Snakemake's own folder (.snakemake). To be called while no other Snakemake is at work there.
     """
-    marked = set(_marked_runs(results, snakemake)).intersection(study.runs())
+    marked = set(_runs(results, _outputs(snakemake / "incomplete"))).intersection(study.runs())
     kept = results / FOLDER_NAME
     for run in marked:
         source = results / run.folder
@@ -49,6 +51,30 @@ def give_back(run_folder: Path, results: Path, settings: dict[str, Any], code_sh
     _copy(kept, run_folder)
     shutil.rmtree(kept, ignore_errors=True)
     return True
+
+
+def outdated(
+    study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: str, *, made: Iterable[str]
+) -> list[str]:
+    """Files that Snakemake has no record of in its folder `snakemake`, and that have to be made again.
+
+    These are the metrics files of the study's runs that were measured with other settings or code, and all those of
+    `made`, which do not say what they were made with.
+    """
+    metadata = snakemake / "metadata"
+    if not metadata.is_dir():
+        return []  # Snakemake keeps its records elsewhere
+    recorded = set(_outputs(metadata))
+    others = [run for run in study.runs() if f"{results}/{run.folder}/{METRICS_NAME}" not in recorded]
+    runs = [results / run.folder / METRICS_NAME for run in others]
+    return [
+        *(
+            str(path)
+            for path, run in zip(runs, others, strict=True)
+            if path.exists() and not _is_current(path, study, run, dataset_files_sha256, code_sha256)
+        ),
+        *(path for path in made if path not in recorded and Path(path).exists()),
+    ]
 
 
 def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: str) -> bool:
@@ -81,16 +107,22 @@ def _copy(source: Path, target: Path) -> None:
             temporary.replace(target / name)
 
 
-def _marked_runs(results: Path, snakemake: Path) -> Iterator[Run]:
-    """The runs that Snakemake has marked as under way: a file each, whose path is the output's in base64."""
-    incomplete = snakemake / "incomplete"
-    for path in incomplete.rglob("*"):
+def _outputs(folder: Path) -> Iterator[str]:
+    """The outputs that have a file in a folder of Snakemake's: its path there is the output's in base64."""
+    for path, _, names in os.walk(folder):
         # Names too long for one are split over folders whose names begin with @.
-        encoded = "".join(part.removeprefix("@") for part in path.relative_to(incomplete).parts)
+        begin = "".join(part.removeprefix("@") for part in Path(path).relative_to(folder).parts)
+        for name in names:
+            with suppress(binascii.Error, ValueError):
+                yield base64.urlsafe_b64decode(begin + name).decode()
+
+
+def _runs(results: Path, outputs: Iterable[str]) -> Iterator[Run]:
+    """The runs whose metrics files are among `outputs`."""
+    for output in outputs:
         try:
-            output = Path(base64.urlsafe_b64decode(encoded).decode())
-            model, batch_size, device, repeat, name = output.relative_to(results / "runs").parts
+            model, batch_size, device, repeat, name = Path(output).relative_to(results / "runs").parts
             if name == METRICS_NAME:
                 yield Run(model, int(batch_size), device, int(repeat))
-        except (binascii.Error, ValueError):
+        except ValueError:
             continue
