@@ -37,8 +37,10 @@ def records(sitting, factor=1.0, **settings):
 def checkout(new_checkout):
     """A checkout whose study has results, and the results of an earlier sitting and of another server beside it."""
     checkout = new_checkout()
-    for path in write_results(checkout.folder / "results", records(sitting=1)):
+    own = write_results(checkout.folder / "results", records(sitting=1))
+    for path in own:
         path.with_name("samples.csv").touch()
+    checkout.adopt(own, *CONFIG)
     write_results(checkout.folder / "same", records(sitting=2))
     write_results(checkout.folder / "fast", records(sitting=3, factor=1 / 1.2))
     write_results(checkout.folder / "server-b/results", records(sitting=4, host=OTHER_HOST))
@@ -54,8 +56,7 @@ def copied(checkout, tmp_path):
 
 def made(checkout, target, *config):
     """Ask for a target as a user would: before the options, because --configfile takes all that follows it."""
-    options = ("--cores", "2", "--configfile", "study.yaml", "--config", *CONFIG, *config)
-    return checkout.snakemake(target, *options)
+    return checkout.snakemake(target, "--cores", "2", "--configfile", "study.yaml", "--config", *CONFIG, *config)
 
 
 def sentence_of(run):
