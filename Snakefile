@@ -3,11 +3,15 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+# Of this file, also where another workflow takes it in as a module.
+REPOSITORY = str(workflow.current_basedir)
+
+
+configfile: f"{REPOSITORY}/config/config.yaml"
 
 
 # The same file in another working folder (--directory) is layered over this one.
-if os.getcwd() != workflow.basedir and os.path.exists("config/config.yaml"):
+if os.getcwd() != REPOSITORY and os.path.exists("config/config.yaml"):
 
     configfile: "config/config.yaml"
 

@@ -1,6 +1,13 @@
-"""`snakemake --directory elsewhere`: results go there, the rest comes from the repository."""
+"""Work outside of the repository: in another folder, from a checkout that nobody may write, in another workflow."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+
+from checkout import REPOSITORY, Checkout
 
 ONE_RUN = ("models=[logistic]", "batch_sizes=[16]")
 OTHER_CONFIG = """
@@ -55,3 +62,46 @@ def test_a_config_elsewhere_is_layered_over_that_of_the_repository(repository, e
     assert run.returncode == 0, run.stderr
     trained = [line for line in (run.stdout + run.stderr).splitlines() if "wildcards: model=" in line]
     assert [line.split()[1] for line in trained] == ["model=lstm,"]
+
+
+@pytest.fixture
+def read_only(repository, tmp_path):
+    """The repository as nobody can write it."""
+    mount_point = tmp_path / "read-only"
+    mount_point.mkdir()
+    for options in (["--bind", repository.folder], ["-o", "remount,bind,ro"]):
+        mounted = subprocess.run(["mount", *options, mount_point], capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            pytest.skip(f"takes the right to mount a folder read-only: {mounted.stderr.strip()}")
+    yield Checkout(mount_point)
+    subprocess.run(["umount", "--lazy", mount_point], check=True)
+
+
+def test_a_checkout_that_is_read_only_will_do(read_only, elsewhere):
+    options = ("--directory", str(elsewhere), "--until", "tables", "--config", *ONE_RUN)
+    run = read_only.study(*options, TRAINBENCH_LEASE_FOLDER=str(elsewhere / "leases"))
+    assert run.returncode == 0, run.stderr
+    assert (elsewhere / "results/tables/runs.csv").exists()
+
+
+def documented_workflow(repository: Path) -> str:
+    """The Snakefile that the configuration's page shows, with this repository in it."""
+    (text,) = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "config/README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    return text.replace("../trainbench", str(repository))
+
+
+def test_another_workflow_takes_it_in_as_a_module(repository, elsewhere):
+    elsewhere.mkdir()
+    (elsewhere / "Snakefile").write_text(documented_workflow(repository.folder))
+    shutil.copytree(repository.folder / "data", elsewhere / "data")
+    own = (
+        "--config",
+        "dataset={path: data, validation_samples: 40}",
+        *ONE_RUN,
+        "model_settings={logistic: {epochs: 2}}",
+    )
+    run = Checkout(elsewhere).snakemake("--cores", "2", *own, "repeats=1", "devices=[cpu]")
+    assert run.returncode == 0, run.stderr
+    assert (elsewhere / "answer.md").read_text() == (elsewhere / "results/tables/comparison.md").read_text()

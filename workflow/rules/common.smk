@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
+sys.path.insert(0, str(Path(REPOSITORY, "workflow", "scripts")))
 
 from snakemake.logging import logger
 from snakemake.resources import Resources
@@ -123,7 +123,7 @@ def tensorflow_uses_gpus():
 def data_folder(study):
     """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
     folder = Path(study.dataset_path)
-    in_repository = Path(workflow.basedir, folder)
+    in_repository = Path(REPOSITORY, folder)
     return in_repository if in_repository.exists() and not folder.exists() else folder
 
 
@@ -345,7 +345,7 @@ def asked_resource(name):
 
 def train_environment(build):
     """The environment file of a build of TensorFlow."""
-    return str(Path(workflow.basedir, "envs", f"train-{build}.yaml"))
+    return str(Path(REPOSITORY, "envs", f"train-{build}.yaml"))
 
 
 @each_run
