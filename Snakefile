@@ -26,4 +26,5 @@ rule all:
         all_metrics(),
         all_tables().values(),
         all_figures(),
+        all_timelines(),
     localrule: True

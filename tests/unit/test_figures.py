@@ -9,16 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from metrics_builder import make_record
+from trainbench.drawing import device_colors, device_looks, save
 from trainbench.figures import (
     FIGURES,
     Tables,
     accuracy_over_epochs,
     accuracy_over_time,
     cpu_percent,
-    device_colors,
-    device_looks,
     roofline,
-    save,
     seconds_per_epoch,
     speedup,
 )

@@ -26,9 +26,10 @@ NOTHING: dict[str, int] = {}
 TWO_DEVICES = ("devices=[cpu,cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}")
 
 
-def again(train=0, tables=1, figure=5):
+def again(train=0, tables=1, figure=5, timelines=1):
     """The jobs of a dry run."""
-    return {rule: jobs for rule, jobs in (("train", train), ("tables", tables), ("figure", figure), ("all", 1)) if jobs}
+    jobs = {"train": train, "tables": tables, "figure": figure, "timelines": timelines, "all": 1}
+    return {rule: count for rule, count in jobs.items() if count}
 
 
 @dataclass(frozen=True)
