@@ -86,7 +86,6 @@ def test_of_several_batch_sizes_the_nearest_tells(tmp_path):
     ids=["another host", "out of memory", "other data", "another device of the name", "broken"],
 )
 def test_runs_that_tell_nothing_are_passed_over(tmp_path, other):
-    other = {**make_record(), "device": "cpu", **other} if "model" not in other else other
     write_results(tmp_path, [make_record()])
     (tmp_path / "runs/conv/512/cpu/1/metrics.json").write_text(json.dumps(other))
     assert History(STUDY, tmp_path, DATA, HOST).estimate(CELL) is None

@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 def run_at_terminal(program, folder, **options):
-    """Run a program that shows a view whose state is `state(epochs_done)`; give the terminal after its end."""
+    """Run a program that shows a view, that of `state`; give the terminal after its end."""
     script = folder / "program.py"
     script.write_text(
         textwrap.dedent("""
@@ -35,8 +35,8 @@ def run_at_terminal(program, folder, **options):
 
             live_view.REDRAW_SECONDS = 0.05
 
-            def state(done=1):
-                run = RunUnderWay(Run("conv", 512, "cpu", 1), "training", done, 10, 2.5, 20.0)
+            def state(now):
+                run = RunUnderWay(Run("conv", 512, "cpu", 1), "training", 1, 10, 2.5, 20.0)
                 return StudyUnderWay((run,), 3, 0, 1, 4, Work(unknown_runs=5))
         """)
         + textwrap.dedent(program),
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_the_view_cleanly(tmp_path):
 
 def test_a_view_that_cannot_be_drawn_says_so_once_and_lines_go_on(tmp_path):
     program = """
-        view = live_view.View(lambda: 1 / 0)
+        view = live_view.View(lambda now: 1 / 0)
         time.sleep(0.3)
         print("still here", flush=True)
         time.sleep(0.2)

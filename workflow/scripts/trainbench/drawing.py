@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from trainbench import whole_file
@@ -33,6 +35,11 @@ TITLE_CHARACTERS_PER_INCH: Final = 9.5
 NOTE_CHARACTERS_PER_INCH: Final = 13.0
 LEGEND_CHARACTERS_PER_INCH: Final = 12.0
 LEGEND_HANDLE_INCHES: Final = 0.75
+
+TITLE_POINTS: Final = 12
+NOTE_POINTS: Final = 9
+POINTS_PER_INCH: Final = 72
+HEADER_MARGIN_INCHES: Final = 0.1
 
 LEAST_LOG_RANGE: Final = 6.0
 ENOUGH_PLACES: Final = 4
@@ -84,8 +91,8 @@ class Header:
     def wrap(cls, title: str, note: str, width_inches: float) -> "Header":
         """Break both into lines that fit."""
         return cls(
-            wrapped(title, int(width_inches * TITLE_CHARACTERS_PER_INCH)),
-            wrapped(note, int(width_inches * NOTE_CHARACTERS_PER_INCH)),
+            _fitting(title, width_inches, TITLE_CHARACTERS_PER_INCH, FontProperties(size=TITLE_POINTS, weight="bold")),
+            _fitting(note, width_inches, NOTE_CHARACTERS_PER_INCH, FontProperties(size=NOTE_POINTS)),
         )
 
     @property
@@ -101,16 +108,18 @@ class Header:
         """Write both at the top of `figure`; `save` finds them there."""
         width, height = figure.get_size_inches()
         title = figure.text(
-            0.1 / width,
-            1 - 0.1 / height,
+            HEADER_MARGIN_INCHES / width,
+            1 - HEADER_MARGIN_INCHES / height,
             self.title,
-            fontsize=12,
+            fontsize=TITLE_POINTS,
             fontweight="bold",
             verticalalignment="top",
             linespacing=1.15,
         )
         below = 1 - (0.14 + self._title_inches) / height
-        note = figure.text(0.1 / width, below, self.note, color=MUTED, verticalalignment="top")
+        note = figure.text(
+            HEADER_MARGIN_INCHES / width, below, self.note, color=MUTED, fontsize=NOTE_POINTS, verticalalignment="top"
+        )
         title.set_label(_TITLE)
         note.set_label(_NOTE)
 
@@ -155,6 +164,19 @@ def _described(svg: str, title: str, description: str) -> str:
 def wrapped(text: str, characters: int) -> str:
     """Break a text into lines of at most so many characters; longer words are broken too."""
     return textwrap.fill(text, characters)
+
+
+def _fitting(text: str, width_inches: float, characters_per_inch: float, font: FontProperties) -> str:
+    """Break a text into lines that fit: by what letters take on average, or where they are wide, by what they take."""
+    # Letters put on pixels are a little wider.
+    room = 0.95 * POINTS_PER_INCH * (width_inches - 2 * HEADER_MARGIN_INCHES)
+    characters = int(width_inches * characters_per_inch)
+    while True:
+        lines = wrapped(text, characters)
+        widest = max((TextPath((0, 0), line, prop=font).get_extents().width for line in lines.split("\n")), default=0)
+        if widest <= room or characters <= 1:
+            return lines
+        characters = min(characters - 1, int(characters * room / widest) + 1)
 
 
 def fitting_columns(labels: Sequence[str], width_inches: float) -> int:

@@ -80,10 +80,11 @@ def _run(wildcards: Mapping[str, str]) -> Run:
 class View:
     """The view, from its making until `stop`; one at a time in a process.
 
-    `state` is asked about once a second. What goes wrong in drawing ends the view and nothing else.
+    `state` is asked about once a second, at the moment given (`time.monotonic()`). What goes wrong in drawing ends the
+    view and nothing else.
     """
 
-    def __init__(self, state: Callable[[], StudyUnderWay], *, colored: bool = True) -> None:
+    def __init__(self, state: Callable[[float], StudyUnderWay], *, colored: bool = True) -> None:
         self._state = state
         self._shown: tuple[_Line, ...] | None = None
         self._terminal = os.dup(_STDERR)
@@ -142,7 +143,7 @@ class View:
     def _redraw(self) -> None:
         while not self._done.wait(REDRAW_SECONDS):
             try:
-                lines = view_lines(self._state()) if _is_in_front(self._terminal) else ()
+                lines = view_lines(self._state(time.monotonic())) if _is_in_front(self._terminal) else ()
                 if lines != self._shown:
                     with self._lock:
                         if self._drawing is None or self._done.is_set():

@@ -39,8 +39,9 @@ WIDTH_INCHES: Final = 9.0
 PANEL_INCHES: Final = 1.35
 MOST_POINTS: Final = 800
 """Samples beyond so many are drawn as the mean of their stretch, and from its lowest to its highest."""
-MOST_NUMBERED_EPOCHS: Final = 12
-LEAST_FRACTION_TO_NUMBER: Final = 0.012
+MOST_NUMBERED_EPOCHS: Final = 20
+EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+LEAST_FRACTION_TO_NUMBER: Final = 0.025
 MIB_PER_GIB: Final = 1024
 LEGEND_CHARACTERS: Final = 60
 
@@ -76,7 +77,7 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     """One run over time, a panel for each kind of quantity that was sampled; what is not known has no panel."""
     panels = [panel for panel in _panels(metrics) if _known(panel, samples)]
     phases = _phases(metrics)
-    begin = min([*(windows[0][0] for windows in phases.values()), *samples[_TIME].head(1)], default=0.0)
+    begin = next((windows[0][0] for windows in phases.values()), samples[_TIME].iloc[0] if len(samples) else 0.0)
     height_panels = PANEL_INCHES * max(1, len(panels))
     header = Header.wrap(_title(metrics), _note(metrics, samples, phases), WIDTH_INCHES)
     curves = [curve for panel in panels for curve in panel.curves if _has(curve, samples)]
@@ -228,18 +229,16 @@ def _draw_curve(axes: Axes, times: np.ndarray, values: np.ndarray, color: str) -
 
 
 def _number_epochs(axes: Axes, metrics: Mapping[str, Any], begin: float, end: float) -> None:
-    """Numbers of epochs above the first panel, all or some of them, where they are wide enough."""
+    """Numbers of epochs above the first panel: all, or round ones, as far as they have room."""
     part = positions_of_last_part(len(metrics["epochs"]), metrics["resumed_after_epochs"])
-    epochs = [metrics["epochs"][position] for position in part]
-    every = max(1, round(len(epochs) / MOST_NUMBERED_EPOCHS))
-    spacing = LEAST_FRACTION_TO_NUMBER * (end - begin)
-    last = -np.inf
-    for epoch in epochs[:: every if every < 3 else 5 * max(1, round(every / 5))]:  # noqa: PLR2004 - 1, 2, 5, 10, ...
-        start, stop = epoch["train_window_monotonic_seconds"]
-        middle = (start + stop) / 2 - begin
-        if middle - last < 2 * spacing:
+    step = next(step for step in EPOCH_STEPS if len(part) <= step * MOST_NUMBERED_EPOCHS)
+    room_after = -np.inf
+    for position in part:
+        epoch = metrics["epochs"][position]
+        middle = sum(epoch["train_window_monotonic_seconds"]) / 2 - begin
+        if middle < room_after or (epoch["epoch"] % step and position != part[0]):
             continue
-        last = middle
+        room_after = middle + LEAST_FRACTION_TO_NUMBER * (end - begin)
         axes.annotate(
             str(epoch["epoch"]),
             (middle, 1),
