@@ -43,6 +43,7 @@ HEADER_MARGIN_INCHES: Final = 0.1
 
 LEAST_LOG_RANGE: Final = 6.0
 ENOUGH_PLACES: Final = 4
+LEAST_WITH_COMMAS: Final = 10_000
 ROUND_STEPS: Final = (1, 2, 2.5, 5, 10)
 
 _TITLE, _NOTE = "title", "note"
@@ -216,7 +217,9 @@ def _round_places(low: float, high: float) -> list[float]:
 
 
 def plain(value: float) -> str:
-    """A number without an exponent and without needless zeros."""
+    """A number without an exponent and without needless zeros: 0.02, 500, 2,000,000."""
+    if value >= LEAST_WITH_COMMAS:
+        return f"{value:,.0f}"
     return np.format_float_positional(value, precision=9, trim="-")
 
 

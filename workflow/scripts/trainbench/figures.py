@@ -76,6 +76,8 @@ TITLE_CHARACTERS_OF_PANEL: Final = 30
 NOTE_CHARACTERS_OF_PANEL: Final = 40
 GUIDE_CHARACTERS: Final = 12
 NAME_CHARACTERS: Final = 12
+NAME_INCHES_PER_CHARACTER: Final = 0.085
+CLEARANCE_PIXELS: Final = 4
 LEGEND_CHARACTERS: Final = 60
 LEAST_WIDTH_INCHES: Final = 5.4
 MOST_WIDTH_INCHES: Final = 12.0
@@ -180,6 +182,8 @@ class _Point:
     y: float
     text: str
     color: str
+    reach: tuple[float, float]
+    """From the lowest to the highest of what is drawn there."""
     is_name: bool = False
 
 
@@ -321,7 +325,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
     figure, groups = _panels(
         groups=len(models),
         panels_of_group=len(batch_sizes),
-        columns=min(len(batch_sizes), MOST_COLUMNS),
+        columns=_balanced_columns(len(batch_sizes)),
         panel_size=(2.9, 2.3),
         header=(
             "Samples a second over threads: does the CPU get faster with more?",
@@ -524,12 +528,17 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         legend=_legend_entries(looks, subject.executors) + _failure_entries(by_key, subject.executors),
         labels=("Batch size", subject.y_label),
     )
+    names_inches = max(len(executor.label) for executor in subject.executors) * NAME_INCHES_PER_CHARACTER
+    short_names = all(len(executor.label) <= NAME_CHARACTERS for executor in subject.executors)
+    labelled = count <= MOST_LABELLED_DEVICES
+    # In units of the x axis; half a unit stands free beside the last batch size anyway.
+    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if labelled and short_names else 0.0
     drawn: list[tuple[Axes, list[_Point]]] = []
     names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
         axes.set_title(wrapped(model, TITLE_CHARACTERS_OF_PANEL))
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
-        axes.set_xlim(-0.6, len(batch_sizes) - 0.4)
+        axes.set_xlim(-0.6, len(batch_sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
         points: list[_Point] = []
         ends: dict[str, _Point] = {}
@@ -544,10 +553,12 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
             _draw_runs(axes, xs, values, look.color)
             for x, key, value in zip(xs, keys, values, strict=True):
                 if value.value is not None:
-                    points.append(_Point(x, value.value, subject.label(value.value), look.color))
-                    ends[executor.label] = _Point(x, value.value, executor.label, look.color, is_name=True)
                     bar = [end for end in (value.low, value.high) if end is not None]
-                    extremes += [value.value, *bar, *value.runs, *value.flagged_runs]
+                    here = [value.value, *bar, *value.runs, *value.flagged_runs]
+                    extremes += here
+                    reach = min(here), max(here)
+                    points.append(_Point(x, value.value, subject.label(value.value), look.color, reach))
+                    ends[executor.label] = _Point(x, value.value, executor.label, look.color, reach, is_name=True)
                 elif key in by_key and not by_key[key]["n"]:
                     failures.append((x, look))
         if points:
@@ -556,11 +567,11 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         else:
             say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
         _mark_failures(axes, failures)
-        drawn.append((axes, [*(end for name, end in ends.items() if len(name) <= NAME_CHARACTERS), *points]))
+        drawn.append((axes, [*(ends.values() if short_names else ()), *points]))
     _settle_layout(figure)
     for names_of_panel in names:
         _spread_names(names_of_panel, figure.dpi)
-    for axes, points in drawn if count <= MOST_LABELLED_DEVICES else ():
+    for axes, points in drawn if labelled else ():
         _write_values(axes, points)
     return figure
 
@@ -653,7 +664,7 @@ def _accuracy(
     figure, groups = _panels(
         groups=len(shown.models),
         panels_of_group=len(shown.batch_sizes),
-        columns=min(len(shown.batch_sizes), MOST_COLUMNS),
+        columns=_balanced_columns(len(shown.batch_sizes)),
         panel_size=(2.9, 2.1),
         header=(
             title,
@@ -726,7 +737,7 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, flagged: Sequence[bool], color:
             zorder=3,
         )
     sizes = cells["batch_size"].tolist()
-    return [_Point(x, y, str(size), color) for x, y, size in zip(xs, ys, sizes, strict=True)]
+    return [_Point(x, y, str(size), color, (y, y)) for x, y, size in zip(xs, ys, sizes, strict=True)]
 
 
 def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) -> list[tuple[Artist, str]]:
@@ -846,6 +857,11 @@ def _shown(table: pd.DataFrame, order: TableOrder) -> _Shown:
         if len(kept) < len(all_of)
     ]
     return _Shown(kept_models, kept_sizes, f" Shown: {', '.join(left_out)}." if left_out else "")
+
+
+def _balanced_columns(panels: int) -> int:
+    """In how many columns panels stand so that no row is much shorter than the others."""
+    return math.ceil(panels / math.ceil(panels / MOST_COLUMNS))
 
 
 def _looks(tables: Tables, order: TableOrder) -> dict[str, Look]:
@@ -1098,10 +1114,10 @@ def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
     ink, room = _ink(axes), axes.get_window_extent()
     taken: list[Bbox] = []
     for point in points:
-        for across, up, horizontal, vertical in NAME_PLACES if point.is_name else VALUE_PLACES:
+        for y, (across, up, horizontal, vertical) in _places(point):
             text = axes.annotate(
                 point.text,
-                (point.x, point.y),
+                (point.x, y),
                 xytext=(across, up),
                 textcoords="offset points",
                 horizontalalignment=horizontal,
@@ -1114,10 +1130,23 @@ def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
             )
             box = text.get_window_extent()
             inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-            if inside and not _covers(box.padded(2), ink) and not any(box.overlaps(other) for other in taken):
+            if (
+                inside
+                and not _covers(box.padded(CLEARANCE_PIXELS), ink)
+                and not any(box.overlaps(other) for other in taken)
+            ):
                 taken.append(box)
                 break
             text.remove()
+
+
+def _places(point: _Point) -> list[tuple[float, Place]]:
+    """Where a text may stand, the best first: beside the marker, else beyond all that is drawn above or below it."""
+    if point.is_name:
+        return [(point.y, place) for place in NAME_PLACES]
+    above, below = VALUE_PLACES[:2]
+    lowest, highest = point.reach
+    return [*((point.y, place) for place in VALUE_PLACES), (highest, above), (lowest, below)]
 
 
 def _covers(box: Bbox, pixels: np.ndarray) -> bool:

@@ -39,7 +39,6 @@ WIDTH_INCHES: Final = 9.0
 PANEL_INCHES: Final = 1.35
 MOST_POINTS: Final = 800
 """Samples beyond so many are drawn as the mean of their stretch, and from its lowest to its highest."""
-MOST_NUMBERED_EPOCHS: Final = 20
 EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 LEAST_FRACTION_TO_NUMBER: Final = 0.025
 MIB_PER_GIB: Final = 1024
@@ -80,9 +79,10 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     begin = next((windows[0][0] for windows in phases.values()), samples[_TIME].iloc[0] if len(samples) else 0.0)
     height_panels = PANEL_INCHES * max(1, len(panels))
     header = Header.wrap(_title(metrics), _note(metrics, samples, phases), WIDTH_INCHES)
-    curves = [curve for panel in panels for curve in panel.curves if _has(curve, samples)]
+    shown = [curve for panel in panels for curve in panel.curves if _has(curve, samples)]
+    curves = {curve.label: curve.color for curve in shown}
     entries: list[tuple[Artist, str]] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
-    entries += [(Line2D([], [], color=curve.color), wrapped(curve.label, LEGEND_CHARACTERS)) for curve in curves]
+    entries += [(Line2D([], [], color=color), wrapped(label, LEGEND_CHARACTERS)) for label, color in curves.items()]
     columns = fitting_columns([label for _, label in entries], WIDTH_INCHES) if entries else 1
     legend_lines = -(-len(entries) // columns)
     height = header.inches + height_panels + 0.55 + 0.2 * legend_lines
@@ -132,12 +132,12 @@ def _panels(metrics: Mapping[str, Any]) -> list[_Panel]:
         _Panel(
             "CPU\n(% of one core)",
             [
-                _Curve("cpu_percent", "CPU of this run", COLORS[0]),
-                _Curve("other_cpu_percent", "CPU of everything else on the host", COLORS[1]),
+                _Curve("cpu_percent", "this run", COLORS[0]),
+                _Curve("other_cpu_percent", "everything else on the host", COLORS[1]),
             ],
             guide=(100.0 * len(cores), f"all {len(cores)} cores of the run") if cores else None,
         ),
-        _Panel("Memory\n(GiB)", [_Curve("resident_memory_mib", "memory of this run", COLORS[0], 1 / MIB_PER_GIB)]),
+        _Panel("Memory\n(GiB)", [_Curve("resident_memory_mib", "this run", COLORS[0], 1 / MIB_PER_GIB)]),
         of_gpus("GPU in use\n(% of time)", "utilization_percent", "GPU"),
         of_gpus("GPU memory\n(GiB)", "memory_used_mib", "GPU", 1 / MIB_PER_GIB),
         of_gpus("GPU power\n(W)", "power_watts", "GPU"),
@@ -231,14 +231,15 @@ def _draw_curve(axes: Axes, times: np.ndarray, values: np.ndarray, color: str) -
 def _number_epochs(axes: Axes, metrics: Mapping[str, Any], begin: float, end: float) -> None:
     """Numbers of epochs above the first panel: all, or round ones, as far as they have room."""
     part = positions_of_last_part(len(metrics["epochs"]), metrics["resumed_after_epochs"])
-    step = next(step for step in EPOCH_STEPS if len(part) <= step * MOST_NUMBERED_EPOCHS)
-    room_after = -np.inf
-    for position in part:
-        epoch = metrics["epochs"][position]
-        middle = sum(epoch["train_window_monotonic_seconds"]) / 2 - begin
-        if middle < room_after or (epoch["epoch"] % step and position != part[0]):
+    epochs = [metrics["epochs"][position] for position in part]
+    middles = [sum(epoch["train_window_monotonic_seconds"]) / 2 - begin for epoch in epochs]
+    room = LEAST_FRACTION_TO_NUMBER * (end - begin)
+    apart = (middles[-1] - middles[0]) / (len(middles) - 1) if len(middles) > 1 else room
+    step = next((step for step in EPOCH_STEPS if step * apart >= room), EPOCH_STEPS[-1])
+    for epoch, middle in zip(epochs, middles, strict=True):
+        is_first = epoch is epochs[0]
+        if not is_first and (epoch["epoch"] % step or middle - middles[0] < room):
             continue
-        room_after = middle + LEAST_FRACTION_TO_NUMBER * (end - begin)
         axes.annotate(
             str(epoch["epoch"]),
             (middle, 1),
@@ -267,6 +268,8 @@ def _note(metrics: Mapping[str, Any], samples: pd.DataFrame, phases: Mapping[str
         sentences.append(f"Resumed after epoch {max(metrics['resumed_after_epochs'])}: what came before was not kept.")
     if phases:
         sentences.append("Small numbers are epochs.")
+    if metrics["ceilings"]:
+        sentences.append("After the last epoch what the device can do at most is measured.")
     if len(samples) > MOST_POINTS:
         sentences.append("Lines are means over a stretch of samples, bands reach from their lowest to their highest.")
     return " ".join(sentences)
