@@ -64,6 +64,7 @@ MOST_LABELLED_DEVICES: Final = 3
 MOST_RUNS_OF_PANEL: Final = 12
 MOST_POINTS_OF_LINE: Final = 120
 MOST_PANELS: Final = 24
+MOST_DOTS: Final = 20
 MOST_MODELS: Final = 12
 MOST_COLUMNS: Final = 4
 MOST_LABELLED_POINTS: Final = 60
@@ -611,12 +612,12 @@ def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look
 
 
 def _draw_runs(axes: Axes, xs: Sequence[float], values: Sequence[_Value], color: str) -> None:
-    """A faint dot for each run of the cells that have several."""
+    """A faint dot for each run of the cells that have several, and not so many that dots are a bar themselves."""
     for flagged, face, edge_points in ((False, color, 1.0), (True, "white", 0.7)):
         dots = [
             (x, run)
             for x, value in zip(xs, values, strict=True)
-            if len(value.runs) + len(value.flagged_runs) > 1
+            if 1 < len(value.runs) + len(value.flagged_runs) <= MOST_DOTS
             for run in (value.flagged_runs if flagged else value.runs)
         ]
         if dots:
@@ -904,8 +905,7 @@ def _one_deviation(cell: Row, share: str) -> tuple[float | None, float | None]:
 def _interval_note(tables: Tables) -> str:
     """What markers, bars and dots of a figure are that varies by factors."""
     if tables.cells["n"].max() > 1:
-        dots = "Geometric mean of the runs with its 95 % interval; faint dots are single runs."
-        return dots + _flagged_note(tables, "a run")
+        return f"Geometric mean of the runs with its 95 % interval{_dots_note(tables)}" + _flagged_note(tables, "a run")
     return "One run a cell: no intervals." + _flagged_note(tables, "the run")
 
 
@@ -916,9 +916,14 @@ def _bars_note(tables: Tables) -> str:
 def _spread_note(tables: Tables) -> str:
     """What markers, bars and dots are; with one run a cell there are neither bars nor dots."""
     if tables.cells["n"].max() > 1:
-        dots = "Mean of the runs, with bars of ± one standard deviation; faint dots are single runs."
-        return dots + _flagged_note(tables, "a run")
+        return f"Mean of the runs, with bars of ± one standard deviation{_dots_note(tables)}" + _flagged_note(
+            tables, "a run"
+        )
     return "One run a cell." + _flagged_note(tables, "the run")
+
+
+def _dots_note(tables: Tables) -> str:
+    return "." if tables.cells["n"].max() > MOST_DOTS else "; faint dots are single runs."
 
 
 def _flagged_note(tables: Tables, flagged: str) -> str:
