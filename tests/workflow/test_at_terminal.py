@@ -113,7 +113,7 @@ class Plan:
 
 
 def plan(checkout, *config):
-    run = checkout.study("--dry-run", "--quiet", *(("--config", *config) if config else ()))
+    run = checkout.study("--dry-run", "--quiet", "rules", *(("--config", *config) if config else ()))
     assert run.returncode == 0, run.stderr
     trainings = re.search(r"^train +(\d+)$", run.stdout, re.MULTILINE)
     return Plan(int(trainings[1]) if trainings else 0, run.stdout.rpartition("\ntotal ")[2])

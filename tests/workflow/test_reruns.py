@@ -202,7 +202,10 @@ CHANGES = {
     "the prepared data set deleted": Change(NOTHING, edit=delete_prepared),
     "code of the training path, its script included": Change(again(train=6), edit=comment("train.py")),
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
-    "code of the figures, its script included": Change(again(tables=0), edit=comment("draw_figure.py")),
+    "code of the figures, its script included": Change(again(tables=0, timelines=0), edit=comment("draw_figure.py")),
+    "code of the timelines, its script included": Change(
+        again(tables=0, figure=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
+    ),
     "code of `snakemake compare`, or of the checks of the config": Change(
         NOTHING, edit=comment("compare.py", "trainbench/baseline.py", "trainbench/configuration.py")
     ),
@@ -216,7 +219,8 @@ CHANGES = {
     "a run's samples deleted": Change(NOTHING, edit=delete(f"{RUN}/samples.csv")),
     "a run's metrics file edited": Change(again(), edit=edit_metrics),
     "a table deleted": Change(again(), edit=delete("results/tables/costs.csv")),
-    "a figure deleted": Change(again(tables=0, figure=1), edit=delete("results/figures/roofline.png")),
+    "a figure deleted": Change(again(tables=0, figure=1, timelines=0), edit=delete("results/figures/roofline.png")),
+    "a timeline deleted": Change(again(tables=0, figure=0), edit=delete("results/figures/timelines/lstm_16_cpu_1.svg")),
 }
 
 

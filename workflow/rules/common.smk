@@ -456,6 +456,10 @@ def question():
     }
 
 
+# When a dry run ends, Snakemake has left the working folder already.
+RESULTS = Path("results").absolute()
+
+
 def runs_asked_for():
     """The runs that Snakemake was asked for, and whether it carries each of them out."""
     trainings = [job for job in workflow.dag.jobs if job.rule.name == "train"]
@@ -476,7 +480,7 @@ def past_and_place():
         machine = host.inventory()
         cores = MACHINE.cores or machine.usable_threads
         place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host_id=machine.id)
-    return forecast.History(STUDY, Path("results"), DATASET_FINGERPRINT, place.host_id), place
+    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host_id), place
 
 
 def is_quiet_about(*parts):
@@ -515,7 +519,7 @@ def begin_view():
     if live_view.is_wanted(os.environ):
         from trainbench import under_way
 
-        watch = under_way.Watch(STUDY, runs, *past_and_place(), Path("results"))
+        watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
         events = live_view.JobEvents(watch, "train")
         logger.addHandler(events)
         VIEW.callback(logger.removeHandler, events)

@@ -27,6 +27,9 @@ from trainbench.under_way import RunUnderWay, StudyUnderWay, Watch
 from trainbench.wording import format_number
 
 REDRAW_SECONDS: Final = 1.0
+MOST_CPU_SHARE: Final = 0.0025
+"""Of one core, beside runs that are measured: a view that is slow to draw is drawn less often."""
+
 MOST_RUNS_SHOWN: Final = 8
 STEP_OF_TIME_LEFT_SECONDS: Final = 5.0
 LONGEST_STOP_SECONDS: Final = 5.0
@@ -141,7 +144,9 @@ class View:
         self._end_drawing()
 
     def _redraw(self) -> None:
-        while not self._done.wait(REDRAW_SECONDS):
+        pause_seconds = REDRAW_SECONDS
+        while not self._done.wait(pause_seconds):
+            begin = time.thread_time()
             try:
                 lines = view_lines(self._state(time.monotonic())) if _is_in_front(self._terminal) else ()
                 if lines != self._shown:
@@ -155,6 +160,7 @@ class View:
                 self._end_drawing()
                 os.write(self._terminal, f"trainbench: the view has ended: {error!r}\n".encode())
                 return
+            pause_seconds = max(REDRAW_SECONDS, (time.thread_time() - begin) / MOST_CPU_SHARE)
 
     def _pass_lines_on(self) -> None:
         """Write what comes out of the pipe above the view, whole lines at a time, until there is nobody to come."""

@@ -185,7 +185,9 @@ class Watch:
             left = (epochs - done) * sum(notes.both_seconds) / done
         elif estimate is not None:
             left = max(0.0, estimate.seconds - (now - begun.since))
-        phase: Phase = "ending" if notes.ended or done >= epochs else "training" if notes.compiled else "starting"
+        phase: Phase = (
+            "ending" if notes.ended or done >= epochs else "training" if notes.compiled or done else "starting"
+        )
         return RunUnderWay(begun.run, phase, done, epochs, _steady_seconds(notes.train_seconds), left)
 
 
