@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from metrics_builder import make_record
-from trainbench.drawing import device_colors, device_looks, save
+from trainbench.drawing import device_colors, device_looks, looks_of_hosts, save
 from trainbench.figures import (
     FIGURES,
     Tables,
@@ -97,11 +97,14 @@ DRAWN = [(name, situation) for situation in SITUATIONS for name in FIGURES]
 
 
 @pytest.mark.parametrize(("name", "situation"), DRAWN)
-def test_every_figure_is_drawn_in_every_situation_without_a_warning(name, situation):
+def test_every_figure_is_drawn_in_every_situation_without_a_warning_and_nothing_is_cut_off(name, situation):
     tables, order = study(**SITUATIONS[situation])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FIGURES[name](tables, order).draw_without_rendering()
+        figure = FIGURES[name](tables, order)
+        figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= 0
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -126,6 +129,25 @@ def test_a_device_keeps_its_colour_whatever_stands_behind_it():
 def test_sixty_four_devices_all_look_different():
     looks = device_looks([f"gpu-{index}" for index in range(64)])
     assert len({(look.color, look.marker) for look in looks.values()}) == 64
+
+
+def looks_at(devices, hosts):
+    return looks_of_hosts(list(itertools.product([f"d{device}" for device in range(devices)], hosts)))
+
+
+def test_a_device_has_one_colour_on_all_hosts():
+    looks = looks_at(3, ["a", "b"])
+    assert {looks[device, "a"].color == looks[device, "b"].color for device in ("d0", "d1", "d2")} == {True}
+
+
+def test_a_device_has_the_same_colour_whether_there_are_other_hosts_or_not():
+    assert looks_at(3, ["a"])["d1", "a"].color == looks_at(3, ["a", "b"])["d1", "a"].color
+
+
+@pytest.mark.parametrize(("devices", "hosts"), [(8, 8), (16, 4), (3, 2)])
+def test_devices_of_several_hosts_all_look_different(devices, hosts):
+    looks = looks_at(devices, [f"h{host}" for host in range(hosts)])
+    assert len({(look.color, look.marker) for look in looks.values()}) == devices * hosts
 
 
 def test_neighbouring_devices_differ_without_colour_too():

@@ -30,11 +30,10 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "<", ">")
 LINE_STYLES: Final[Sequence[LineStyle]] = ("-", "--", "-.", ":")
 MUTED: Final = "#666666"
 
-# Characters of this style's fonts that fit into an inch, a little on the safe side.
-TITLE_CHARACTERS_PER_INCH: Final = 9.5
-NOTE_CHARACTERS_PER_INCH: Final = 13.0
-LEGEND_CHARACTERS_PER_INCH: Final = 12.0
+# Characters that fit into an inch at one point of size: on the safe side for most texts.
+CHARACTERS_PER_INCH_AND_POINT: Final = {"bold": 115.0, "normal": 118.0}
 LEGEND_HANDLE_INCHES: Final = 0.75
+LEGEND_TEXT_INCHES: Final = 4.2
 
 TITLE_POINTS: Final = 12
 NOTE_POINTS: Final = 9
@@ -51,7 +50,10 @@ _TITLE, _NOTE = "title", "note"
 
 @dataclass(frozen=True)
 class Look:
-    """How one device of one host is drawn, in every figure alike."""
+    """How one device of one host is drawn, in every figure alike.
+
+    Where hosts are several, the colour is the device's, and marker and line style are the host's.
+    """
 
     color: str
     marker: str
@@ -77,6 +79,25 @@ def device_looks(devices: Sequence[str]) -> dict[str, Look]:
     }
 
 
+def looks_of_hosts(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
+    """How each device of each host is drawn; `places` are pairs of device and host, in order."""
+    devices = list(dict.fromkeys(device for device, _ in places))
+    hosts = list(dict.fromkeys(host for _, host in places))
+    if len(hosts) == 1:
+        looks = device_looks(devices)
+        return {(device, host): looks[device] for device, host in places}
+    # The eighth device on is told from the first by markers, which begin where those of the hosts end.
+    return {
+        (device, host): Look(
+            color=color,
+            marker=MARKERS[(hosts.index(host) + index // len(COLORS) * len(hosts)) % len(MARKERS)],
+            line_style=LINE_STYLES[hosts.index(host) % len(LINE_STYLES)],
+        )
+        for index, (device, color) in enumerate(device_colors(devices).items())
+        for host in hosts
+    }
+
+
 # On matplotlib's own defaults: a user's matplotlibrc changes nothing.
 styled: Final = style.context(STYLE_FILE, after_reset=True)
 
@@ -91,10 +112,8 @@ class Header:
     @classmethod
     def wrap(cls, title: str, note: str, width_inches: float) -> "Header":
         """Break both into lines that fit."""
-        return cls(
-            _fitting(title, width_inches, TITLE_CHARACTERS_PER_INCH, FontProperties(size=TITLE_POINTS, weight="bold")),
-            _fitting(note, width_inches, NOTE_CHARACTERS_PER_INCH, FontProperties(size=NOTE_POINTS)),
-        )
+        room_inches = width_inches - 2 * HEADER_MARGIN_INCHES
+        return cls(fitting(title, room_inches, TITLE_POINTS, "bold"), fitting(note, room_inches, NOTE_POINTS))
 
     @property
     def _title_inches(self) -> float:
@@ -167,23 +186,36 @@ def wrapped(text: str, characters: int) -> str:
     return textwrap.fill(text, characters)
 
 
-def _fitting(text: str, width_inches: float, characters_per_inch: float, font: FontProperties) -> str:
+def fitting(text: str, width_inches: float, points: float, weight: Literal["normal", "bold"] = "normal") -> str:
     """Break a text into lines that fit: by what letters take on average, or where they are wide, by what they take."""
+    font = FontProperties(size=points, weight=weight)
     # Letters put on pixels are a little wider.
-    room = 0.95 * POINTS_PER_INCH * (width_inches - 2 * HEADER_MARGIN_INCHES)
-    characters = int(width_inches * characters_per_inch)
+    room = 0.95 * POINTS_PER_INCH * width_inches
+    characters = max(1, int(width_inches * CHARACTERS_PER_INCH_AND_POINT[weight] / points))
     while True:
         lines = wrapped(text, characters)
-        widest = max((TextPath((0, 0), line, prop=font).get_extents().width for line in lines.split("\n")), default=0)
-        if widest <= room or characters <= 1:
+        widest = _widest_points(lines, font)
+        if widest <= room or characters == 1:
             return lines
-        characters = min(characters - 1, int(characters * room / widest) + 1)
+        characters = max(1, min(characters - 1, int(characters * room / widest) + 1))
+
+
+def _widest_points(lines: str, font: FontProperties) -> float:
+    return max(
+        (float(TextPath((0, 0), line, prop=font).get_extents().width) for line in lines.split("\n")), default=0.0
+    )
+
+
+def legend_text(label: str) -> str:
+    """Break a label into lines that fit into a legend, whatever the width of its figure."""
+    return fitting(label, LEGEND_TEXT_INCHES, NOTE_POINTS)
 
 
 def fitting_columns(labels: Sequence[str], width_inches: float) -> int:
     """How many entries of a legend fit side by side."""
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
+    font = FontProperties(size=NOTE_POINTS)
+    widest = max(_widest_points(label, font) for label in labels) / POINTS_PER_INCH
+    entry_inches = LEGEND_HANDLE_INCHES + 1.05 * widest
     return min(len(labels), max(1, int(width_inches / entry_inches)))
 
 

@@ -27,10 +27,12 @@ from trainbench.drawing import (
     Header,
     LineStyle,
     Look,
-    device_looks,
+    fitting,
     fitting_columns,
+    legend_text,
     linear_y,
     log_axis,
+    looks_of_hosts,
     plain,
     say_empty,
     styled,
@@ -73,13 +75,14 @@ ROOFLINE_INCHES: Final = (8.4, 4.8)
 FLOP_PER_GFLOP: Final = 1e9
 BYTES_PER_GIGABYTE: Final = 1e9
 
-TITLE_CHARACTERS_OF_PANEL: Final = 30
+PANEL_INCHES: Final = 2.9
+PANEL_MARGIN_INCHES: Final = 0.6
+PANEL_TITLE_POINTS: Final = 10
 NOTE_CHARACTERS_OF_PANEL: Final = 40
 GUIDE_CHARACTERS: Final = 12
 NAME_CHARACTERS: Final = 12
 NAME_INCHES_PER_CHARACTER: Final = 0.085
 CLEARANCE_PIXELS: Final = 4
-LEGEND_CHARACTERS: Final = 60
 LEAST_WIDTH_INCHES: Final = 5.4
 MOST_WIDTH_INCHES: Final = 12.0
 
@@ -327,7 +330,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
         groups=len(models),
         panels_of_group=len(batch_sizes),
         columns=_balanced_columns(len(batch_sizes)),
-        panel_size=(2.9, 2.3),
+        panel_size=(PANEL_INCHES, 2.3),
         header=(
             "Samples a second over threads: does the CPU get faster with more?",
             "Geometric mean of the runs with its 95 % interval."
@@ -347,7 +350,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
             if fits.empty:
                 say_empty(axes, "no CPU was measured with several numbers of threads")
                 continue
-            axes.set_title(wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+            axes.set_title(_panel_title(f"{model}, batch size {size}"))
             here = [row for row in points if (row["model"], row["batch_size"]) == (model, size)]
             laws = [row for row in rows_of(fits) if (row["model"], row["batch_size"]) == (model, size)]
             of_gpus = {
@@ -391,7 +394,7 @@ def _scaling_entries(
             linestyle="none" if is_cpu else "-",
             markeredgecolor="white",
         )
-        entries.append((handle, wrapped(executor.label, LEGEND_CHARACTERS)))
+        entries.append((handle, legend_text(executor.label)))
     return entries
 
 
@@ -519,7 +522,7 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     # Devices stand side by side at each batch size, so that their error bars do not cover each other.
     step = min(0.1, 0.7 / count)
     guide_inches = max((len(guide.text) for guide in subject.guides), default=0) * 0.07
-    panel_width = max(2.9, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count)) + guide_inches
+    panel_width = max(PANEL_INCHES, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count)) + guide_inches
     figure, [panels] = _panels(
         groups=1,
         panels_of_group=len(models),
@@ -537,7 +540,7 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     drawn: list[tuple[Axes, list[_Point]]] = []
     names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
-        axes.set_title(wrapped(model, TITLE_CHARACTERS_OF_PANEL))
+        axes.set_title(_panel_title(model, panel_width))
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
         axes.set_xlim(-0.6, len(batch_sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
@@ -666,7 +669,7 @@ def _accuracy(
         groups=len(shown.models),
         panels_of_group=len(shown.batch_sizes),
         columns=_balanced_columns(len(shown.batch_sizes)),
-        panel_size=(2.9, 2.1),
+        panel_size=(PANEL_INCHES, 2.1),
         header=(
             title,
             (
@@ -685,7 +688,7 @@ def _accuracy(
         notes = {size: _failure_note(model, size, executors, by_key) for size in shown.batch_sizes}
         note_lines = max(len(note.splitlines()) for note in notes.values())
         for axes, size in zip(panels, shown.batch_sizes, strict=True):
-            axes.set_title(wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+            axes.set_title(_panel_title(f"{model}, batch size {size}"))
             keys = [(model, size, executor.device, executor.host) for executor in executors]
             xs = [line.xs for key in keys for line in lines.get(key, ())]
             for index, (executor, key) in enumerate(zip(executors, keys, strict=True)):
@@ -746,7 +749,7 @@ def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) 
     for name, roof in roofs.items():
         most = "unknown" if roof is None else _most(roof)
         line = Line2D([], [], color=looks[name].color, linestyle=looks[name].line_style)
-        entries.append((line, wrapped(f"{name}: {most}", LEGEND_CHARACTERS)))
+        entries.append((line, legend_text(f"{name}: {most}")))
     return entries
 
 
@@ -758,7 +761,7 @@ def _most(roof: _Roof) -> str:
 def _name_models(axes: Axes, markers: Mapping[str, str]) -> None:
     """What each marker is, above the panel: the legend below it is the devices'."""
     handles = [Line2D([], [], color=MUTED, marker=marker, linestyle="none") for marker in markers.values()]
-    names = [wrapped(model, LEGEND_CHARACTERS) for model in markers]
+    names = [legend_text(model) for model in markers]
     axes.legend(
         handles,
         names,
@@ -860,6 +863,10 @@ def _shown(table: pd.DataFrame, order: TableOrder) -> _Shown:
     return _Shown(kept_models, kept_sizes, f" Shown: {', '.join(left_out)}." if left_out else "")
 
 
+def _panel_title(text: str, panel_inches: float = PANEL_INCHES) -> str:
+    return fitting(text, panel_inches - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold")
+
+
 def _balanced_columns(panels: int) -> int:
     """In how many columns panels stand so that no row is much shorter than the others."""
     return math.ceil(panels / math.ceil(panels / MOST_COLUMNS))
@@ -867,7 +874,9 @@ def _balanced_columns(panels: int) -> int:
 
 def _looks(tables: Tables, order: TableOrder) -> dict[str, Look]:
     """How each device is drawn, by the cells, which hold every device, whatever a figure shows of them."""
-    return device_looks([executor.label for executor in executors_of(tables.cells, order)])
+    executors = executors_of(tables.cells, order)
+    looks = looks_of_hosts([(executor.device, executor.host) for executor in executors])
+    return {executor.label: looks[executor.device, executor.host] for executor in executors}
 
 
 def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
@@ -1003,7 +1012,7 @@ def _legend_entries(looks: Mapping[str, Look], executors: Sequence[Executor]) ->
                 linestyle=look.line_style,
                 markeredgecolor="white",
             ),
-            wrapped(executor.label, LEGEND_CHARACTERS),
+            legend_text(executor.label),
         )
         for executor in executors
         for look in [looks[executor.label]]

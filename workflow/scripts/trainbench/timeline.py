@@ -23,10 +23,10 @@ from trainbench.drawing import (
     ROUND_STEPS,
     Header,
     fitting_columns,
+    legend_text,
     linear_y,
     say_empty,
     styled,
-    wrapped,
 )
 from trainbench.steady import positions_of_last_part
 
@@ -42,7 +42,6 @@ MOST_POINTS: Final = 800
 EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 LEAST_FRACTION_TO_NUMBER: Final = 0.025
 MIB_PER_GIB: Final = 1024
-LEGEND_CHARACTERS: Final = 60
 
 # Pale, so that lines on them stay legible; told apart by lightness too.
 PHASE_COLORS: Final[Mapping[str, str]] = {
@@ -82,7 +81,7 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     shown = [curve for panel in panels for curve in panel.curves if _has(curve, samples)]
     curves = {curve.label: curve.color for curve in shown}
     entries: list[tuple[Artist, str]] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
-    entries += [(Line2D([], [], color=color), wrapped(label, LEGEND_CHARACTERS)) for label, color in curves.items()]
+    entries += [(Line2D([], [], color=color), legend_text(label)) for label, color in curves.items()]
     columns = fitting_columns([label for _, label in entries], WIDTH_INCHES) if entries else 1
     legend_lines = -(-len(entries) // columns)
     height = header.inches + height_panels + 0.55 + 0.2 * legend_lines
