@@ -54,7 +54,7 @@ def finish(study, *config):
             shutil.copytree(source, copy, dirs_exist_ok=True)
     touched = study.study("--touch", "--forceall", "--config", *config)
     assert touched.returncode == 0, touched.stderr
-    assert study.planned("--config", *config).keys() <= {"figure", "all"}
+    assert study.planned("--config", *config).keys() <= {"figure", "timelines", "all"}
 
 
 def with_two_repeats(study):
