@@ -175,6 +175,37 @@ def test_accuracy_has_a_line_for_each_run():
     assert len(accuracy_over_epochs(tables, order).axes[0].lines) == 2 * 3
 
 
+def test_many_runs_are_one_line_a_cell_in_a_band_from_the_lowest_to_the_highest():
+    order = TableOrder(devices=("cpu",))
+    records = [make_record(repeat=repeat, accuracies=[0.5 + repeat / 100, 0.9]) for repeat in range(1, 22)]
+    (axes,) = accuracy_over_epochs(tables_of(records, order), order).axes
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_ydata().tolist() == pytest.approx([61.0, 90.0])
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((51.0, 90.0))
+
+
+def test_of_more_panels_than_anybody_looks_at_some_are_shown_from_end_to_end_and_said_to_be():
+    sizes = [2**power for power in range(3, 13)]
+    tables, order = study(models=("conv", "lstm", "logistic"), batch_sizes=sizes, repeats=1, epochs=1)
+    figure = accuracy_over_epochs(tables, order)
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[:4]]
+    assert titles == [f"conv, batch size {size}" for size in (8, 64, 512, 4096)]
+    assert any("Shown: 4 of 10 batch sizes." in text.replace("\n", " ") for text in shown_texts(figure))
+
+
+def test_single_runs_have_no_dots_where_they_are_too_many_and_none_are_explained():
+    tables, order = study(devices=("cpu",), batch_sizes=(128,), repeats=21, epochs=1)
+    figure = seconds_per_epoch(tables, order)
+    assert not lines_of(figure, marker=".")
+    assert not any("faint dots" in text for text in shown_texts(figure))
+
+
+def test_lines_are_named_at_their_ends_where_names_are_short():
+    (axes,) = seconds_per_epoch(*study(repeats=1)).axes
+    assert [text.get_text() for text in axes.texts if text.get_text().isalpha()] == ["cpu", "gpu"]
+
+
 def test_accuracy_over_time_begins_after_the_first_epochs_training():
     tables, order = study(batch_sizes=(128,), devices=("cpu",), repeats=1, seconds=lambda *_: 10.0)
     assert accuracy_over_time(tables, order).axes[0].lines[0].get_xdata().tolist() == pytest.approx([10.2, 20.4, 30.6])
