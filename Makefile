@@ -1,4 +1,5 @@
 # make run    the default study: tables and figures in results/
+# make plan   what that would measure, and how long it would take; measures nothing
 # make test   the tests
 # Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
 
@@ -16,10 +17,13 @@ SOURCES := workflow/scripts tests benchmarks
 RULES := Snakefile workflow/rules
 
 .DELETE_ON_ERROR:
-.PHONY: run test setup lint format lock clean
+.PHONY: run plan test setup lint format lock clean
 
 run: setup
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+
+plan: setup
+	@$(SNAKEMAKE) --dry-run --quiet --cores $(CORES) $(ARGS)
 
 test: setup
 	.venv/bin/python -m pytest $(ARGS)

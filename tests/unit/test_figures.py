@@ -9,16 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from metrics_builder import make_record
+from trainbench.drawing import device_colors, device_looks, looks_of_hosts, save
 from trainbench.figures import (
     FIGURES,
     Tables,
     accuracy_over_epochs,
     accuracy_over_time,
     cpu_percent,
-    device_colors,
-    device_looks,
     roofline,
-    save,
     seconds_per_epoch,
     speedup,
 )
@@ -99,11 +97,14 @@ DRAWN = [(name, situation) for situation in SITUATIONS for name in FIGURES]
 
 
 @pytest.mark.parametrize(("name", "situation"), DRAWN)
-def test_every_figure_is_drawn_in_every_situation_without_a_warning(name, situation):
+def test_every_figure_is_drawn_in_every_situation_without_a_warning_and_nothing_is_cut_off(name, situation):
     tables, order = study(**SITUATIONS[situation])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FIGURES[name](tables, order).draw_without_rendering()
+        figure = FIGURES[name](tables, order)
+        figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= 0
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -130,6 +131,25 @@ def test_sixty_four_devices_all_look_different():
     assert len({(look.color, look.marker) for look in looks.values()}) == 64
 
 
+def looks_at(devices, hosts):
+    return looks_of_hosts(list(itertools.product([f"d{device}" for device in range(devices)], hosts)))
+
+
+def test_a_device_has_one_colour_on_all_hosts():
+    looks = looks_at(3, ["a", "b"])
+    assert {looks[device, "a"].color == looks[device, "b"].color for device in ("d0", "d1", "d2")} == {True}
+
+
+def test_a_device_has_the_same_colour_whether_there_are_other_hosts_or_not():
+    assert looks_at(3, ["a"])["d1", "a"].color == looks_at(3, ["a", "b"])["d1", "a"].color
+
+
+@pytest.mark.parametrize(("devices", "hosts"), [(8, 8), (16, 4), (3, 2)])
+def test_devices_of_several_hosts_all_look_different(devices, hosts):
+    looks = looks_at(devices, [f"h{host}" for host in range(hosts)])
+    assert len({(look.color, look.marker) for look in looks.values()}) == devices * hosts
+
+
 def test_neighbouring_devices_differ_without_colour_too():
     looks = list(device_looks([f"gpu-{index}" for index in range(8)]).values())
     assert len({look.marker for look in looks}) == 8
@@ -153,6 +173,37 @@ def test_panels_stand_in_the_order_given():
 def test_accuracy_has_a_line_for_each_run():
     tables, order = study(batch_sizes=(128,), repeats=3)
     assert len(accuracy_over_epochs(tables, order).axes[0].lines) == 2 * 3
+
+
+def test_many_runs_are_one_line_a_cell_in_a_band_from_the_lowest_to_the_highest():
+    order = TableOrder(devices=("cpu",))
+    records = [make_record(repeat=repeat, accuracies=[0.5 + repeat / 100, 0.9]) for repeat in range(1, 22)]
+    (axes,) = accuracy_over_epochs(tables_of(records, order), order).axes
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_ydata().tolist() == pytest.approx([61.0, 90.0])
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((51.0, 90.0))
+
+
+def test_of_more_panels_than_anybody_looks_at_some_are_shown_from_end_to_end_and_said_to_be():
+    sizes = [2**power for power in range(3, 13)]
+    tables, order = study(models=("conv", "lstm", "logistic"), batch_sizes=sizes, repeats=1, epochs=1)
+    figure = accuracy_over_epochs(tables, order)
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[:4]]
+    assert titles == [f"conv, batch size {size}" for size in (8, 64, 512, 4096)]
+    assert any("Shown: 4 of 10 batch sizes." in text.replace("\n", " ") for text in shown_texts(figure))
+
+
+def test_single_runs_have_no_dots_where_they_are_too_many_and_none_are_explained():
+    tables, order = study(devices=("cpu",), batch_sizes=(128,), repeats=21, epochs=1)
+    figure = seconds_per_epoch(tables, order)
+    assert not lines_of(figure, marker=".")
+    assert not any("faint dots" in text for text in shown_texts(figure))
+
+
+def test_lines_are_named_at_their_ends_where_names_are_short():
+    (axes,) = seconds_per_epoch(*study(repeats=1)).axes
+    assert [text.get_text() for text in axes.texts if text.get_text().isalpha()] == ["cpu", "gpu"]
 
 
 def test_accuracy_over_time_begins_after_the_first_epochs_training():
@@ -301,11 +352,8 @@ def test_a_speedup_is_hollow_whichever_of_its_cells_has_a_flagged_run(device):
 def test_the_dot_of_a_flagged_run_is_hollow_and_that_of_its_neighbour_full():
     lines = seconds_per_epoch(*with_a_flagged_run("cpu")).axes[0].lines
     dots = [line for line in lines if line.get_marker() == "." and line.get_color() == "#0072B2"]
-    at_512 = [line for line in dots if len(line.get_xdata()) and round(line.get_xdata()[0]) == 1]
-    assert sorted((line.get_markerfacecolor(), len(line.get_xdata())) for line in at_512) == [
-        ("#0072B2", 1),
-        ("white", 1),
-    ]
+    at_512 = [line.get_markerfacecolor() for line in dots for x in line.get_xdata() if round(x) == 1]
+    assert sorted(at_512) == ["#0072B2", "white"]
 
 
 def test_hollow_markers_are_explained():

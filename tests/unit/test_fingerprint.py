@@ -30,6 +30,7 @@ LISTS = {
         {"../make_baseline_tables.py", "../../schemas/metrics.schema.json"},
     ),
     "FIGURES_CODE": (["trainbench.figures"], {"../draw_figure.py", "figures.mplstyle"}),
+    "TIMELINE_CODE": (["trainbench.timeline"], {"../draw_timelines.py", "figures.mplstyle"}),
 }
 """Each list's modules to start from, and the other files that count: the rule's script, and what modules read."""
 
@@ -157,5 +158,5 @@ def test_a_list_of_code_holds_its_rule_s_script(name: str, script: str) -> None:
 
 
 def test_every_rule_that_makes_files_names_its_code() -> None:
-    made = {"train.py", "make_tables.py", "make_baseline_tables.py", "draw_figure.py"}
+    made = {"train.py", "make_tables.py", "make_baseline_tables.py", "draw_figure.py", "draw_timelines.py"}
     assert {script for _, script in RULES_WITH_SCRIPT} == made

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
 
@@ -115,6 +116,20 @@ def test_each_figure_is_there_as_svg_and_png(finished, name):
     figures = finished.folder / "results/figures"
     assert ET.parse(figures / f"{name}.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own file
     assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_first_run_of_each_cell_has_a_timeline(finished):
+    names = {path.name for path in (finished.folder / "results/figures/timelines").iterdir()}
+    assert names == {f"{model}_{size}_cpu_1.{kind}" for model, size in CELLS for kind in ("svg", "png")}
+
+
+def test_a_timeline_of_any_other_run_is_drawn_on_request(finished):
+    target = "results/figures/timelines/lstm_16_cpu_2.svg"
+    options = ("--cores", "2", "--configfile", "study.yaml", "--dry-run", "--quiet", "rules")
+    run = finished.snakemake(target, *options)
+    assert run.returncode == 0, run.stderr
+    jobs = dict(re.findall(r"^(train|timelines?|tables) +(\d+)$", run.stdout + run.stderr, re.MULTILINE))
+    assert jobs == {"train": "1", "timeline": "1"}
 
 
 def test_one_device_makes_no_speedup_figure(finished):

@@ -1,7 +1,10 @@
+import atexit
+import contextlib
 import functools
 import gc
 import importlib.metadata
 import inspect
+import itertools
 import shutil
 import sys
 from dataclasses import asdict
@@ -11,11 +14,13 @@ sys.path.insert(0, str(Path(REPOSITORY, "workflow", "scripts")))
 
 from snakemake.logging import logger
 from snakemake.resources import Resources
+from snakemake.settings.enums import Quietness
 from snakemake.settings.types import DeploymentMethod
 
 from trainbench import (
     configuration,
     fingerprint,
+    forecast,
     full_disk,
     gpu_lease,
     host,
@@ -39,6 +44,7 @@ gc.set_threshold(100_000, 50, 1000)
 os.environ[lifetime.SNAKEMAKE_VARIABLE] = str(os.getpid())
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
+TIMELINE = "results/figures/timelines/{model}_{batch_size}_{device}_{repeat}"
 TABLES = [
     *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
     *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
@@ -48,6 +54,9 @@ FIGURES = [
     *["seconds_per_epoch", "speedup", "scaling", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"],
     "roofline",
 ]
+
+# Of so many runs at most a timeline is drawn unasked: half a minute, whatever the size of the study.
+MOST_TIMELINES = 24
 
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
@@ -71,10 +80,12 @@ TABLES_CODE = [
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
-    *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
+    *["comparability.py", "cross_checks.py", "crossover.py", "drawing.py", "figures.mplstyle", "figures.py"],
+    *["finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
     *["steady.py", "wording.py", "../draw_figure.py"],
 ]
+TIMELINE_CODE = ["drawing.py", "figures.mplstyle", "steady.py", "timeline.py", "whole_file.py", "../draw_timelines.py"]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
@@ -414,6 +425,35 @@ def leftovers(wildcards, output):
     return sorted(figures - set(all_figures(folder))) + compared
 
 
+def timeline_path(run):
+    """Where the timeline of a run is drawn, without the ending."""
+    return TIMELINE.format(**asdict(run))
+
+
+@functools.cache
+def timeline_runs():
+    """The runs whose timelines are drawn unasked: the first of each cell, and where cells are many, of each batch size
+    in turn for all models and devices."""
+    cells = (
+        Run(model, batch_size, device, 1)
+        for batch_size in STUDY.batch_sizes
+        for model in STUDY.models
+        for device in STUDY.devices
+    )
+    return tuple(itertools.islice(cells, MOST_TIMELINES))
+
+
+def all_timelines():
+    """The timelines that are drawn unasked."""
+    return [f"{timeline_path(run)}.{extension}" for run in timeline_runs() for extension in ("svg", "png")]
+
+
+def leftover_timelines(wildcards, output):
+    """The timelines of other runs: nothing keeps them up to date. They go when the others are drawn."""
+    found = {str(path) for path in Path(TIMELINE).parent.glob("*_*_*_*.*") if path.suffix in {".svg", ".png"}}
+    return sorted(found.difference(all_timelines()))
+
+
 def all_tables(folder="results"):
     """The tables of the study, by name."""
     return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in TABLES}
@@ -424,6 +464,11 @@ def figure_tables(folder="results"):
     return {name: path for name, path in all_tables(folder).items() if name.removesuffix("_csv") in DRAWN}
 
 
+def products():
+    """All that is made of a study's metrics files."""
+    return [*all_tables().values(), *all_figures(), *all_timelines()]
+
+
 def question():
     """What the tables are to answer beside the order in which they show things."""
     return {
@@ -432,6 +477,76 @@ def question():
         "prices": CONCLUSIONS.prices,
         "currency": CONCLUSIONS.currency,
     }
+
+
+# When a dry run ends, Snakemake has left the working folder already.
+RESULTS = Path("results").absolute()
+
+
+def runs_asked_for():
+    """The runs that Snakemake was asked for, and whether it carries each of them out."""
+    trainings = [job for job in workflow.dag.jobs if job.rule.name == "train"]
+    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
+    return {
+        Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat)): (
+            job in needed
+        )
+        for job in trainings
+    }
+
+
+def past_and_place():
+    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
+    if SUBMITS:
+        place = forecast.Place(cores=None, gpus=0, host_id=None)
+    else:
+        machine = host.inventory()
+        cores = MACHINE.cores or machine.usable_threads
+        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host_id=machine.id)
+    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host_id), place
+
+
+def is_quiet_about(*parts):
+    """Whether Snakemake was told (--quiet) to say nothing at all, or nothing of these."""
+    return not {Quietness.ALL, *parts}.isdisjoint(workflow.output_settings.quiet or ())
+
+
+def tell_plan():
+    """Say what a dry run would measure and how long that would take, where it asks for runs at all."""
+    if workflow.scheduler is None or is_quiet_about():
+        return  # ended before it knew what there is to do
+    from trainbench import upcoming
+
+    asked_for = runs_asked_for()
+    to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
+    if asked_for:
+        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place())}", end="", flush=True)
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    atexit.register(tell_plan)
+
+
+VIEW = contextlib.ExitStack()
+
+
+def begin_view():
+    """Show on a terminal how far the study is; elsewhere the lines that runs write are all there is."""
+    runs = [run for run, comes in runs_asked_for().items() if comes]
+    if not runs or is_quiet_about(Quietness.PROGRESS) or not workflow.is_main_process:
+        return
+    try:
+        from trainbench import live_view
+    except ModuleNotFoundError:
+        return  # rich is not installed beside this Snakemake: conda and pipx bring just what it needs
+    if live_view.is_wanted(os.environ):
+        from trainbench import under_way
+
+        watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
+        events = live_view.JobEvents(watch, "train")
+        logger.addHandler(events)
+        VIEW.callback(logger.removeHandler, events)
+        VIEW.callback(live_view.View(watch.state, colored=not workflow.output_settings.nocolor).stop)
 
 
 wildcard_constraints:
@@ -448,10 +563,16 @@ onstart:
     # submitted to others the limit stays.
     if workflow.resource_settings.nodes is None:
         workflow.scheduler.job_rate_limiter = None
+    begin_view()
 
 
 onsuccess:
+    VIEW.close()
     for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
         if any(job.rule.name == rule_name for job in workflow.dag.jobs):
             print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
             print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)
+
+
+onerror:
+    VIEW.close()

@@ -24,3 +24,47 @@ use rule figure as figure_so_far with:
         png="results/so_far/figures/{figure}.png",
     log:
         "results/logs/figure_{figure}_so_far.log",
+
+
+# All in one job, which takes a second for each, and after the tables: no run is measured any more.
+rule timelines:
+    input:
+        runs_csv=all_tables()["runs_csv"],
+        metrics=[f"results/{run.folder}/metrics.json" for run in timeline_runs()],
+    output:
+        svg=[f"{timeline_path(run)}.svg" for run in timeline_runs()],
+        png=[f"{timeline_path(run)}.png" for run in timeline_runs()],
+    log:
+        "results/logs/timelines.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        runs=[f"results/{run.folder}/metrics.json" for run in timeline_runs()],
+        leftovers=leftover_timelines,
+        code=fingerprint.of_code(TIMELINE_CODE),
+    script:
+        "../scripts/draw_timelines.py"
+
+
+# Of any other run, when it is asked for.
+rule timeline:
+    input:
+        metrics=f"{RUN}/metrics.json",
+    output:
+        svg=[f"{TIMELINE}.svg"],
+        png=[f"{TIMELINE}.png"],
+    log:
+        f"results/logs/timeline_{Path(TIMELINE).name}.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        runs=[f"{RUN}/metrics.json"],
+        leftovers=[],
+        code=fingerprint.of_code(TIMELINE_CODE),
+    script:
+        "../scripts/draw_timelines.py"
+
+
+ruleorder: timelines > timeline

@@ -27,7 +27,6 @@ rule retry:
     input:
         out_of_memory_again,
         all_metrics(),
-        all_tables().values(),
-        all_figures(),
-        outdated_without_record(*all_tables().values(), *all_figures()),
+        products(),
+        outdated_without_record(*products()),
     localrule: True

@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import figures, tables
+from trainbench import drawing, figures, tables
 from trainbench.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     order = tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()})
     data = figures.read_tables(Path(snakemake.input.runs_csv).parent)
     figure = figures.FIGURES[snakemake.wildcards.figure](data, order)
-    figures.save(figure, Path(snakemake.output.svg), Path(snakemake.output.png))
+    drawing.save(figure, Path(snakemake.output.svg), Path(snakemake.output.png))

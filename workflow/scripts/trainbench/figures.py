@@ -1,8 +1,6 @@
 """Draws the tables as figures, in one style and with one colour a device."""
 
-import io
 import math
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +9,6 @@ from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,7 +20,24 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from trainbench import whole_file
+from trainbench.drawing import (
+    MARKERS,
+    MUTED,
+    ROUND_STEPS,
+    Header,
+    LineStyle,
+    Look,
+    fitting,
+    fitting_columns,
+    legend_text,
+    linear_y,
+    log_axis,
+    looks_of_hosts,
+    plain,
+    say_empty,
+    styled,
+    wrapped,
+)
 from trainbench.roofline import OVERHEAD_BELOW, ROOFLINE_COLUMNS
 from trainbench.scaling import Usl
 from trainbench.scaling_tables import SCALING_COLUMNS, SCALING_FIT_COLUMNS
@@ -41,48 +55,37 @@ from trainbench.tables import (
     cells_by_key,
     executors_of,
     models_of,
-    ranked,
     read_csv,
     rows_of,
 )
 from trainbench.wording import TIMES, format_number, format_ratio, status_words
 
-LineStyle = Literal["-", "--", "-.", ":"]
-
-STYLE_FILE: Final = Path(__file__).with_name("figures.mplstyle")
-
-# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), the strongest contrasts first, with grey in
-# place of its yellow, which is too pale on white.
-COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS: Final = ("o", "s", "^", "D", "v", "P", "<", ">")
-LINE_STYLES: Final[Sequence[LineStyle]] = ("-", "--", "-.", ":")
-MUTED: Final = "#666666"
-
 LOG_SCALE_FROM_RATIO: Final = 5.0
 LOG_TIME_FROM_RATIO: Final = 20.0
 MOST_LABELLED_DEVICES: Final = 3
-MOST_MARKED_LINES: Final = 40
+MOST_RUNS_OF_PANEL: Final = 12
+MOST_POINTS_OF_LINE: Final = 120
+MOST_PANELS: Final = 24
+MOST_DOTS: Final = 20
+MOST_MODELS: Final = 12
+MOST_COLUMNS: Final = 4
 MOST_LABELLED_POINTS: Final = 60
 BEYOND_THREADS: Final = 2.0
 ROOFLINE_INCHES: Final = (8.4, 4.8)
 FLOP_PER_GFLOP: Final = 1e9
 BYTES_PER_GIGABYTE: Final = 1e9
 
-# Characters of this style's fonts that fit into an inch, a little on the safe side.
-TITLE_CHARACTERS_PER_INCH: Final = 9.5
-NOTE_CHARACTERS_PER_INCH: Final = 13.0
-LEGEND_CHARACTERS_PER_INCH: Final = 12.0
-TITLE_CHARACTERS_OF_PANEL: Final = 30
+PANEL_INCHES: Final = 2.9
+PANEL_MARGIN_INCHES: Final = 0.6
+PANEL_TITLE_POINTS: Final = 10
 NOTE_CHARACTERS_OF_PANEL: Final = 40
 GUIDE_CHARACTERS: Final = 12
-LEGEND_CHARACTERS: Final = 60
-LEGEND_HANDLE_INCHES: Final = 0.75
+NAME_CHARACTERS: Final = 12
+NAME_INCHES_PER_CHARACTER: Final = 0.085
+CLEARANCE_PIXELS: Final = 4
 LEAST_WIDTH_INCHES: Final = 5.4
 MOST_WIDTH_INCHES: Final = 12.0
 
-LEAST_LOG_RANGE: Final = 6.0
-ENOUGH_PLACES: Final = 4
-ROUND_STEPS: Final = (1, 2, 2.5, 5, 10)
 POINTS_PER_INCH: Final = 72
 
 # Where a value may stand beside its marker: points to the right and up, and which of its sides is put there.
@@ -97,6 +100,7 @@ VALUE_PLACES: Final[Sequence[Place]] = (
     (6, 0, "left", "center"),
     (-6, 0, "right", "center"),
 )
+NAME_PLACES: Final[Sequence[Place]] = ((7, 0, "left", "center"), (7, 5, "left", "center"), (7, -5, "left", "center"))
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,6 @@ def read_tables(folder: Path) -> Tables:
         "roofline": ROOFLINE_COLUMNS,
     }
     return Tables(**{name: read_csv(folder / f"{name}.csv", of_table) for name, of_table in columns.items()})
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one device of one host is drawn, in every figure alike."""
-
-    color: str
-    marker: str
-    line_style: LineStyle
 
 
 @dataclass(frozen=True)
@@ -175,20 +170,25 @@ class _Subject:
 
 @dataclass(frozen=True)
 class _Line:
-    """The accuracies of one run, in percent, and where they stand on the x axis."""
+    """The accuracies of one run, or of a cell from its lowest run to its highest, in percent, over the x axis."""
 
     xs: np.ndarray
     percents: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
 
 
 @dataclass(frozen=True)
 class _Point:
-    """The value of a cell as drawn, and the text that goes beside it where there is room."""
+    """The value of a cell as drawn, and the text that goes beside it where there is room: its value, or a name."""
 
     x: float
     y: float
     text: str
     color: str
+    reach: tuple[float, float]
+    """From the lowest to the highest of what is drawn there."""
+    is_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,30 +208,7 @@ class _Roof:
         return np.minimum(self.flop_per_second, flop_per_byte * self.bytes_per_second)
 
 
-def device_colors(devices: Sequence[str]) -> dict[str, str]:
-    """The colour of each device, by its place in order; colours repeat after eight, markers then differ."""
-    return {device: COLORS[index % len(COLORS)] for index, device in enumerate(dict.fromkeys(devices))}
-
-
-def device_looks(devices: Sequence[str]) -> dict[str, Look]:
-    """Colour, marker and line style of each device, by its place in order: different without colour too."""
-    return {
-        device: Look(
-            color=color,
-            # Shifted by one each time the colours start anew, so that the pair stays unique for 64 devices.
-            marker=MARKERS[(index + index // len(COLORS)) % len(MARKERS)],
-            # Shifted likewise, so that the pale grey, the eighth, gets a whole line.
-            line_style=LINE_STYLES[(index + index // len(LINE_STYLES)) % len(LINE_STYLES)],
-        )
-        for index, (device, color) in enumerate(device_colors(devices).items())
-    }
-
-
-# On matplotlib's own defaults: a user's matplotlibrc changes nothing.
-_styled: Final = style.context(STYLE_FILE, after_reset=True)
-
-
-@_styled
+@styled
 def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
     """Training seconds of a steady epoch over batch sizes, a panel a model."""
     value = _measured(tables, "train_seconds_per_epoch")
@@ -248,12 +225,12 @@ def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
             executors=executors_of(tables.cells, order),
             value=value,
             label=lambda seconds: format_number(seconds, significant=3),
-            scale_y=_log_y if logarithmic else _linear_y,
+            scale_y=_log_y if logarithmic else linear_y,
         ),
     )
 
 
-@_styled
+@styled
 def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
     """CPU use while training over batch sizes, a panel a model, against one core and all threads."""
     threads = sorted({int(count) for count in tables.cells["usable_threads"].dropna()})
@@ -270,13 +247,13 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
             executors=executors_of(tables.cells, order),
             value=_measured(tables, "cpu_percent"),
             label=lambda percent: format_number(percent, significant=3),
-            scale_y=_log_y if logarithmic else _linear_y,
+            scale_y=_log_y if logarithmic else linear_y,
             guides=guides,
         ),
     )
 
 
-@_styled
+@styled
 def speedup(tables: Tables, order: TableOrder) -> Figure:
     """How many times faster each device trains than the reference device, a panel a model."""
     by_key = cells_by_key(tables.speedups)
@@ -312,13 +289,13 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
     )
 
 
-@_styled
+@styled
 def accuracy_over_epochs(tables: Tables, order: TableOrder) -> Figure:
     """Accuracy on the test images after each epoch, a panel for each model and batch size, a line a run."""
     return _accuracy(tables, order, "Accuracy after each epoch", x_column="epoch", x_label="Epoch")
 
 
-@_styled
+@styled
 def accuracy_over_time(tables: Tables, order: TableOrder) -> Figure:
     """Accuracy on the test images over training time, a panel for each model and batch size, a line a run."""
     longest = tables.epochs.groupby(list(CELL_KEY), sort=False)["elapsed_seconds"].max()
@@ -334,21 +311,26 @@ def accuracy_over_time(tables: Tables, order: TableOrder) -> Figure:
     )
 
 
-@_styled
+@styled
 def scaling(tables: Tables, order: TableOrder) -> Figure:
     """Throughput of a CPU over its threads with the fitted law, against GPUs; a panel for each model and batch size."""
-    fits = tables.scaling_fits
-    models, batch_sizes = models_of(fits, order) or [""], batch_sizes_of(fits, order) or [0]
-    hosts = ranked(fits["host"].tolist(), order.hosts)
-    cpu_looks = device_looks(hosts)
-    gpus = [executor for executor in executors_of(tables.cells, order) if _is_gpu(tables, executor)]
-    colors = list(device_colors([*hosts, *(f"gpu {gpu.label}" for gpu in gpus)]).values())
-    gpu_colors = {gpu.label: color for gpu, color in zip(gpus, colors[len(hosts) :], strict=True)}
+    fits, looks = tables.scaling_fits, _looks(tables, order)
+    shown = _shown(fits, order)
+    models, batch_sizes = shown.models or [""], shown.batch_sizes or [0]
+    executors = executors_of(tables.cells, order)
+    gpus = [executor for executor in executors if _is_gpu(tables, executor)]
+    points, levels = rows_of(tables.scaling), cells_by_key(tables.cells)
+    labels = {(executor.device, executor.host): executor.label for executor in executors}
+    cpus = [executor for executor in executors if executor not in gpus] if points else []
+    # A law has the colour of the device with the most threads.
+    law_looks = {
+        row["host"]: looks[labels[row["device"], row["host"]]] for row in sorted(points, key=lambda row: row["threads"])
+    }
     figure, groups = _panels(
         groups=len(models),
         panels_of_group=len(batch_sizes),
-        columns=min(len(batch_sizes), 4),
-        panel_size=(2.9, 2.3),
+        columns=_balanced_columns(len(batch_sizes)),
+        panel_size=(PANEL_INCHES, 2.3),
         header=(
             "Samples a second over threads: does the CPU get faster with more?",
             "Geometric mean of the runs with its 95 % interval."
@@ -357,19 +339,18 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
                 if fits["gamma"].notna().any()
                 else " Three numbers of threads or more are fitted by the Universal Scalability Law."
             )
-            + (" Level lines are GPUs." if gpus else ""),
+            + (" Level lines are GPUs." if gpus else "")
+            + shown.note,
         ),
-        legend=_scaling_entries(cpu_looks, gpu_colors)
-        or _legend_entries(_looks(tables, order), executors_of(tables.cells, order)),
+        legend=_scaling_entries(cpus, gpus, looks) or _legend_entries(looks, executors),
         labels=("Threads (log scale)", "Samples a second, log scale"),
     )
-    points, levels = rows_of(tables.scaling), cells_by_key(tables.cells)
     for model, panels in zip(models, groups, strict=True):
         for axes, size in zip(panels, batch_sizes, strict=True):
             if fits.empty:
-                _say_empty(axes, "no CPU was measured with several numbers of threads")
+                say_empty(axes, "no CPU was measured with several numbers of threads")
                 continue
-            axes.set_title(_wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+            axes.set_title(_panel_title(f"{model}, batch size {size}"))
             here = [row for row in points if (row["model"], row["batch_size"]) == (model, size)]
             laws = [row for row in rows_of(fits) if (row["model"], row["batch_size"]) == (model, size)]
             of_gpus = {
@@ -379,15 +360,16 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
             }
             known = {label: level for label, level in of_gpus.items() if level is not None}
             if not here:
-                _say_empty(axes, "not measured")
+                say_empty(axes, "not measured")
                 continue
             _scale_scaling(axes, here, list(known.values()))
             for label, level in known.items():
-                axes.axhline(level, color=gpu_colors[label], linewidth=1.2, zorder=1.5)
+                axes.axhline(level, color=looks[label].color, linewidth=1.2, zorder=1.5)
             for row in laws:
-                _draw_law(axes, row, cpu_looks[row["host"]])
-            for host in hosts:
-                _draw_threads(axes, [row for row in here if row["host"] == host], cpu_looks[host])
+                _draw_law(axes, row, law_looks[row["host"]])
+            for executor in cpus:
+                of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
+                _draw_threads(axes, of_executor, looks[executor.label])
     return figure
 
 
@@ -396,17 +378,24 @@ def _is_gpu(tables: Tables, executor: Executor) -> bool:
     return bool((tables.cells.loc[of_executor, "device_kind"] == "gpu").any())
 
 
-def _scaling_entries(cpus: Mapping[str, Look], gpus: Mapping[str, str]) -> list[tuple[Artist, str]]:
-    entries: list[tuple[Artist, str]] = [
-        (
-            Line2D([], [], color=look.color, marker=look.marker, markeredgecolor="white"),
-            _wrapped(f"CPU of {host}", LEGEND_CHARACTERS),
+def _scaling_entries(
+    cpus: Sequence[Executor], gpus: Sequence[Executor], looks: Mapping[str, Look]
+) -> list[tuple[Artist, str]]:
+    """Markers of CPUs, lines of GPUs."""
+    entries: list[tuple[Artist, str]] = []
+    for executor in (*cpus, *gpus):
+        look = looks[executor.label]
+        is_cpu = executor in cpus
+        handle = Line2D(
+            [],
+            [],
+            color=look.color,
+            marker=look.marker if is_cpu else "none",
+            linestyle="none" if is_cpu else "-",
+            markeredgecolor="white",
         )
-        for host, look in cpus.items()
-    ]
-    return entries + [
-        (Line2D([], [], color=color), _wrapped(label, LEGEND_CHARACTERS)) for label, color in gpus.items()
-    ]
+        entries.append((handle, legend_text(executor.label)))
+    return entries
 
 
 def _scale_scaling(axes: Axes, points: Sequence[Row], levels: Sequence[float]) -> None:
@@ -416,9 +405,9 @@ def _scale_scaling(axes: Axes, points: Sequence[Row], levels: Sequence[float]) -
     axes.set_xlim(threads[0] / BEYOND_THREADS**0.25, threads[-1] * BEYOND_THREADS)
     axes.xaxis.set_major_locator(FixedLocator(threads))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _plain(count)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: plain(count)))
     speeds = [row[f"samples_per_second{part}"] for row in points for part in ("", "_low", "_high")]
-    _logarithmic(axes, "y", np.array([*(speed for speed in speeds if speed is not None), *levels]), margin=1.3)
+    log_axis(axes, "y", np.array([*(speed for speed in speeds if speed is not None), *levels]), margin=1.3)
 
 
 def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
@@ -459,7 +448,7 @@ def _draw_threads(axes: Axes, points: Sequence[Row], look: Look) -> None:
     )
 
 
-@_styled
+@styled
 def roofline(tables: Tables, order: TableOrder) -> Figure:
     """FLOP a second that each cell achieves over its arithmetic intensity, below the roofs of its device."""
     cells, by_key, looks = tables.roofline, cells_by_key(tables.cells), _looks(tables, order)
@@ -484,12 +473,12 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
     known = cells.dropna(subset=["achieved_flop_per_second", "flop_per_byte"])
     known_roofs = [roof for roof in roofs.values() if roof is not None]
     if known.empty or not known_roofs:
-        _say_empty(axes, "no completed run" if known.empty else "no run knows what its device can do at most")
+        say_empty(axes, "no completed run" if known.empty else "no run knows what its device can do at most")
         return figure
     intensities = np.array([*known["flop_per_byte"], *(roof.ridge for roof in known_roofs)])
     speeds = np.array([*known["achieved_flop_per_second"], *(roof.flop_per_second for roof in known_roofs)])
-    _logarithmic(axes, "x", intensities, margin=2.0)
-    _logarithmic(axes, "y", speeds / FLOP_PER_GFLOP, margin=1.8)
+    log_axis(axes, "x", intensities, margin=2.0)
+    log_axis(axes, "y", speeds / FLOP_PER_GFLOP, margin=1.8)
     _name_models(axes, markers)
     points: list[_Point] = []
     for executor in executors:
@@ -522,46 +511,41 @@ FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
 }
 
 
-@_styled
-def save(figure: Figure, svg_path: Path, png_path: Path) -> None:
-    """Write a figure as SVG and as PNG (150 dots per inch), each in one atomic step.
-
-    The same figure gives the same bytes: no date is written, and ids in the SVG come from a fixed salt.
-    """
-    svg, png = io.StringIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png")
-    whole_file.write(svg.getvalue(), svg_path)
-    whole_file.write(png.getvalue(), png_path)
-
-
 def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> Figure:
     """A panel a model, batch sizes on the x axis, a line a device."""
     by_key = cells_by_key(tables.cells)
     looks = _looks(tables, order)
-    models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
+    all_models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
+    models = all_models[:MOST_MODELS]
+    left_out = f" Shown: {len(models)} of {len(all_models)} models." if len(models) < len(all_models) else ""
     count = len(subject.executors)
     # Devices stand side by side at each batch size, so that their error bars do not cover each other.
     step = min(0.1, 0.7 / count)
     guide_inches = max((len(guide.text) for guide in subject.guides), default=0) * 0.07
-    panel_width = max(2.9, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count)) + guide_inches
+    panel_width = max(PANEL_INCHES, 0.9 + len(batch_sizes) * max(0.45, 0.06 * count)) + guide_inches
     figure, [panels] = _panels(
         groups=1,
         panels_of_group=len(models),
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
-        header=(subject.title, subject.note),
+        header=(subject.title, subject.note + left_out),
         legend=_legend_entries(looks, subject.executors) + _failure_entries(by_key, subject.executors),
         labels=("Batch size", subject.y_label),
     )
+    names_inches = max(len(executor.label) for executor in subject.executors) * NAME_INCHES_PER_CHARACTER
+    short_names = all(len(executor.label) <= NAME_CHARACTERS for executor in subject.executors)
+    labelled = count <= MOST_LABELLED_DEVICES
+    # In units of the x axis; half a unit stands free beside the last batch size anyway.
+    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if labelled and short_names else 0.0
     drawn: list[tuple[Axes, list[_Point]]] = []
     names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
-        axes.set_title(_wrapped(model, TITLE_CHARACTERS_OF_PANEL))
+        axes.set_title(_panel_title(model, panel_width))
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
-        axes.set_xlim(-0.6, len(batch_sizes) - 0.4)
+        axes.set_xlim(-0.6, len(batch_sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
         points: list[_Point] = []
+        ends: dict[str, _Point] = {}
         failures: list[tuple[float, Look]] = []
         extremes = [guide.y for guide in subject.guides]
         for index, executor in enumerate(subject.executors):
@@ -570,25 +554,28 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
             keys = [(model, size, executor.device, executor.host) for size in batch_sizes]
             values = [subject.value(key) for key in keys]
             _draw_values(axes, xs, values, look)
+            _draw_runs(axes, xs, values, look.color)
             for x, key, value in zip(xs, keys, values, strict=True):
-                _draw_runs(axes, x, value, look.color)
                 if value.value is not None:
-                    points.append(_Point(x, value.value, subject.label(value.value), look.color))
                     bar = [end for end in (value.low, value.high) if end is not None]
-                    extremes += [value.value, *bar, *value.runs, *value.flagged_runs]
+                    here = [value.value, *bar, *value.runs, *value.flagged_runs]
+                    extremes += here
+                    reach = min(here), max(here)
+                    points.append(_Point(x, value.value, subject.label(value.value), look.color, reach))
+                    ends[executor.label] = _Point(x, value.value, executor.label, look.color, reach, is_name=True)
                 elif key in by_key and not by_key[key]["n"]:
                     failures.append((x, look))
         if points:
             subject.scale_y(axes, extremes)
             names.append(_draw_guides(axes, subject.guides))
         else:
-            _say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
+            say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
         _mark_failures(axes, failures)
-        drawn.append((axes, points))
+        drawn.append((axes, [*(ends.values() if short_names else ()), *points]))
     _settle_layout(figure)
     for names_of_panel in names:
         _spread_names(names_of_panel, figure.dpi)
-    for axes, points in drawn if count <= MOST_LABELLED_DEVICES else ():
+    for axes, points in drawn if labelled else ():
         _write_values(axes, points)
     return figure
 
@@ -627,21 +614,25 @@ def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look
     )
 
 
-def _draw_runs(axes: Axes, x: float, value: _Value, color: str) -> None:
-    """A faint dot for each run of a cell that has several."""
-    if len(value.runs) + len(value.flagged_runs) == 1:
-        return
-    for runs, face, edge_points in ((value.runs, color, 1.0), (value.flagged_runs, "white", 0.7)):
-        axes.plot(
-            [x] * len(runs),
-            runs,
-            ".",
-            color=color,
-            alpha=0.4,
-            markersize=5,
-            markerfacecolor=face,
-            markeredgewidth=edge_points,
-        )
+def _draw_runs(axes: Axes, xs: Sequence[float], values: Sequence[_Value], color: str) -> None:
+    """A faint dot for each run of the cells that have several, and not so many that dots are a bar themselves."""
+    for flagged, face, edge_points in ((False, color, 1.0), (True, "white", 0.7)):
+        dots = [
+            (x, run)
+            for x, value in zip(xs, values, strict=True)
+            if 1 < len(value.runs) + len(value.flagged_runs) <= MOST_DOTS
+            for run in (value.flagged_runs if flagged else value.runs)
+        ]
+        if dots:
+            axes.plot(
+                *zip(*dots, strict=True),
+                ".",
+                color=color,
+                alpha=0.4,
+                markersize=5,
+                markerfacecolor=face,
+                markeredgewidth=edge_points,
+            )
 
 
 def _mark_failures(axes: Axes, failures: Sequence[tuple[float, Look]]) -> None:
@@ -664,33 +655,47 @@ def _mark_failures(axes: Axes, failures: Sequence[tuple[float, Look]]) -> None:
 def _accuracy(
     tables: Tables, order: TableOrder, title: str, *, x_column: str, x_label: str, log_x: bool = False
 ) -> Figure:
-    """A panel for each model and batch size, a line a run, accuracy in percent on the y axis."""
+    """A panel for each model and batch size, a line a run or a cell, accuracy in percent on the y axis."""
     by_key, looks = cells_by_key(tables.cells), _looks(tables, order)
     executors = executors_of(tables.cells, order)
-    models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
+    shown = _shown(tables.cells, order)
+    epochs = tables.epochs[
+        tables.epochs["model"].isin(shown.models) & tables.epochs["batch_size"].isin(shown.batch_sizes)
+    ]
+    runs_of_panel = epochs.groupby(["model", "batch_size"], sort=False)["run_id"].nunique()
+    each_run = bool((runs_of_panel <= MOST_RUNS_OF_PANEL).all())
+    lines = _lines_of_runs(epochs, x_column) if each_run else _lines_of_cells(epochs, x_column)
     figure, groups = _panels(
-        groups=len(models),
-        panels_of_group=len(batch_sizes),
-        columns=min(len(batch_sizes), 4),
-        panel_size=(2.9, 2.1),
-        header=(title, "Each line is one run: accuracy on the test images after each epoch."),
+        groups=len(shown.models),
+        panels_of_group=len(shown.batch_sizes),
+        columns=_balanced_columns(len(shown.batch_sizes)),
+        panel_size=(PANEL_INCHES, 2.1),
+        header=(
+            title,
+            (
+                "Each line is one run: accuracy on the test images after each epoch."
+                if each_run
+                else "Accuracy on the test images after each epoch: mean of a cell's runs, and a band from the lowest "
+                "to the highest of them."
+            )
+            + shown.note,
+        ),
         legend=_legend_entries(looks, executors),
         labels=(x_label, "Accuracy (%)"),
     )
-    lines = _lines(tables.epochs, x_column)
-    for model, panels in zip(models, groups, strict=True):
+    for model, panels in zip(shown.models, groups, strict=True):
         percents = [line.percents for key, of_cell in lines.items() if key[0] == model for line in of_cell]
-        notes = {size: _failure_note(model, size, executors, by_key) for size in batch_sizes}
+        notes = {size: _failure_note(model, size, executors, by_key) for size in shown.batch_sizes}
         note_lines = max(len(note.splitlines()) for note in notes.values())
-        for axes, size in zip(panels, batch_sizes, strict=True):
-            axes.set_title(_wrapped(f"{model}, batch size {size}", TITLE_CHARACTERS_OF_PANEL))
+        for axes, size in zip(panels, shown.batch_sizes, strict=True):
+            axes.set_title(_panel_title(f"{model}, batch size {size}"))
             keys = [(model, size, executor.device, executor.host) for executor in executors]
             xs = [line.xs for key in keys for line in lines.get(key, ())]
             for index, (executor, key) in enumerate(zip(executors, keys, strict=True)):
                 for line in lines.get(key, ()):
-                    _draw_line(axes, line, looks[executor.label], index if len(xs) <= MOST_MARKED_LINES else None)
+                    _draw_line(axes, line, looks[executor.label], index)
             if not xs:
-                _say_empty(axes, notes[size] or "not measured")
+                say_empty(axes, notes[size] or "not measured")
                 continue
             _linear_accuracy(axes, np.concatenate(percents), note_lines)
             _write_failures(axes, notes[size])
@@ -736,7 +741,7 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, flagged: Sequence[bool], color:
             zorder=3,
         )
     sizes = cells["batch_size"].tolist()
-    return [_Point(x, y, str(size), color) for x, y, size in zip(xs, ys, sizes, strict=True)]
+    return [_Point(x, y, str(size), color, (y, y)) for x, y, size in zip(xs, ys, sizes, strict=True)]
 
 
 def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) -> list[tuple[Artist, str]]:
@@ -744,7 +749,7 @@ def _roof_entries(looks: Mapping[str, Look], roofs: Mapping[str, _Roof | None]) 
     for name, roof in roofs.items():
         most = "unknown" if roof is None else _most(roof)
         line = Line2D([], [], color=looks[name].color, linestyle=looks[name].line_style)
-        entries.append((line, _wrapped(f"{name}: {most}", LEGEND_CHARACTERS)))
+        entries.append((line, legend_text(f"{name}: {most}")))
     return entries
 
 
@@ -756,54 +761,75 @@ def _most(roof: _Roof) -> str:
 def _name_models(axes: Axes, markers: Mapping[str, str]) -> None:
     """What each marker is, above the panel: the legend below it is the devices'."""
     handles = [Line2D([], [], color=MUTED, marker=marker, linestyle="none") for marker in markers.values()]
-    names = [_wrapped(model, LEGEND_CHARACTERS) for model in markers]
+    names = [legend_text(model) for model in markers]
     axes.legend(
         handles,
         names,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         handlelength=1.0,
-        ncols=_legend_columns(names, ROOFLINE_INCHES[0]),
+        ncols=fitting_columns(names, ROOFLINE_INCHES[0]),
     )
 
 
-def _lines(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
+def _lines_of_runs(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
     """The runs' accuracies by cell, in order of the repeats."""
-    ordered = epochs.sort_values("epoch")
-    points: dict[tuple[CellKey, int, str], list[tuple[float, float]]] = {}
-    columns = (ordered[name].tolist() for name in (*CELL_KEY, "repeat", "run_id", x_column, "accuracy"))
-    for model, size, device, host, repeat, run_id, x, accuracy in zip(*columns, strict=True):
-        points.setdefault(((model, size, device, host), repeat, run_id), []).append((x, 100 * accuracy))
     lines: dict[CellKey, list[_Line]] = {}
-    for (cell, *_), line in sorted(points.items()):
-        xs, percents = np.array(line).T
-        lines.setdefault(cell, []).append(_Line(xs, percents))
+    for _, run in epochs.sort_values("epoch").groupby([*CELL_KEY, "repeat", "run_id"]):
+        points = _thinned(run)
+        percents = 100 * points["accuracy"].to_numpy()
+        line = _Line(points[x_column].to_numpy(float), percents, percents, percents)
+        lines.setdefault(_key_of(points), []).append(line)
     return lines
 
 
-def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int | None) -> None:
-    """One run; markers start at another point than those of other devices, so as not to coincide.
+def _lines_of_cells(epochs: pd.DataFrame, x_column: str) -> dict[CellKey, list[_Line]]:
+    """The mean accuracy of each cell's runs after each epoch, with the lowest and the highest."""
+    by_epoch = epochs.groupby([*CELL_KEY, "epoch"])
+    summed_up = by_epoch["accuracy"].agg(["mean", "min", "max"]) * 100
+    summed_up["x"] = by_epoch[x_column].mean() if x_column != "epoch" else summed_up.index.get_level_values("epoch")
+    lines: dict[CellKey, list[_Line]] = {}
+    for _, of_cell in summed_up.reset_index().groupby(list(CELL_KEY)):
+        points = _thinned(of_cell)
+        xs, means, lows, highs = (points[column].to_numpy(float) for column in ("x", "mean", "min", "max"))
+        lines[_key_of(points)] = [_Line(xs, means, lows, highs)]
+    return lines
 
-    `marked_from` is None where so many lines share a panel that markers would hide them, and swell the file.
-    """
+
+def _key_of(rows_of_cell: pd.DataFrame) -> CellKey:
+    first = rows_of_cell.iloc[0]
+    return str(first["model"]), int(first["batch_size"]), str(first["device"]), str(first["host"])
+
+
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """At most so many of the rows as a line can show, the first and the last among them."""
+    if len(points) <= MOST_POINTS_OF_LINE:
+        return points
+    return points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST_POINTS_OF_LINE).round().astype(int))]
+
+
+def _draw_line(axes: Axes, line: _Line, look: Look, marked_from: int) -> None:
+    """One run or cell; markers start at another point than those of other devices, so as not to coincide."""
     every = max(1, len(line.xs) // 6)
+    if (line.highs > line.lows).any():
+        axes.fill_between(line.xs, line.lows, line.highs, color=look.color, alpha=0.2, linewidth=0)
     axes.plot(
         line.xs,
         line.percents,
         color=look.color,
         linestyle=look.line_style,
         linewidth=1.0,
-        marker="none" if marked_from is None else look.marker,
+        marker=look.marker,
         markersize=3.5,
         markeredgewidth=0,
-        markevery=((marked_from or 0) % every, every),
+        markevery=(marked_from % every, every),
         alpha=0.85,
     )
 
 
 def _scale_x(axes: Axes, xs: np.ndarray, *, whole: bool, logarithmic: bool) -> None:
     if logarithmic:
-        _logarithmic(axes, "x", xs, margin=1.15)
+        log_axis(axes, "x", xs, margin=1.15)
     elif whole:
         margin = 0.05 * np.ptp(xs) or 0.5
         axes.set_xlim(xs.min() - margin, xs.max() + margin)
@@ -813,9 +839,44 @@ def _scale_x(axes: Axes, xs: np.ndarray, *, whole: bool, logarithmic: bool) -> N
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND_STEPS))
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """Models and batch sizes that have panels, and a sentence about those that have none."""
+
+    models: Sequence[str]
+    batch_sizes: Sequence[int]
+    note: str
+
+
+def _shown(table: pd.DataFrame, order: TableOrder) -> _Shown:
+    """All of a table, or as many panels as somebody can look at: the first models, batch sizes from end to end."""
+    models, sizes = models_of(table, order), batch_sizes_of(table, order)
+    if len(models) * len(sizes) <= MOST_PANELS:
+        return _Shown(models, sizes, "")
+    places = np.unique(np.linspace(0, len(sizes) - 1, MOST_COLUMNS).round().astype(int))
+    kept_models, kept_sizes = models[:MOST_MODELS], [sizes[place] for place in places]
+    left_out = [
+        f"{len(kept)} of {len(all_of)} {what}"
+        for what, kept, all_of in (("models", kept_models, models), ("batch sizes", kept_sizes, sizes))
+        if len(kept) < len(all_of)
+    ]
+    return _Shown(kept_models, kept_sizes, f" Shown: {', '.join(left_out)}." if left_out else "")
+
+
+def _panel_title(text: str, panel_inches: float = PANEL_INCHES) -> str:
+    return fitting(text, panel_inches - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold")
+
+
+def _balanced_columns(panels: int) -> int:
+    """In how many columns panels stand so that no row is much shorter than the others."""
+    return math.ceil(panels / math.ceil(panels / MOST_COLUMNS))
+
+
 def _looks(tables: Tables, order: TableOrder) -> dict[str, Look]:
     """How each device is drawn, by the cells, which hold every device, whatever a figure shows of them."""
-    return device_looks([executor.label for executor in executors_of(tables.cells, order)])
+    executors = executors_of(tables.cells, order)
+    looks = looks_of_hosts([(executor.device, executor.host) for executor in executors])
+    return {executor.label: looks[executor.device, executor.host] for executor in executors}
 
 
 def _measured(tables: Tables, metric: str) -> Callable[[CellKey], _Value]:
@@ -853,8 +914,7 @@ def _one_deviation(cell: Row, share: str) -> tuple[float | None, float | None]:
 def _interval_note(tables: Tables) -> str:
     """What markers, bars and dots of a figure are that varies by factors."""
     if tables.cells["n"].max() > 1:
-        dots = "Geometric mean of the runs with its 95 % interval; faint dots are single runs."
-        return dots + _flagged_note(tables, "a run")
+        return f"Geometric mean of the runs with its 95 % interval{_dots_note(tables)}" + _flagged_note(tables, "a run")
     return "One run a cell: no intervals." + _flagged_note(tables, "the run")
 
 
@@ -865,9 +925,14 @@ def _bars_note(tables: Tables) -> str:
 def _spread_note(tables: Tables) -> str:
     """What markers, bars and dots are; with one run a cell there are neither bars nor dots."""
     if tables.cells["n"].max() > 1:
-        dots = "Mean of the runs, with bars of ± one standard deviation; faint dots are single runs."
-        return dots + _flagged_note(tables, "a run")
+        return f"Mean of the runs, with bars of ± one standard deviation{_dots_note(tables)}" + _flagged_note(
+            tables, "a run"
+        )
     return "One run a cell." + _flagged_note(tables, "the run")
+
+
+def _dots_note(tables: Tables) -> str:
+    return "." if tables.cells["n"].max() > MOST_DOTS else "; faint dots are single runs."
 
 
 def _flagged_note(tables: Tables, flagged: str) -> str:
@@ -885,11 +950,6 @@ def _ratio(values: Iterable[float]) -> float:
     return max(known) / min(known) if known and min(known) > 0 else 1.0
 
 
-def _linear_y(axes: Axes, values: Sequence[float]) -> None:
-    axes.set_ylim(0, max(values) * 1.18 or 1.0)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND_STEPS))
-
-
 def _linear_accuracy(axes: Axes, percents: np.ndarray, note_lines: int) -> None:
     """The same limits for all panels of a model, with room for so many lines of text below the curves."""
     margin = max(0.05 * np.ptp(percents), 0.5)
@@ -899,7 +959,7 @@ def _linear_accuracy(axes: Axes, percents: np.ndarray, note_lines: int) -> None:
 
 
 def _log_y(axes: Axes, values: Sequence[float]) -> None:
-    _logarithmic(axes, "y", np.asarray(values), margin=1.4)
+    log_axis(axes, "y", np.asarray(values), margin=1.4)
 
 
 def _log2_y(axes: Axes, values: Sequence[float]) -> None:
@@ -913,50 +973,7 @@ def _log2_y(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(2 ** min(low, -0.6), 2 ** max(high, 1.2))
     axes.yaxis.set_major_locator(FixedLocator([2.0**exponent for exponent in exponents]))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{_plain(ratio)}{TIMES}"))
-
-
-def _logarithmic(axes: Axes, which: Literal["x", "y"], values: np.ndarray, margin: float) -> None:
-    """A logarithmic axis over `values` with plain numbers at round places, at least two of them."""
-    low, high = values.min() / margin, values.max() * margin
-    widening = max(1.0, math.sqrt(LEAST_LOG_RANGE / (high / low)))
-    low, high = low / widening, high * widening
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
-    axis.set_major_locator(FixedLocator(_round_places(low, high)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-
-
-def _round_places(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, ... between two limits; 1, 3, 10, ... or 1, 10, ... where that gives enough."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5)):
-        places = [step * 10.0**decade for decade in decades for step in steps]
-        inside = [place for place in places if low <= place <= high]
-        if len(inside) >= ENOUGH_PLACES:
-            break
-    return inside
-
-
-def _plain(value: float) -> str:
-    return np.format_float_positional(value, precision=9, trim="-")
-
-
-def _say_empty(axes: Axes, text: str, *, keep_x: bool = False) -> None:
-    axes.set_yticks([])
-    if not keep_x:
-        axes.set_xticks([])
-    axes.text(
-        0.5,
-        0.5,
-        text,
-        transform=axes.transAxes,
-        horizontalalignment="center",
-        verticalalignment="center",
-        color=MUTED,
-        fontsize=8,
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{plain(ratio)}{TIMES}"))
 
 
 def _failure_note(model: str, batch_size: int, executors: Sequence[Executor], by_key: Mapping[CellKey, Row]) -> str:
@@ -967,7 +984,7 @@ def _failure_note(model: str, batch_size: int, executors: Sequence[Executor], by
         if cell is not None and not cell["n"]:
             failed.setdefault(status_words(cell["status"]), []).append(executor.label)
     return "\n".join(
-        _wrapped(f"{status}: {', '.join(names)}", NOTE_CHARACTERS_OF_PANEL) for status, names in failed.items()
+        wrapped(f"{status}: {', '.join(names)}", NOTE_CHARACTERS_OF_PANEL) for status, names in failed.items()
     )
 
 
@@ -995,7 +1012,7 @@ def _legend_entries(looks: Mapping[str, Look], executors: Sequence[Executor]) ->
                 linestyle=look.line_style,
                 markeredgecolor="white",
             ),
-            _wrapped(executor.label, LEGEND_CHARACTERS),
+            legend_text(executor.label),
         )
         for executor in executors
         for look in [looks[executor.label]]
@@ -1040,28 +1057,16 @@ def _panels(
     """
     rows_of_group = math.ceil(panels_of_group / columns)
     width = max(LEAST_WIDTH_INCHES, columns * panel_size[0])
-    title = _wrapped(header[0], int(width * TITLE_CHARACTERS_PER_INCH))
-    note = _wrapped(header[1], int(width * NOTE_CHARACTERS_PER_INCH))
-    title_inches = 0.2 * (title.count("\n") + 1)
-    header_inches = 0.14 + title_inches + 0.17 * (note.count("\n") + 1)
-    legend_columns = _legend_columns([label for _, label in legend], width)
+    written = Header.wrap(*header, width)
+    legend_columns = fitting_columns([label for _, label in legend], width)
     legend_lines = math.ceil(sum(label.count("\n") + 1 for _, label in legend) / legend_columns)
-    height = header_inches + groups * rows_of_group * panel_size[1] + 0.35 + 0.2 * legend_lines
+    height = written.inches + groups * rows_of_group * panel_size[1] + 0.35 + 0.2 * legend_lines
 
     layout = ConstrainedLayoutEngine(
-        rect=(0, 0, 1, 1 - header_inches / height), h_pad=0.06, w_pad=0.08, hspace=0.04, wspace=0.03
+        rect=(0, 0, 1, 1 - written.inches / height), h_pad=0.06, w_pad=0.08, hspace=0.04, wspace=0.03
     )
     figure = Figure(figsize=(width, height), layout=layout)
-    figure.text(
-        0.1 / width,
-        1 - 0.1 / height,
-        title,
-        fontsize=12,
-        fontweight="bold",
-        verticalalignment="top",
-        linespacing=1.15,
-    )
-    figure.text(0.1 / width, 1 - (0.14 + title_inches) / height, note, color=MUTED, verticalalignment="top")
+    written.write(figure)
     grid = figure.add_gridspec(groups * rows_of_group, columns)
     panels: list[list[Axes]] = []
     for group in range(groups):
@@ -1081,17 +1086,6 @@ def _panels(
         ncols=legend_columns,
     )
     return figure, panels
-
-
-def _legend_columns(labels: Sequence[str], width_inches: float) -> int:
-    """How many entries of a legend fit side by side."""
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    entry_inches = LEGEND_HANDLE_INCHES + longest / LEGEND_CHARACTERS_PER_INCH
-    return min(len(labels), max(1, int(width_inches / entry_inches)))
-
-
-def _wrapped(text: str, characters: int) -> str:
-    return textwrap.fill(text, characters)
 
 
 def _draw_guides(axes: Axes, guides: Sequence[_Guide]) -> list[Annotation]:
@@ -1130,29 +1124,43 @@ def _spread_names(names: Sequence[Annotation], pixels_per_inch: float) -> None:
 
 
 def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
-    """Put each mean's value beside its marker where it covers nothing, or leave it out."""
+    """Put each text beside its marker where it covers nothing, or leave it out."""
     ink, room = _ink(axes), axes.get_window_extent()
     taken: list[Bbox] = []
     for point in points:
-        for across, up, horizontal, vertical in VALUE_PLACES:
+        for y, (across, up, horizontal, vertical) in _places(point):
             text = axes.annotate(
                 point.text,
-                (point.x, point.y),
+                (point.x, y),
                 xytext=(across, up),
                 textcoords="offset points",
                 horizontalalignment=horizontal,
                 verticalalignment=vertical,
                 fontsize=7.5,
+                fontweight="bold" if point.is_name else "normal",
                 color=point.color,
                 zorder=5,
                 in_layout=False,
             )
             box = text.get_window_extent()
             inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-            if inside and not _covers(box.padded(2), ink) and not any(box.overlaps(other) for other in taken):
+            if (
+                inside
+                and not _covers(box.padded(CLEARANCE_PIXELS), ink)
+                and not any(box.overlaps(other) for other in taken)
+            ):
                 taken.append(box)
                 break
             text.remove()
+
+
+def _places(point: _Point) -> list[tuple[float, Place]]:
+    """Where a text may stand, the best first: beside the marker, else beyond all that is drawn above or below it."""
+    if point.is_name:
+        return [(point.y, place) for place in NAME_PLACES]
+    above, below = VALUE_PLACES[:2]
+    lowest, highest = point.reach
+    return [*((point.y, place) for place in VALUE_PLACES), (highest, above), (lowest, below)]
 
 
 def _covers(box: Bbox, pixels: np.ndarray) -> bool:

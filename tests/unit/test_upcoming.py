@@ -1,0 +1,53 @@
+"""The plan tells what would be measured and how long it would take, and what it does not know."""
+
+from forecast_study import DATA, HOST, STUDY
+from metrics_builder import make_record
+from results_folder import write_results
+from trainbench.forecast import History, Place
+from trainbench.upcoming import text
+
+ALL_RUNS = STUDY.runs()
+PLACE = Place(cores=2, gpus=1, host_id=HOST)
+
+
+def plan(folder, records=(), *, to_come=ALL_RUNS, place=PLACE):
+    write_results(folder, records)
+    there = [run for run in STUDY.runs() if run not in to_come]
+    return text(STUDY, to_come, there, History(STUDY, folder, DATA, HOST), place)
+
+
+def line(shown, device, model):
+    """The fields of the table's line for a device and a model."""
+    (found,) = (line.split() for line in shown.splitlines() if line.split()[:2] == [device, model])
+    return found
+
+
+def test_each_device_and_model_has_its_line_with_the_numbers_of_runs(tmp_path):
+    shown = plan(tmp_path, to_come=STUDY.runs()[5:])
+    assert line(shown, "cpu", "conv")[2:] == ["128,", "256,", "512", "6", "3", "unknown"]
+    assert line(shown, "gpu", "conv")[5:7] == ["7", "2"]
+    assert "31 runs to carry out; how long that takes is unknown." in shown
+
+
+def test_devices_and_models_stand_in_the_order_of_the_study(tmp_path):
+    rows = [line.split()[:2] for line in plan(tmp_path).splitlines()[2:6]]
+    assert rows == [["cpu", "conv"], ["cpu", "lstm"], ["gpu", "conv"], ["gpu", "lstm"]]
+
+
+def test_the_time_is_told_with_what_tells_it(tmp_path):
+    records = [make_record("conv", 512, "cpu", repeat, train_seconds=[2.0] * 10) for repeat in (1, 2)]
+    shown = plan(tmp_path, records, to_come=[run for run in STUDY.runs() if (run.device, run.model) == ("cpu", "conv")])
+    assert "9 runs to carry out: about 7 min (" in shown
+    assert "on 2 cores and 1 GPU." in shown
+    assert "3 runs known from runs of the same cell." in shown
+    assert "6 runs known from the nearest batch size alone" in shown
+    assert "unknown" not in shown
+
+
+def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):
+    assert plan(tmp_path, to_come=()) == "Nothing is to be measured: 36 runs asked for, all there.\n"
+
+
+def test_of_submitted_runs_the_time_one_after_another_is_told(tmp_path):
+    shown = plan(tmp_path, [make_record()], place=Place(cores=None, gpus=0, host_id=None))
+    assert "one after another; how many the scheduler carries out side by side is not known here" in shown

@@ -1,0 +1,15 @@
+"""Rules timelines and timeline: draw what runs did over time, a figure each, as SVG and PNG."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(snakemake.scriptdir)))
+
+from trainbench import drawing, timeline
+from trainbench.rule_script import ending_with_one_sentence
+
+with ending_with_one_sentence(Path(snakemake.log[0])):
+    for path in snakemake.params.leftovers:
+        Path(path).unlink(missing_ok=True)
+    for metrics, svg, png in zip(snakemake.params.runs, snakemake.output.svg, snakemake.output.png, strict=True):
+        drawing.save(timeline.timeline(*timeline.read(Path(metrics))), Path(svg), Path(png))
