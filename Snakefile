@@ -16,6 +16,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/compare.smk"
 
 
@@ -26,4 +27,5 @@ rule all:
         all_metrics(),
         all_tables().values(),
         all_figures(),
+        PAGE,
     localrule: True

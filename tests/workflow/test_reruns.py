@@ -28,7 +28,8 @@ TWO_DEVICES = ("devices=[cpu,cpu-1t]", "device_settings={cpu-1t: {kind: cpu, thr
 
 def again(train=0, tables=1, figure=5):
     """The jobs of a dry run."""
-    return {rule: jobs for rule, jobs in (("train", train), ("tables", tables), ("figure", figure), ("all", 1)) if jobs}
+    counts = {"train": train, "tables": tables, "figure": figure, "page": 1, "all": 1}
+    return {rule: jobs for rule, jobs in counts.items() if jobs}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def finish(study, *config):
             shutil.copytree(source, copy, dirs_exist_ok=True)
     touched = study.study("--touch", "--forceall", "--config", *config)
     assert touched.returncode == 0, touched.stderr
-    assert study.planned("--config", *config).keys() <= {"figure", "all"}
+    assert study.planned("--config", *config).keys() <= {"figure", "page", "all"}
 
 
 def with_two_repeats(study):
@@ -202,6 +203,7 @@ CHANGES = {
     "code of the training path, its script included": Change(again(train=6), edit=comment("train.py")),
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
     "code of the figures, its script included": Change(again(tables=0), edit=comment("draw_figure.py")),
+    "code of the page, its script, its templates": Change(again(tables=0, figure=0), edit=comment("make_report.py")),
     "code of `snakemake compare`, or of the checks of the config": Change(
         NOTHING, edit=comment("compare.py", "trainbench/baseline.py", "trainbench/configuration.py")
     ),
@@ -216,6 +218,7 @@ CHANGES = {
     "a run's metrics file edited": Change(again(), edit=edit_metrics),
     "a table deleted": Change(again(), edit=delete("results/tables/costs.csv")),
     "a figure deleted": Change(again(tables=0, figure=1), edit=delete("results/figures/roofline.png")),
+    "the page deleted": Change(again(tables=0, figure=0), edit=delete("results/report.html")),
 }
 
 

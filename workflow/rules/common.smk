@@ -2,10 +2,13 @@ import functools
 import gc
 import importlib.metadata
 import inspect
+import json
 import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
+
+import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir, "workflow", "scripts")))
 
@@ -42,12 +45,14 @@ RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TABLES = [
     *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
     *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
-    *["comparison.csv", "comparison.md"],
+    *["settings.csv", "comparison.csv", "comparison.md"],
 ]
 FIGURES = [
     *["seconds_per_epoch", "speedup", "scaling", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"],
     "roofline",
 ]
+
+PAGE = "results/report.html"
 
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
@@ -66,14 +71,22 @@ TRAINING_CODE = [
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
-    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
+    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "settings_table.py", "sources.py"],
+    *["speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
     *["comparability.py", "cross_checks.py", "crossover.py", "figures.mplstyle", "figures.py", "finding.py"],
     *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
     *["steady.py", "wording.py", "../draw_figure.py"],
+]
+PAGE_CODE = [
+    *["accuracy_times.py", "comparability.py", "comparison.py", "costs.py", "cross_checks.py", "crossover.py"],
+    *["errors.py", "figures.mplstyle", "figures.py", "finding.py", "headlines.py", "hosts.py", "inline_svg.py"],
+    *["markdown.py", "page_tables.py", "report.py", "repository.py", "roofline.py", "scaling.py", "scaling_tables.py"],
+    *["settings_table.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
+    *["../make_report.py", "../../templates/report.css", "../../templates/report.html.j2"],
+    *["../../templates/report.js"],
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
@@ -401,6 +414,25 @@ def all_tables(folder="results"):
     return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in TABLES}
 
 
+# Of these the report of Snakemake has a caption, workflow/report/<name>.rst; the others are as large as the study.
+REPORTED_TABLES = [
+    *["comparison", "speedups", "cells", "accuracy_times", "costs", "core_equivalents", "roofline", "hosts", "checks"],
+    "settings",
+]
+
+
+def reported_tables():
+    """The tables of the study by name, marked for the report of Snakemake where it shows them."""
+    return {
+        name: (
+            report(path, caption=f"../report/{table}.rst", category="Tables", labels={"table": table.replace("_", " ")})
+            if (table := name.removesuffix("_csv")) in REPORTED_TABLES
+            else path
+        )
+        for name, path in all_tables().items()
+    }
+
+
 def figure_tables(folder="results"):
     """The tables that figures are drawn from, by name."""
     return {name: path for name, path in all_tables(folder).items() if name.removesuffix("_csv") in DRAWN}
@@ -413,6 +445,20 @@ def question():
         "target_accuracy": CONCLUSIONS.target_accuracy,
         "prices": CONCLUSIONS.prices,
         "currency": CONCLUSIONS.currency,
+    }
+
+
+def repetition(wildcards, output):
+    """What it takes to repeat the study, as the page shows it.
+
+    Snakemake does not track a function that takes the output: what alters a number alters a table as well.
+    """
+    left_out = ("baseline", "compare")
+    settings = {key: value for key, value in config.items() if key not in left_out}
+    return {
+        "configuration": yaml.safe_dump(json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False),
+        "code_sha256": TRAINING_FINGERPRINT,
+        "repository": str(workflow.basedir),
     }
 
 
@@ -436,4 +482,6 @@ onsuccess:
     for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
         if any(job.rule.name == rule_name for job in workflow.dag.jobs):
             print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
+            if Path(folder, "report.html").exists():
+                print(f"All of it on one page: {folder}/report.html")
             print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)

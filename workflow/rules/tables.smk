@@ -2,7 +2,7 @@ rule tables:
     input:
         metrics=all_metrics(),
     output:
-        **all_tables(),
+        **reported_tables(),
     log:
         "results/logs/tables.log",
     localrule: True
@@ -43,4 +43,5 @@ rule so_far:
     input:
         all_tables("results/so_far").values(),
         all_figures("results/so_far"),
+        "results/so_far/report.html",
     localrule: True

@@ -29,4 +29,5 @@ rule retry:
         all_metrics(),
         all_tables().values(),
         all_figures(),
+        PAGE,
     localrule: True
