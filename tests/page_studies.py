@@ -60,7 +60,6 @@ QUESTION = Question(
 )
 
 
-
 def hostile_records():
     """Two models on two devices, to be renamed by `HOSTILE_NAMES` once they are tables."""
     return [

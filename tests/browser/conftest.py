@@ -19,13 +19,14 @@ class Browser:
         self.chromium = chromium
         self.context = None
 
-    def open(self, page, *, width=1400, dark=False, media="screen", script=True):
+    def open(self, page, *, width=1400, dark=False, media="screen", script=True, policy=True):
         """Open a page from disk in a window of its own, which it returns; its `said` and `asked` fill up."""
         self.close()
         self.context = self.chromium.new_context(
             viewport={"width": width, "height": HEIGHT},
             color_scheme="dark" if dark else "light",
             java_script_enabled=script,
+            bypass_csp=not policy,
         )
         window = self.context.new_page()
         window.said, window.asked = [], []

@@ -73,12 +73,12 @@ def test_one_comparison_alone_says_nothing_of_others():
 
 def test_where_the_other_device_wins_is_told_with_its_factor():
     (sentence,) = headlines([*CPU, *GPU, *FAST_CPU, *SLOW_GPU])
-    assert sentence.endswith("; cpu wins for logistic at 512 (11.0\u00d7 (10.7\u201311.3)).")
+    assert sentence.endswith("; cpu wins for logistic at 512 by 11.0\u00d7 (10.8\u201311.2).")
 
 
 def test_a_device_that_wins_nowhere_does_not_lead():
     (sentence,) = headlines([*FAST_CPU, *SLOW_GPU])
-    assert sentence == "For logistic at batch size 512 cpu trains 11.0\u00d7 (10.7\u201311.3) faster than gpu."
+    assert sentence == "For logistic at batch size 512 cpu trains 11.0\u00d7 (10.8\u201311.2) faster than gpu."
 
 
 def test_many_losses_are_counted():
@@ -93,7 +93,7 @@ def test_many_losses_are_counted():
 def test_no_difference_is_called_none():
     same = runs_of([11.5, 12.1, 12.6], device="gpu")
     assert headlines([*CPU, *same]) == [
-        "Between gpu and cpu no difference is shown for conv at batch size 512: 1.00\u00d7 (0.90\u20131.11)."
+        "Between gpu and cpu no difference is shown for conv at batch size 512: 1.00\u00d7 (0.90\u20131.12)."
     ]
 
 
@@ -141,14 +141,22 @@ def test_without_a_completed_run_there_is_nothing_to_compare():
 def test_without_the_reference_device_there_are_speeds_and_no_speedups():
     found = headlines([*GPU, *runs_of([3.0, 3.1, 3.2], device="gpu-b")])
     assert found[0] == "No completed run of the reference device: there are no speedups."
-    assert "conv trains fastest on gpu: 1.000 s an epoch" in found[1]
+    assert found[1].startswith("conv trains fastest on gpu (NVIDIA H200): 0.9999 s an epoch")
 
 
 def test_of_several_hosts_the_fastest_device_comes_first_and_hosts_are_named():
     other = runs_of([1.98, 2.0, 2.02], device="gpu", host=OTHER)
     first, *_ = headlines([*CPU, *GPU, *other])
-    assert first.startswith(f"conv trains fastest on gpu @ {HOST}: 1.000 s an epoch")
+    assert first.startswith(f"conv trains fastest on gpu @ {HOST} (NVIDIA H200): 0.9999 s an epoch")
     assert first.endswith(f"faster than the next, gpu @ {OTHER}.")
+
+
+def test_models_that_one_device_trains_fastest_share_a_sentence():
+    other = runs_of([1.98, 2.0, 2.02], device="gpu", host=OTHER)
+    lstm = [*runs_of([0.5, 0.51, 0.52], model="lstm", device="gpu"), *runs_of([5.0, 5.1, 5.2], model="lstm")]
+    first, second, *_ = headlines([*CPU, *GPU, *other, *lstm])
+    assert first.startswith(f"conv and lstm train fastest on gpu @ {HOST} (NVIDIA H200); conv takes 0.9999 s an epoch")
+    assert second.endswith("faster than cpu of the same host; cpu wins nowhere.")
 
 
 def test_a_lead_within_the_noise_is_no_lead():

@@ -1,6 +1,6 @@
 "use strict";
 
-const FILTERED_FROM_ROWS = 8;
+const FILTERED_FROM_ROWS = 10;
 
 // The first number in a field; NaN where it has none, or where words stand in place of one.
 const numberIn = (cell) =>
@@ -58,7 +58,7 @@ const makeFilterable = (box, table) => {
   input.autocomplete = "off";
   input.spellcheck = false;
   label.htmlFor = input.id;
-  label.textContent = "Rows with";
+  label.textContent = "Only rows with";
   tools.append(label, input, count);
   box.prepend(tools);
   const texts = rows.map((row) => row.textContent.toLowerCase());

@@ -1,7 +1,7 @@
 """Says a study's answers in sentences, the most important first, each with its interval and what limits it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -10,7 +10,6 @@ import pandas as pd
 
 from trainbench.comparison import MEASURES, Measure, figure_text, hardware_of, ratio_text
 from trainbench.speedups import speedup
-from trainbench.statistics import Ratio
 from trainbench.tables import (
     COMPLETED,
     DIFFERENT_HARDWARE,
@@ -115,39 +114,46 @@ def _speeds(cells: pd.DataFrame, executor: Executor, order: TableOrder) -> list[
 
 
 def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrder) -> list[str]:
-    """Which device trains each model fastest, and how far ahead of the next at the same batch size it is."""
+    """Which device trains each model fastest, and how far ahead of the next at the same batch size it is.
+
+    Models that one device trains fastest share a sentence, which shows the one that takes longest.
+    """
     labels = {(executor.device, executor.host): executor.label for executor in executors}
-    by_key = {key: cell for key, cell in cells_by_key(cells).items() if cell["train_seconds_per_epoch"] is not None}
-    models = [model for model in models_of(cells, order) if any(key[0] == model for key in by_key)]
+    known = [cell for cell in rows_of(cells) if cell["train_seconds_per_epoch"] is not None]
+    leads: dict[tuple[str, str, bool], list[tuple[Row, str]]] = {}
+    for model in models_of(cells, order):
+        of_model = [cell for cell in known if cell["model"] == model]
+        if of_model:
+            best = min(of_model, key=_seconds)
+            lead, decided = _lead(best, of_model, labels)
+            leads.setdefault((best["device"], best["host"], decided), []).append((best, lead))
     sentences = []
-    for model in models[:MOST_MODELS]:
-        best = min((cell for key, cell in by_key.items() if key[0] == model), key=_seconds)
-        others = [
-            cell
-            for cell in by_key.values()
-            if (cell["model"], cell["batch_size"]) == (model, best["batch_size"]) and cell is not best
-        ]
-        sentence = (
-            f"{model} trains fastest on {labels[best['device'], best['host']]}: {_seconds_text(best)} "
-            f"at batch size {best['batch_size']}"
-        )
-        if others:
-            second = min(others, key=_seconds)
-            ahead = speedup(second, best)
-            name = labels[second["device"], second["host"]]
-            if ahead is not None:
-                sentence += f", {_ahead_text(ahead, name)}"
-        sentences.append(f"{sentence}.")
-    return [*sentences, *_more(len(models) - MOST_MODELS, "model", "Which device for which model")]
+    for (device, host, _), members in list(leads.items())[:MOST_MODELS]:
+        best, lead = max(members, key=lambda member: _seconds(member[0]))
+        hardware = hardware_of(best)
+        on = labels[device, host] + (f" ({hardware})" if hardware else "")
+        models = _counted([cell["model"] for cell, _ in members])
+        if len(members) > 1:
+            sentences.append(f"{models} train fastest on {on}; {best['model']} takes {lead}.")
+        else:
+            sentences.append(f"{models} trains fastest on {on}: {lead}.")
+    return [*sentences, *_more(len(leads) - MOST_MODELS, "device", "Which device for which model")]
 
 
-def _ahead_text(ahead: Ratio, name: str) -> str:
-    said = outcome(ahead.value, ahead.low, ahead.high)
-    if said is Outcome.NO_DIFFERENCE:
-        return f"though no difference to the next, {name}, is shown"
+def _lead(best: Row, of_model: Sequence[Row], labels: Mapping[tuple[str, str], str]) -> tuple[str, bool]:
+    """How fast the fastest cell of a model is and how far ahead, and whether that is more than noise."""
+    words = f"{_seconds_text(best)} at batch size {best['batch_size']}"
+    others = [cell for cell in of_model if cell["batch_size"] == best["batch_size"] and cell is not best]
+    if not others:
+        return words, True
+    second = min(others, key=_seconds)
+    ahead = speedup(second, best)
+    name = labels[second["device"], second["host"]]
+    if ahead is None or outcome(ahead.value, ahead.low, ahead.high) is Outcome.NO_DIFFERENCE:
+        return f"{words}, though no difference to the next, {name}, is shown", False
     interval = format_interval(ahead.low, ahead.high, decimals_of(ahead.value, significant=3))
     once = "" if interval else " (no interval)"
-    return f"{format_ratio(ahead.value)}{interval}{once} faster than the next, {name}"
+    return f"{words}, {format_ratio(ahead.value)}{interval}{once} faster than the next, {name}", True
 
 
 def _pairs(speedups: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
@@ -159,14 +165,17 @@ def _pairs(speedups: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
             series.setdefault((row["device"], row["host"]), []).append(row)
     ranked = sorted(series.values(), key=lambda rows: -max(row["speedup"] for row in rows))
     sentences = [
-        _pair(
-            rows,
-            labels[rows[0]["device"], rows[0]["host"]],
-            labels.get((rows[0]["reference_device"], rows[0]["reference_host"]), rows[0]["reference_device"]),
-        )
+        _pair(rows, labels[rows[0]["device"], rows[0]["host"]], _reference(rows[0], labels))
         for rows in ranked[:MOST_PAIRS]
     ]
     return [*sentences, *_more(len(ranked) - MOST_PAIRS, "device", "Speedups")]
+
+
+def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
+    """What the reference is called beside the other device: its host goes without saying where it is the same."""
+    key = (row["reference_device"], row["reference_host"])
+    several_hosts = labels.get(key, key[0]) != key[0]
+    return f"{key[0]} of the same host" if several_hosts and row["host"] == key[1] else labels.get(key, key[0])
 
 
 def _pair(rows: Sequence[Row], device: str, reference: str) -> str:
@@ -185,21 +194,23 @@ def _pair(rows: Sequence[Row], device: str, reference: str) -> str:
     doubt = " Single runs: how sure that is takes at least two runs of each cell." if once else ""
     if faster:
         best = max(faster, key=lambda row: float(row["speedup"]))
-        lead = f"For {best['model']} at batch size {best['batch_size']} {_faster(device, reference, best)}"
-        tail = _tail(reference, rows, slower, undecided, inverse=True)
+        lead = f"For {_place(best)} {_faster(device, reference, best)}"
+        tail = _tail(rows[0]["reference_device"], rows, slower, undecided, inverse=True)
     elif slower:
         worst = min(slower, key=lambda row: float(row["speedup"]))
-        lead = f"For {worst['model']} at batch size {worst['batch_size']} {_faster(reference, device, worst, inverse=True)}"
+        lead = f"For {_place(worst)} {_faster(reference, device, worst, inverse=True)}"
         tail = _tail(device, rows, faster, undecided, inverse=False)
     else:
-        nearest = min(undecided or rows, key=lambda row: float(row["speedup"]))
-        place = f"{nearest['model']} at batch size {nearest['batch_size']}"
-        where = f"in any of {len(rows)} comparisons" if len(rows) > 1 else f"for {place}"
-        mark = _mark(rows)
+        lead = f"Between {device} and {reference} no difference is shown"
         if len(rows) > 1:
-            return f"Between {device} and {reference} no difference is shown {where}: every interval contains 1{mark}.{doubt}"
-        return f"Between {device} and {reference} no difference is shown {where}: {ratio_text(nearest)}{mark}.{doubt}"
+            tail = f" in any of {len(rows)} comparisons: every interval contains 1{_mark(rows)}"
+        else:
+            tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
     return f"{lead}{tail}.{doubt}"
+
+
+def _place(row: Row) -> str:
+    return f"{row['model']} at batch size {row['batch_size']}"
 
 
 def _faster(device: str, other: str, row: Row, *, inverse: bool = False) -> str:
@@ -211,7 +222,9 @@ def _tail(other: str, rows: Sequence[Row], won: Sequence[Row], undecided: Sequen
     if len(rows) == 1:
         return ""
     if won:
-        named = [f"{row['model']} at {row['batch_size']} ({_ratio(row, inverse=inverse)}{_mark([row])})" for row in won]
+        named = [
+            f"{row['model']} at {row['batch_size']} by {_ratio(row, inverse=inverse)}{_mark([row])}" for row in won
+        ]
         if len(won) > MOST_NAMED:
             greatest = max(won, key=lambda row: abs(float(row["speedup"]) - 1))
             named = [f"{len(won)} of {len(rows)} comparisons, most for {named[won.index(greatest)]}"]
@@ -249,12 +262,19 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def _counted(names: Sequence[str]) -> str:
+    """All names, or how many there are."""
+    return _listed(names) if len(names) <= MOST_MODELS else f"{len(names)} models"
+
+
 def _more(count: int, what: str, where: str) -> list[str]:
     if count <= 0:
         return []
-    return [
-        f"{count} more {what if count == 1 else f'{what}s'}: see \N{LEFT DOUBLE QUOTATION MARK}{where}\N{RIGHT DOUBLE QUOTATION MARK}."
-    ]
+    return [f"{count} more {what if count == 1 else f'{what}s'}: see {_quoted(where)}."]
+
+
+def _quoted(text: str) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
@@ -277,8 +297,8 @@ def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     flagged = int((completed["flags"] != "").sum())
     if flagged:
         caveats.append(
-            f"{FLAGGED} Checks flagged {flagged} of {len(completed)} completed runs: something may have disturbed them. "
-            "\N{LEFT DOUBLE QUOTATION MARK}Flagged runs\N{RIGHT DOUBLE QUOTATION MARK} says what, and what to do."
+            f"{FLAGGED} Checks flagged {flagged} of {len(completed)} completed runs: something may have disturbed "
+            f"them. {_quoted('Flagged runs')} says what, and what to do."
         )
     single = int((cells["n"] == 1).sum())
     if single:

@@ -21,9 +21,9 @@ from trainbench.headlines import SECONDS, Outcome, is_reference, outcome_of
 from trainbench.tables import (
     COMPLETED,
     FLAG_LEVELS,
-    Executor,
     Row,
     TableOrder,
+    batch_sizes_of,
     cells_by_key,
     executors_of,
     groups_of,
@@ -35,6 +35,7 @@ from trainbench.wording import FLAGGED, UNKNOWN, format_number, status_words
 MOST_ROWS: Final = 400
 MOST_GROUPS: Final = 60
 MOST_EXECUTORS: Final = 24
+MOST_SIZES: Final = 24
 FLOP_PER_GFLOP: Final = 1e9
 BYTES_PER_GIGABYTE: Final = 1e9
 MIB_PER_GIB: Final = 1024
@@ -53,11 +54,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Field:
-    """A field: its text, what stands smaller beside it, and in which way it stands out (a class of the style sheet)."""
+    """A field: its text, what stands smaller beside it, and in which way it stands out (a class of the style sheet).
+
+    `device` is the label of the device whose colour goes before it.
+    """
 
     text: str
     detail: str = ""
     look: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def field(text: str, look: str = "") -> Field:
 
 
 def speedup_matrix(speedups: pd.DataFrame, cells: pd.DataFrame, order: TableOrder) -> Table | None:
-    """How many times faster than the reference each device trains, a row a model and batch size, a column a device.
+    """How many times faster than the reference each device trains: a row a model and device, a column a batch size.
 
     None where there is nothing to compare.
     """
@@ -111,27 +116,38 @@ def speedup_matrix(speedups: pd.DataFrame, cells: pd.DataFrame, order: TableOrde
     executors = [one for one in executors_of(cells, order) if (one.device, one.host) not in references]
     if not shown or not executors:
         return None
-    groups = groups_of(cells, order)
+    sizes = batch_sizes_of(cells, order)
+    present = {(model, device, host) for model, _, device, host in by_key}
+    series = [
+        (model, one)
+        for model in models_of(cells, order)
+        for one in executors
+        if (model, one.device, one.host) in present
+    ]
+    rows = [
+        (
+            Field(model),
+            Field(one.label, device=one.label),
+            *(
+                _speedup_field(
+                    shown.get((model, size, one.device, one.host)), by_key.get((model, size, one.device, one.host))
+                )
+                for size in sizes[:MOST_SIZES]
+            ),
+        )
+        for model, one in series[:MOST_ROWS]
+    ]
     name = next(iter(shown.values()))["reference_device"]
-    rows = []
-    for model, batch_size in groups[:MOST_ROWS]:
-        keys = [(model, batch_size, one.device, one.host) for one in executors[:MOST_EXECUTORS]]
-        fields = [_speedup_field(shown.get(key), by_key.get(key)) for key in keys]
-        rows.append((Field(f"{model}, {batch_size}"), *fields))
     hosts = " of the same host" if len({row["reference_host"] for row in shown.values()}) > 1 else ""
+    more = f"; {len(sizes) - MOST_SIZES} more batch sizes are in speedups.csv" if len(sizes) > MOST_SIZES else ""
     return Table(
         "speedup-matrix",
-        f"How many times faster than {name}{hosts} each device trains, with the 95 % interval{_columns_note(executors)}",
-        (Column("Model, batch size"), *(Column(one.label, number=True) for one in executors[:MOST_EXECUTORS])),
+        f"How many times faster than {name}{hosts} each device trains, with the 95 % interval{more}",
+        (Column("Model"), Column("Device"), *(Column(f"Batch {size}", number=True) for size in sizes[:MOST_SIZES])),
         tuple(rows),
         "speedups.csv",
-        hidden=max(0, len(groups) - MOST_ROWS),
+        hidden=max(0, len(series) - MOST_ROWS),
     )
-
-
-def _columns_note(executors: Sequence[Executor]) -> str:
-    hidden = len(executors) - MOST_EXECUTORS
-    return f"; {hidden} more devices are in speedups.csv" if hidden > 0 else ""
 
 
 _LOOKS: Final[Mapping[Outcome, str]] = {
@@ -163,7 +179,7 @@ def _absent(cell: Row | None) -> Field:
 
 
 def glance(compared: Compared, order: TableOrder) -> Table | None:
-    """For each model the device with the best mean: the fastest, the soonest at the target, the cheapest, the thriftiest.
+    """For each model the devices with the best means: fastest, soonest at the target, cheapest, least energy.
 
     None where there is only one device, or only one cell a model.
     """
@@ -172,11 +188,11 @@ def glance(compared: Compared, order: TableOrder) -> Table | None:
     labels = {(one.device, one.host): one.label for one in executors}
     if len(executors) < 2:  # noqa: PLR2004 - of one device there is no best
         return None
+    prices = "price_to_accuracy" if compared.costs["price_to_accuracy"].notna().any() else "price_per_epoch"
     asked: tuple[tuple[str, pd.DataFrame, Measure], ...] = (
         ("Fastest epoch (s)", cells, SECONDS),
         ("Soonest at the target accuracy (s)", compared.accuracy_times, _measure("time_to_accuracy_seconds")),
-        ("Cheapest to the target accuracy", compared.costs, _measure("price_to_accuracy")),
-        ("Cheapest epoch", compared.costs, _measure("price_per_epoch")),
+        ("Cheapest to the target accuracy" if "to_" in prices else "Cheapest epoch", compared.costs, _measure(prices)),
         ("Least GPU energy an epoch (J)", compared.costs, _measure("energy_joules_per_epoch")),
     )
     known = [
@@ -209,11 +225,8 @@ def glance(compared: Compared, order: TableOrder) -> Table | None:
 
 def _best_field(row: Row, measure: Measure, labels: Mapping[tuple[str, str], str]) -> Field:
     currency = f" {row['currency']}" if measure.metric.startswith("price") else ""
-    return Field(
-        f"{labels[row['device'], row['host']]}, batch size {row['batch_size']}",
-        f"{figure_text(row, measure)}{currency}",
-        "best",
-    )
+    label = labels[row["device"], row["host"]]
+    return Field(label, f"{figure_text(row, measure)}{currency} at batch size {row['batch_size']}", "best", label)
 
 
 def _measure(metric: str) -> Measure:
@@ -308,7 +321,7 @@ def costs_list(costs: pd.DataFrame) -> Table | None:
     currencies = " or ".join(dict.fromkeys(row["currency"] for row in rows if row["currency"]))
     return _table_or_none(
         "costs",
-        "Energy while training an epoch; price of training and evaluating one, and of all time until the target accuracy",
+        "Energy while training an epoch; price of training and evaluating one, and of all time to the target accuracy",
         "costs.csv",
         rows,
         (
@@ -343,7 +356,7 @@ def scaling_list(scaling: pd.DataFrame, fits: pd.DataFrame) -> Table | None:
 
     return _table_or_none(
         "scaling",
-        "Throughput of the CPU over its threads; the speedup is over the fewest threads, efficiency is speedup a thread",
+        "Throughput of the CPU over its threads; speedup is over the fewest threads, efficiency is speedup a thread",
         "scaling.csv",
         rows,
         (
@@ -374,8 +387,8 @@ def best_threads_list(fits: pd.DataFrame) -> Table | None:
         "scaling_fits.csv",
         rows_of(fits),
         (
-            _Shape("Model", lambda row: Field(row["model"])),
-            _Shape("Batch size", lambda row: Field(str(row["batch_size"])), number=True),
+            _MODEL,
+            _SIZE,
             _HOST,
             _Shape("Best threads", lambda row: Field(str(row["best_threads"])), number=True),
             _Shape("All threads", _number("all_threads", "d"), number=True),
@@ -481,7 +494,7 @@ def flags_summary(runs: pd.DataFrame, checks: pd.DataFrame) -> Table | None:
     by_name: dict[str, list[Row]] = {}
     for row in flagged:
         by_name.setdefault(row["name"], []).append(row)
-    total = len(runs)
+    total = int((runs["status"] == COMPLETED).sum())
     rows = [
         {
             "name": name,
@@ -578,29 +591,35 @@ def settings_list(settings: pd.DataFrame) -> Table:
 
 @dataclass(frozen=True)
 class _Shape:
-    """A column and how a row's field in it reads; `only_if_known` leaves it out where no row knows it."""
+    """A column and how a row's field in it reads; `only_if_known` leaves it out where no row knows it.
+
+    `host` says whether it stands where results come from several hosts alone, or from one alone.
+    """
 
     heading: str
     show: Callable[[Row], Field]
     number: bool = False
     only_if_known: bool = False
-    host: bool = False
+    host: bool | None = None
 
 
 _HOST: Final = _Shape("Host", lambda row: Field(row["host"]), host=True)
-_KEY: Final = (
-    _Shape("Model", lambda row: Field(row["model"])),
-    _Shape("Batch size", lambda row: Field(str(row["batch_size"])), number=True),
-    _Shape("Device", lambda row: Field(row["device"])),
-    _HOST,
+_MODEL: Final = _Shape("Model", lambda row: Field(row["model"]))
+_SIZE: Final = _Shape("Batch size", lambda row: Field(str(row["batch_size"])), number=True)
+_DEVICE: Final = _Shape("Device", lambda row: Field(row["device"], device=row["device"]), host=False)
+_DEVICE_OF_HOST: Final = _Shape(
+    "Device",
+    lambda row: Field(row["device"], row["host"], "device", f"{row['device']} @ {row['host']}"),
+    host=True,
 )
+_KEY: Final = (_MODEL, _SIZE, _DEVICE, _DEVICE_OF_HOST)
 
 
 def _table(
     name: str, caption: str, source: str, rows: Sequence[Row], shapes: Iterable[_Shape], *, with_host: bool = False
 ) -> Table:
     shown = rows[:MOST_ROWS]
-    fields = {shape: [shape.show(row) for row in shown] for shape in shapes if with_host or not shape.host}
+    fields = {shape: [shape.show(row) for row in shown] for shape in shapes if shape.host in {None, with_host}}
     kept = {
         shape: column
         for shape, column in fields.items()

@@ -66,7 +66,9 @@ MOST_FIGURE_BYTES: Final = 2_000_000
 MOST_INLINE_CHARACTERS: Final = 900_000
 MOST_PNG_BYTES: Final = 900_000
 MOST_VERDICTS: Final = 24
+FEW_VERDICTS: Final = 6
 FEW_GROUPS: Final = 12
+WIDE_FROM: Final = 3
 MOST_NAMED: Final = 3
 MOST_LISTED: Final = 6
 
@@ -77,12 +79,15 @@ SIGNS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+_TURNING_MARKS: Final = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass(frozen=True)
 class Repetition:
     """What it takes to repeat a study.
 
-    `configuration` is the whole config as YAML, `code_sha256` the fingerprint of the training code as it is now, `commit`
-    that of the repository, None where it is not known.
+    `configuration` is the whole config as YAML, `code_sha256` the fingerprint of the training code as it is now,
+    `commit` that of the repository, None where it is not known.
     """
 
     configuration: str
@@ -105,29 +110,33 @@ class Drawn:
 FIGURE_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "seconds_per_epoch": (
         "Seconds to train one epoch",
-        "Seconds to train one epoch over batch sizes: lower is faster. The numbers are in the tables below.",
+        "How long one pass over the training images takes. The numbers with their intervals are in the tables below.",
     ),
     "speedup": (
         "Speedup over batch sizes",
-        "Speedup over batch sizes: above the line at 1 is faster than the reference.",
+        "A line that rises with the batch size belongs to a device that larger batches keep busier than its reference.",
     ),
     "accuracy_over_time": (
         "Accuracy over training time",
-        "Accuracy over training time: the line that rises furthest to the left is done first.",
+        "Whichever line is the highest above a point in time has learnt most by then.",
     ),
     "accuracy_over_epochs": (
         "Accuracy after each epoch",
-        "Accuracy after each epoch: lines of one model and batch size should lie on each other, whatever the device.",
+        "The lines of a panel should lie together: every device trains the same network on the same images.",
     ),
     "scaling": (
         "Throughput over threads",
-        "Throughput of the CPU over its threads, beside the GPUs where there are some.",
+        "Where the curve bends down, threads wait for each other; where it falls, more of them make training slower.",
     ),
     "roofline": (
         "Roofline",
-        "What each cell achieves below the roofs of its device: the nearer, the better it is used.",
+        "A marker near its line uses the device fully. Far below it the time goes into starting many small operations, "
+        "and larger batches help more than a faster device.",
     ),
-    "cpu_percent": ("CPU use while training", "CPU use while training: 100 % is one core busy."),
+    "cpu_percent": (
+        "CPU use while training",
+        "Near the line of all threads every core is busy; far below it most of them wait.",
+    ),
 }
 _PLACED: Final = frozenset(FIGURE_WORDS)
 
@@ -168,7 +177,16 @@ def _rendered(
     repetition: Repetition,
 ) -> str:
     runs, cells, settings = tables["runs"], tables["cells"], tables["settings"]
-    compared = Compared(**{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__})
+    compared = Compared(
+        cells=tables["cells"],
+        checks=tables["checks"],
+        speedups=tables["speedups"],
+        crossovers=tables["crossovers"],
+        accuracy_times=tables["accuracy_times"],
+        costs=tables["costs"],
+        scaling_fits=tables["scaling_fits"],
+        core_equivalents=tables["core_equivalents"],
+    )
     executors = executors_of(cells, order)
     colors = {label: index % len(COLORS) for index, label in enumerate(device_looks(labels))}
     groups, more_groups = page_tables.comparison_groups(compared, order)
@@ -195,6 +213,7 @@ def _rendered(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_in_order,
         trim_blocks=True,
     )
     return environment.get_template("report.html.j2").render(
@@ -217,6 +236,8 @@ def _rendered(
         verdicts=verdicts[:MOST_VERDICTS],
         more_verdicts=max(0, len(verdicts) - MOST_VERDICTS),
         groups_of_models=_by_model(groups),
+        wide=len(executors) > WIDE_FROM,
+        few_verdicts=len(verdicts) <= FEW_VERDICTS,
         few_groups=len(groups) + more_groups <= FEW_GROUPS,
         more_groups=more_groups,
         first_epoch_only=bool(cells["first_epoch_only"].fillna(value=False).any()),
@@ -229,6 +250,11 @@ def _rendered(
         configuration=repetition.configuration,
         commit=None if repetition.commit is None else repetition.commit.sha[:12],
     )
+
+
+def _in_order(value: object) -> object:
+    """A text without the marks that turn what follows them round: a name could make a sentence say its reverse."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else value.translate(_TURNING_MARKS)
 
 
 def _policy(style: str, script: str) -> str:
@@ -368,9 +394,10 @@ def _example(runs: pd.DataFrame, epochs: pd.DataFrame, cells: pd.DataFrame) -> s
         if first["run_id"] not in counts.index or len(traced) != first["epochs"]:
             continue
         figures = [format_number(seconds) for seconds in of_cell["train_seconds_per_epoch"].tolist()]
+        seconds = _few([format_number(value) for value in traced])
         return (
             f"{cell['model']} at batch size {cell['batch_size']} on {cell['device']}, host {cell['host']}. "
-            f"In epochs.csv the {len(traced)} epochs of run {first['repeat']} took {_few([format_number(seconds) for seconds in traced])} s; without the "
+            f"In epochs.csv the {len(traced)} epochs of run {first['repeat']} took {seconds} s; without the "
             f"first the median is {figures[0]} s, its train_seconds_per_epoch in runs.csv. The {len(figures)} runs of "
             f"the cell have {_few(figures)} s, whose geometric mean is "
             f"{format_number(cell['train_seconds_per_epoch'])} s: the number in cells.csv and on this page."
