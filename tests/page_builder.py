@@ -1,6 +1,7 @@
 """Makes the page of a study from records, as the rules do from metrics files."""
 
 import csv
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ def draw(tables: Path, order: TableOrder, names: Iterable[str] = tuple(figures.F
     """Draw figures beside the tables; their SVG files."""
     data = figures.read_tables(tables)
     paths = [tables.with_name("figures") / f"{name}.svg" for name in names]
-    for path in paths:
-        figures.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
+    with warnings.catch_warnings():
+        # The font of figures lacks letters that a name may have: boxes stand in their place.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        for path in paths:
+            figures.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
     return paths
 
 

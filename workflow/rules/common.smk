@@ -423,14 +423,15 @@ REPORTED_TABLES = [
 
 def reported_tables():
     """The tables of the study by name, marked for the report of Snakemake where it shows them."""
-    return {
-        name: (
-            report(path, caption=f"../report/{table}.rst", category="Tables", labels={"table": table.replace("_", " ")})
-            if (table := name.removesuffix("_csv")) in REPORTED_TABLES
-            else path
-        )
-        for name, path in all_tables().items()
-    }
+    tables = all_tables()
+    for table in REPORTED_TABLES:
+        marks = {
+            "caption": f"../report/{table}.rst",
+            "category": "Tables",
+            "labels": {"table": table.replace("_", " ")},
+        }
+        tables[f"{table}_csv"] = report(tables[f"{table}_csv"], **marks)
+    return tables
 
 
 def figure_tables(folder="results"):
@@ -456,7 +457,9 @@ def repetition(wildcards, output):
     left_out = ("baseline", "compare")
     settings = {key: value for key, value in config.items() if key not in left_out}
     return {
-        "configuration": yaml.safe_dump(json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False),
+        "configuration": yaml.safe_dump(
+            json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False
+        ),
         "code_sha256": TRAINING_FINGERPRINT,
         "repository": str(workflow.basedir),
     }

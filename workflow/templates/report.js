@@ -81,7 +81,7 @@ for (const box of document.querySelectorAll("[data-sortable]")) {
 
 // Only what scrolls is a stop for the keyboard.
 const setStops = () => {
-  for (const area of document.querySelectorAll(".scroll, .frame")) {
+  for (const area of document.querySelectorAll(".scroll, .frame, pre")) {
     const scrolls = area.scrollWidth > area.clientWidth || area.scrollHeight > area.clientHeight;
     if (scrolls) area.tabIndex = 0;
     else area.removeAttribute("tabindex");
