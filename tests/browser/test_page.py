@@ -19,7 +19,8 @@ const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(lig
 const ground = getComputedStyle(document.body).backgroundColor;
 return [...document.querySelectorAll(selector)].flatMap((element) => {
   const style = getComputedStyle(element);
-  return paints.map((paint) => style[paint]).filter((color) => color.startsWith("rgb(")).map((color) => contrast(color, ground));
+  const colors = paints.map((paint) => style[paint]).filter((color) => color.startsWith("rgb("));
+  return colors.map((color) => contrast(color, ground));
 });
 }"""
 

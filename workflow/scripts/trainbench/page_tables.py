@@ -127,7 +127,7 @@ def speedup_matrix(speedups: pd.DataFrame, cells: pd.DataFrame, order: TableOrde
     rows = [
         (
             Field(model),
-            Field(one.label, device=one.label),
+            Field(one.device, one.host if one.label != one.device else "", "device", one.label),
             *(
                 _speedup_field(
                     shown.get((model, size, one.device, one.host)), by_key.get((model, size, one.device, one.host))
