@@ -1,8 +1,10 @@
 """The page in a browser: nothing loaded, nothing broken, everything seen, on a phone, in the dark and on paper."""
 
+import io
 import re
 
 import pytest
+from PIL import Image
 
 from page_studies import HOSTILE_NAMES
 from trainbench.report import FIGURE_WORDS
@@ -184,10 +186,25 @@ def test_the_ground_of_figures_is_that_of_the_page(browser, page):
     assert set(contrasts(window, 'svg.plot [fill="#ffffff"]', "fill")) == {1}
 
 
+def test_no_white_of_the_file_is_left_in_the_dark(browser, four_hosts_page):
+    """Markers are copies (`use`), which ask for rules of their own."""
+    window = browser.open(four_hosts_page, dark=True)
+    for figure in window.locator("svg.plot").all():
+        with Image.open(io.BytesIO(figure.screenshot())) as picture:
+            assert (255, 255, 255) not in {color for _, color in picture.convert("RGB").getcolors(2**24)}
+
+
 def test_paper_is_white_though_the_screen_is_dark(browser, page):
     window = browser.open(page, dark=True, media="print")
     assert window.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert window.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+
+
+def test_nothing_is_cut_off_on_paper(browser, page):
+    """A4 with its margins is 690 pixels wide."""
+    window = browser.open(page, width=690, media="print")
+    unfold(window)
+    assert window.evaluate("document.documentElement.scrollWidth") <= 690
 
 
 def test_paper_shows_what_is_folded_on_screen(browser, four_hosts_page):

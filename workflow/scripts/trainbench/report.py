@@ -275,7 +275,7 @@ def _style() -> str:
     for index, color in enumerate(COLORS):
         value = f"var(--device-{index})"
         rules.append(f".chip.d{index}{{background:{value}}}")
-        rules += [f'.plot [{paint}="{color.lower()}"]{{{paint}:{value}}}' for paint in ("fill", "stroke")]
+        rules += [f'[{paint}="{color.lower()}"]{{{paint}:{value}}}' for paint in ("fill", "stroke")]
     return (TEMPLATES / "report.css").read_text(encoding="utf-8") + "\n".join(rules) + "\n"
 
 
