@@ -1,16 +1,19 @@
-"""Shows how long all tables take, and how much memory, for 10 to 10,000 runs.
+"""Shows how long all tables and the page take, and how much memory, for 10 to 10,000 runs.
 
     .venv/bin/python benchmarks/scale.py
 
 Writes synthetic metrics files that their schema accepts (models x batch sizes x devices x repeats), then does in a
 fresh process what rule tables does. Prints a row for each number of runs; exit code 1 when 10,000 runs take more than
-20 s or 500 MB, or when each of the last 9,000 costs more than 1.5 times as much as those before. Takes a minute.
+20 s or 500 MB, or when each of the last 9,000 costs more than 1.5 times as much as those before. Of the last number it
+makes the page too, from the tables and one large and one small figure, and opens and scrolls it where there is a
+Chromium; exit code 1 when making it takes more than 30 s or it has more than 10 MB. Takes two minutes.
 """
 
 import argparse
 import itertools
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,6 +30,9 @@ RUNS: Final = (10, 100, 1_000, 10_000)
 SECONDS_GOAL: Final = 20.0
 BYTES_GOAL: Final = 500e6
 GROWTH_GOAL: Final = 1.5
+PAGE_SECONDS_GOAL: Final = 30.0
+PAGE_BYTES_GOAL: Final = 10e6
+PAGE_FIGURES: Final = ("seconds_per_epoch", "roofline")
 TRIES: Final = 3
 
 EPOCHS: Final = 10
@@ -96,6 +102,61 @@ def cost(count: int, folder: Path) -> Cost:
     return Cost(count, statistics.median(seconds), max(peaks))
 
 
+def page_cost(folder: Path) -> tuple[float, Path]:
+    """Draw some figures of a folder with tables, make the page in a fresh process: the seconds, and the page."""
+    from trainbench import figures
+    from trainbench.tables import TableOrder
+
+    order = TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))
+    data = figures.read_tables(folder / "tables")
+    for name in PAGE_FIGURES:
+        stem = folder / "figures" / name
+        figures.save(figures.FIGURES[name](data, order), stem.with_suffix(".svg"), stem.with_suffix(".png"))
+    begin = time.monotonic()
+    subprocess.run([sys.executable, __file__, "--page-of", str(folder)], check=True)
+    return time.monotonic() - begin, folder / "report.html"
+
+
+def make_page(folder: Path) -> None:
+    """Do what rule page does with the tables and figures of a folder."""
+    from trainbench import report
+    from trainbench.tables import TableOrder
+
+    report.write_page(
+        folder / "tables",
+        sorted((folder / "figures").glob("*.svg")),
+        TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS)),
+        report.Repetition("", "0" * 64, None),
+        folder / "report.html",
+    )
+
+
+def opened(page: Path) -> str:
+    """How long Chromium takes to open a page, and to scroll to its end; or why that is not known."""
+    program = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if program is None:
+        return "not opened: there is no chromium, or no playwright"
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        window = chromium.new_page()
+        begin = time.monotonic()
+        window.goto(page.as_uri())
+        loaded = time.monotonic()
+        height = window.evaluate(
+            """() => new Promise((done) => {
+              window.scrollTo(0, document.documentElement.scrollHeight);
+              requestAnimationFrame(() => requestAnimationFrame(() => done(window.scrollY)));
+            })"""
+        )
+        scrolled = time.monotonic()
+        chromium.close()
+    return f"opens in {loaded - begin:.2f} s, scrolls over its {height:.0f} pixels in {scrolled - loaded:.2f} s"
+
+
 def growth(costs: list[Cost]) -> float:
     """How many times as much each of the last runs costs as each of those before them, without what starting costs."""
     start, middle, last = costs[0], costs[-2], costs[-1]
@@ -107,16 +168,24 @@ def main() -> int:
     """Measure each number of runs, print, compare with the goals."""
     parser = argparse.ArgumentParser(description="How long all tables take for 10 to 10,000 runs.")
     parser.add_argument("--tables-of", type=Path, help=argparse.SUPPRESS)
-    of_folder = parser.parse_args().tables_of
+    parser.add_argument("--page-of", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    of_folder = arguments.tables_of
     if of_folder is not None:
         make_tables(of_folder / "runs", of_folder / "tables")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return 0
+    if arguments.page_of is not None:
+        make_page(arguments.page_of)
         return 0
     print("| runs | wall seconds | peak resident MiB | milliseconds a run |\n|---|---|---|---|", flush=True)
     costs: list[Cost] = []
     for count in RUNS:
         with tempfile.TemporaryDirectory(prefix="trainbench-scale-") as folder:
             costs.append(cost(count, Path(folder)))
+            if count == RUNS[-1]:
+                page_seconds, page = page_cost(Path(folder))
+                page_bytes, how = page.stat().st_size, opened(page)
         found = costs[-1]
         print(
             f"| {count} | {found.seconds:.2f} | {found.peak_bytes / 2**20:.0f} | {1000 * found.seconds / count:.2f} |",
@@ -126,7 +195,11 @@ def main() -> int:
     linear = factor <= GROWTH_GOAL
     verdict = "linear" if linear else "not linear"
     print(f"\nEach of the last {RUNS[-1] - RUNS[-2]} runs costs {factor:.2f} times as much as those before: {verdict}")
-    return int(not (linear and costs[-1].seconds <= SECONDS_GOAL and costs[-1].peak_bytes <= BYTES_GOAL))
+    print(f"The page of {RUNS[-1]} runs: made in {page_seconds:.1f} s, {page_bytes / 1e6:.1f} MB; {how}")
+    page_is_good = page_seconds <= PAGE_SECONDS_GOAL and page_bytes <= PAGE_BYTES_GOAL
+    return int(
+        not (linear and page_is_good and costs[-1].seconds <= SECONDS_GOAL and costs[-1].peak_bytes <= BYTES_GOAL)
+    )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ LISTS = {
     ),
     "FIGURES_CODE": (["trainbench.figures"], {"../draw_figure.py", "figures.mplstyle"}),
     "TIMELINE_CODE": (["trainbench.timeline"], {"../draw_timelines.py", "figures.mplstyle"}),
+    "PAGE_CODE": (
+        ["trainbench.report"],
+        {
+            *("../make_report.py", "figures.mplstyle"),
+            *(f"../../templates/report.{kind}" for kind in ("css", "html.j2", "js")),
+        },
+    ),
 }
 """Each list's modules to start from, and the other files that count: the rule's script, and what modules read."""
 
@@ -158,5 +165,12 @@ def test_a_list_of_code_holds_its_rule_s_script(name: str, script: str) -> None:
 
 
 def test_every_rule_that_makes_files_names_its_code() -> None:
-    made = {"train.py", "make_tables.py", "make_baseline_tables.py", "draw_figure.py", "draw_timelines.py"}
+    made = {
+        "train.py",
+        "make_tables.py",
+        "make_baseline_tables.py",
+        "draw_figure.py",
+        "draw_timelines.py",
+        "make_report.py",
+    }
     assert {script for _, script in RULES_WITH_SCRIPT} == made

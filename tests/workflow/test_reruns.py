@@ -26,9 +26,9 @@ NOTHING: dict[str, int] = {}
 TWO_DEVICES = ("devices=[cpu,cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}")
 
 
-def again(train=0, tables=1, figure=5, timelines=1):
+def again(train=0, tables=1, figure=5, timelines=1, page=1):
     """The jobs of a dry run."""
-    jobs = {"train": train, "tables": tables, "figure": figure, "timelines": timelines, "all": 1}
+    jobs = {"train": train, "tables": tables, "figure": figure, "timelines": timelines, "page": page, "all": 1}
     return {rule: count for rule, count in jobs.items() if count}
 
 
@@ -54,7 +54,7 @@ def finish(study, *config):
             shutil.copytree(source, copy, dirs_exist_ok=True)
     touched = study.study("--touch", "--forceall", "--config", *config)
     assert touched.returncode == 0, touched.stderr
-    assert study.planned("--config", *config).keys() <= {"figure", "timelines", "all"}
+    assert study.planned("--config", *config).keys() <= {"figure", "timelines", "page", "all"}
 
 
 def with_two_repeats(study):
@@ -208,7 +208,10 @@ CHANGES = {
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
     "code of the figures, its script included": Change(again(tables=0, timelines=0), edit=comment("draw_figure.py")),
     "code of the timelines, its script included": Change(
-        again(tables=0, figure=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
+        again(tables=0, figure=0, page=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
+    ),
+    "code of the page, its script, its templates": Change(
+        again(tables=0, figure=0, timelines=0), edit=comment("make_report.py")
     ),
     "code of `snakemake compare`, or of the checks of the config": Change(
         NOTHING, edit=comment("compare.py", "trainbench/baseline.py", "trainbench/configuration.py")
@@ -224,7 +227,10 @@ CHANGES = {
     "a run's metrics file edited": Change(again(), edit=edit_metrics),
     "a table deleted": Change(again(), edit=delete("results/tables/costs.csv")),
     "a figure deleted": Change(again(tables=0, figure=1, timelines=0), edit=delete("results/figures/roofline.png")),
-    "a timeline deleted": Change(again(tables=0, figure=0), edit=delete("results/figures/timelines/lstm_16_cpu_1.svg")),
+    "a timeline deleted": Change(
+        again(tables=0, figure=0, page=0), edit=delete("results/figures/timelines/lstm_16_cpu_1.svg")
+    ),
+    "the page deleted": Change(again(tables=0, figure=0, timelines=0), edit=delete("results/report.html")),
     "`.snakemake` deleted, or results copied without it": Change(again(), edit=delete_records),
 }
 

@@ -102,6 +102,7 @@ def test_the_comparison_is_shown_at_the_end_with_the_way_to_the_results(finished
         assert f"## {model}, batch size {batch_size}" in shown
     assert "results/tables/" in shown
     assert "results/figures/" in shown
+    assert "results/report.html" in shown
 
 
 def test_the_terminal_shows_the_progress_of_each_run(finished):

@@ -1,26 +1,25 @@
-import atexit
-import contextlib
 import functools
 import gc
 import importlib.metadata
 import inspect
 import itertools
+import json
 import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 sys.path.insert(0, str(Path(REPOSITORY, "workflow", "scripts")))
 
 from snakemake.logging import logger
 from snakemake.resources import Resources
-from snakemake.settings.enums import Quietness
 from snakemake.settings.types import DeploymentMethod
 
 from trainbench import (
     configuration,
     fingerprint,
-    forecast,
     full_disk,
     gpu_lease,
     host,
@@ -48,7 +47,7 @@ TIMELINE = "results/figures/timelines/{model}_{batch_size}_{device}_{repeat}"
 TABLES = [
     *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
     *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
-    *["comparison.csv", "comparison.md"],
+    *["settings.csv", "comparison.csv", "comparison.md"],
 ]
 FIGURES = [
     *["seconds_per_epoch", "speedup", "scaling", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"],
@@ -57,6 +56,7 @@ FIGURES = [
 
 # Of so many runs at most a timeline is drawn unasked: half a minute, whatever the size of the study.
 MOST_TIMELINES = 24
+PAGE = "results/report.html"
 
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
@@ -75,8 +75,8 @@ TRAINING_CODE = [
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
-    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "sources.py", "speedups.py"],
-    *["statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
+    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "settings_table.py", "sources.py"],
+    *["speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
@@ -86,6 +86,15 @@ FIGURES_CODE = [
     *["steady.py", "wording.py", "../draw_figure.py"],
 ]
 TIMELINE_CODE = ["drawing.py", "figures.mplstyle", "steady.py", "timeline.py", "whole_file.py", "../draw_timelines.py"]
+PAGE_CODE = [
+    *["accuracy_times.py", "comparability.py", "comparison.py", "costs.py", "cross_checks.py", "crossover.py"],
+    *["drawing.py", "errors.py", "figures.mplstyle", "figures.py", "finding.py", "headlines.py", "hosts.py"],
+    *["inline_svg.py"],
+    *["markdown.py", "page_tables.py", "report.py", "repository.py", "roofline.py", "scaling.py", "scaling_tables.py"],
+    *["settings_table.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
+    *["../make_report.py", "../../templates/report.css", "../../templates/report.html.j2"],
+    *["../../templates/report.js"],
+]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
     *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
@@ -459,14 +468,35 @@ def all_tables(folder="results"):
     return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in TABLES}
 
 
+# Of these the report of Snakemake has a caption, workflow/report/<name>.rst; the others are as large as the study.
+REPORTED_TABLES = [
+    *["comparison", "speedups", "cells", "accuracy_times", "costs", "core_equivalents", "roofline", "hosts", "checks"],
+    "settings",
+]
+
+
+def reported_tables():
+    """The tables of the study by name, marked for the report of Snakemake where it shows them."""
+    tables = all_tables()
+    for table in REPORTED_TABLES:
+        marks = {
+            "caption": f"../report/{table}.rst",
+            "category": "Tables",
+            "labels": {"table": table.replace("_", " ")},
+        }
+        tables[f"{table}_csv"] = report(tables[f"{table}_csv"], **marks)
+    return tables
+
+
 def figure_tables(folder="results"):
     """The tables that figures are drawn from, by name."""
     return {name: path for name, path in all_tables(folder).items() if name.removesuffix("_csv") in DRAWN}
 
 
-def products():
-    """All that is made of a study's metrics files."""
-    return [*all_tables().values(), *all_figures(), *all_timelines()]
+def products(folder="results"):
+    """All that is made of a study's metrics files, or of those that are there so far."""
+    timelines = all_timelines() if folder == "results" else []
+    return [*all_tables(folder).values(), *all_figures(folder), *timelines, f"{folder}/report.html"]
 
 
 def question():
@@ -479,74 +509,20 @@ def question():
     }
 
 
-# When a dry run ends, Snakemake has left the working folder already.
-RESULTS = Path("results").absolute()
+def repetition(wildcards, output):
+    """What it takes to repeat the study, as the page shows it.
 
-
-def runs_asked_for():
-    """The runs that Snakemake was asked for, and whether it carries each of them out."""
-    trainings = [job for job in workflow.dag.jobs if job.rule.name == "train"]
-    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
+    Snakemake does not track a function that takes the output: what alters a number alters a table as well.
+    """
+    left_out = ("baseline", "compare")
+    settings = {key: value for key, value in config.items() if key not in left_out}
     return {
-        Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat)): (
-            job in needed
-        )
-        for job in trainings
+        "configuration": yaml.safe_dump(
+            json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False
+        ),
+        "code_sha256": TRAINING_FINGERPRINT,
+        "repository": REPOSITORY,
     }
-
-
-def past_and_place():
-    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
-    if SUBMITS:
-        place = forecast.Place(cores=None, gpus=0, host_id=None)
-    else:
-        machine = host.inventory()
-        cores = MACHINE.cores or machine.usable_threads
-        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host_id=machine.id)
-    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host_id), place
-
-
-def is_quiet_about(*parts):
-    """Whether Snakemake was told (--quiet) to say nothing at all, or nothing of these."""
-    return not {Quietness.ALL, *parts}.isdisjoint(workflow.output_settings.quiet or ())
-
-
-def tell_plan():
-    """Say what a dry run would measure and how long that would take, where it asks for runs at all."""
-    if workflow.scheduler is None or is_quiet_about():
-        return  # ended before it knew what there is to do
-    from trainbench import upcoming
-
-    asked_for = runs_asked_for()
-    to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
-    if asked_for:
-        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place())}", end="", flush=True)
-
-
-if workflow.is_main_process and workflow.output_settings.dryrun:
-    atexit.register(tell_plan)
-
-
-VIEW = contextlib.ExitStack()
-
-
-def begin_view():
-    """Show on a terminal how far the study is; elsewhere the lines that runs write are all there is."""
-    runs = [run for run, comes in runs_asked_for().items() if comes]
-    if not runs or is_quiet_about(Quietness.PROGRESS) or not workflow.is_main_process:
-        return
-    try:
-        from trainbench import live_view
-    except ModuleNotFoundError:
-        return  # rich is not installed beside this Snakemake: conda and pipx bring just what it needs
-    if live_view.is_wanted(os.environ):
-        from trainbench import under_way
-
-        watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
-        events = live_view.JobEvents(watch, "train")
-        logger.addHandler(events)
-        VIEW.callback(logger.removeHandler, events)
-        VIEW.callback(live_view.View(watch.state, colored=not workflow.output_settings.nocolor).stop)
 
 
 wildcard_constraints:
@@ -555,24 +531,3 @@ wildcard_constraints:
     device=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     repeat=r"[1-9]\d*",
     figure=r"[a-z_]+",
-
-
-onstart:
-    # Snakemake limits how many runs begin in a second, and for that wakes up a second after each, once more for good:
-    # after some hundred runs that takes a tenth of a core beside those that are measured (version 9.27). Where runs are
-    # submitted to others the limit stays.
-    if workflow.resource_settings.nodes is None:
-        workflow.scheduler.job_rate_limiter = None
-    begin_view()
-
-
-onsuccess:
-    VIEW.close()
-    for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
-        if any(job.rule.name == rule_name for job in workflow.dag.jobs):
-            print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
-            print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)
-
-
-onerror:
-    VIEW.close()

@@ -2,7 +2,12 @@ rule figure:
     input:
         **figure_tables(),
     output:
-        svg="results/figures/{figure}.svg",
+        svg=report(
+            "results/figures/{figure}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         png="results/figures/{figure}.png",
     log:
         "results/logs/figure_{figure}.log",

@@ -3,7 +3,7 @@ rule tables:
         outdated_without_record(*all_tables().values()),
         metrics=all_metrics(),
     output:
-        **all_tables(),
+        **reported_tables(),
     log:
         "results/logs/tables.log",
     localrule: True
@@ -42,7 +42,6 @@ rule tables_so_far:
 
 rule so_far:
     input:
-        all_tables("results/so_far").values(),
-        all_figures("results/so_far"),
-        outdated_without_record(*all_tables("results/so_far").values(), *all_figures("results/so_far")),
+        products("results/so_far"),
+        outdated_without_record(*products("results/so_far")),
     localrule: True

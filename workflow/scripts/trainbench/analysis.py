@@ -15,6 +15,7 @@ from trainbench.costs import costs_table
 from trainbench.errors import InputError
 from trainbench.hosts import Inventory
 from trainbench.markdown import literal
+from trainbench.settings_table import LEFT_OUT, PUBLISHED, Settings
 from trainbench.speedups import Reference, crossovers_table, speedups_table
 from trainbench.tables import (
     RUN_COLUMNS,
@@ -31,7 +32,7 @@ COMPARISON: Final = "comparison.md"
 TABLES: Final = (
     *("runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"),
     *("accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"),
-    *("comparison.csv", COMPARISON),
+    *("settings.csv", "comparison.csv", COMPARISON),
 )
 """The files that `write_all` writes."""
 
@@ -76,13 +77,14 @@ def write_all(
     Raises:
         InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
     """
-    inventory, refused = Inventory(), list[sources.Refusal]()
+    inventory, settings, refused = Inventory(), Settings(), list[sources.Refusal]()
     own_hosts: dict[str, None] = {}
     own_paths = list(own)
 
     def noted() -> Iterator[Mapping[str, Any]]:
         for number, record in enumerate(sources.read(own_paths, found, refused)):
             inventory.add(record)
+            settings.add(record)
             if number < len(own_paths):
                 own_hosts.setdefault(record["host"]["id"])
             yield record
@@ -93,6 +95,9 @@ def write_all(
         sources.demand_all_usable(refused)
     for publication in publications:
         inventory.add_published(publication.host)
+        settings.tell(PUBLISHED, publication.host["host"], "provenance", publication.note)
+    for refusal in refused:
+        settings.tell(LEFT_OUT, "", "file", str(refusal))
     runs = [from_records.runs, *(publication.runs for publication in publications)]
     if absent:
         runs.append(_absent_runs(absent, list(own_hosts)))
@@ -110,6 +115,7 @@ def write_all(
     for name, table in tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
+    write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
     compared = Compared(
         **{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__},
         with_results=len(own_paths),

@@ -141,7 +141,7 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     cells = compared.cells
     executors = executors_of(cells, order)
     parts = ["# Comparison of devices", *_absent_lines(compared)]
-    answers = _answers(compared, executors)
+    answers = [f"**{literal(model)}**: {literal(answer)}" for model, answer in answers_of(compared, executors)]
     if compared.speedups.empty and len(executors) > 1:
         answers = [
             f"Nothing to compare with: no completed run of the reference device {literal(compared.reference_device)}."
@@ -149,16 +149,12 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
     if answers:
         parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
     parts += ["## How to read this", *_legend(cells, executors)]
-    shown = _Shown(
-        cells=cells_by_key(cells),
-        speedups=cells_by_key(compared.speedups),
-        times=cells_by_key(compared.accuracy_times),
-        costs=cells_by_key(compared.costs),
-    )
+    shown = shown_of(compared)
     for model, batch_size in groups_of(cells, order):
         keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
         table = pd.DataFrame(
-            _markdown_rows(shown, keys), columns=["", *(literal(executor.label) for executor in executors)]
+            [[literal(name), *fields] for name, *fields in group_rows(shown, keys)],
+            columns=["", *(literal(executor.label) for executor in executors)],
         )
         # Text as it is: tabulate would read a device called 1e5 as a number.
         text = table.to_markdown(index=False, disable_numparse=True, colalign=("left", *("right" for _ in executors)))
@@ -177,7 +173,7 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """Rows of the tables by cell."""
 
     cells: Mapping[CellKey, Row]
@@ -186,8 +182,18 @@ class _Shown:
     costs: Mapping[CellKey, Row]
 
 
-def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
-    """The rows of one model and batch size, a field a device after the row's name."""
+def shown_of(compared: Compared) -> Shown:
+    """The rows that the tables of models and batch sizes are made of."""
+    return Shown(
+        cells=cells_by_key(compared.cells),
+        speedups=cells_by_key(compared.speedups),
+        times=cells_by_key(compared.accuracy_times),
+        costs=cells_by_key(compared.costs),
+    )
+
+
+def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
+    """The rows of one model and batch size in the shape of 2017: a name, then a field for each key, a device."""
     column = [shown.cells.get(key) for key in keys]
     rows = [
         [measure.row, *(_cell_text(cell, measure) for cell in column)]
@@ -197,12 +203,12 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     speedups = [shown.speedups.get(key) for key in keys]
     known = [row for row in speedups if row is not None]
     if len(keys) > 1 and known:
-        over = f"Speedup over {literal(known[0]['reference_device'])}"
+        over = f"Speedup over {known[0]['reference_device']}"
         rows.append(
             [over, *(_speedup_text(shown.cells.get(key), row) for key, row in zip(keys, speedups, strict=True))]
         )
         if any(row["best_cpu_device"] != row["reference_device"] for row in known):
-            texts = [UNKNOWN if row is None else _ratio_text(row, "speedup_over_best_cpu") for row in speedups]
+            texts = [UNKNOWN if row is None else ratio_text(row, "speedup_over_best_cpu") for row in speedups]
             rows.append(["Speedup over the CPU at its best", *texts])
     times = [shown.times.get(key) for key in keys]
     targets = [row["target_accuracy"] for row in times if row is not None]
@@ -222,10 +228,10 @@ def _markdown_rows(shown: _Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         priced = [row for row in costs if row is not None and measure.value(row) is not None]
         if priced:
             texts = [
-                _absent_text(cell) if row is None else _figure_text(row, measure)
+                _absent_text(cell) if row is None else figure_text(row, measure)
                 for cell, row in zip(column, costs, strict=True)
             ]
-            rows.append([f"{name} ({literal(priced[0]['currency'])})", *texts])
+            rows.append([f"{name} ({priced[0]['currency']})", *texts])
     rows.append(["Runs", *(_runs_text(cell) for cell in column)])
     return rows
 
@@ -239,9 +245,9 @@ def _absent_lines(compared: Compared) -> list[str]:
     return [f"**{compared.with_results} of the study's {total} runs have results**: {named}."]
 
 
-def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:
-    """A sentence or two for each model and device: how many times faster, how sure, from which batch size on."""
-    labels = {(executor.device, executor.host): literal(executor.label) for executor in executors}
+def answers_of(compared: Compared, executors: Sequence[Executor]) -> list[tuple[str, str]]:
+    """A model and a sentence or two on a device: how many times faster, how sure, from which batch size on."""
+    labels = {(executor.device, executor.host): executor.label for executor in executors}
     series: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows_of(compared.speedups):
         series.setdefault((row["model"], row["device"], row["host"]), []).append(row)
@@ -250,10 +256,8 @@ def _answers(compared: Compared, executors: Sequence[Executor]) -> list[str]:
         device = labels[crossing["device"], crossing["host"]]
         reference = labels[crossing["reference_device"], crossing["reference_host"]]
         ratios = _extremes_text(series[crossing["model"], crossing["device"], crossing["host"]])
-        answers.append(
-            f"**{literal(crossing['model'])}**: {device} is {_verdict_text(crossing, reference)}: {ratios}."
-            f"{_doubt_text(crossing)}"
-        )
+        sentence = f"{device} is {_verdict_text(crossing, reference)}: {ratios}.{_doubt_text(crossing)}"
+        answers.append((crossing["model"], sentence))
     return answers
 
 
@@ -295,7 +299,7 @@ def _extremes_text(rows: Sequence[Row]) -> str:
     least = min(rows, key=lambda row: float(row["speedup"]))
     greatest = max(rows, key=lambda row: float(row["speedup"]))
     texts = [
-        f"{_ratio_text(row)} at {row['batch_size']}" for row in ([greatest] if least is greatest else [least, greatest])
+        f"{ratio_text(row)} at {row['batch_size']}" for row in ([greatest] if least is greatest else [least, greatest])
     ]
     return " to ".join(texts)
 
@@ -326,7 +330,7 @@ def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | Non
             *([literal(row["host"])] if several_hosts else []),
             str(row["best_threads"]),
             UNKNOWN if row["all_threads"] is None else str(row["all_threads"]),
-            UNKNOWN if row["best_over_all_threads"] is None else _ratio_text(row, "best_over_all_threads"),
+            UNKNOWN if row["best_over_all_threads"] is None else ratio_text(row, "best_over_all_threads"),
         ]
         for row in rows_of(fits)
     ]
@@ -362,7 +366,7 @@ def _cell_text(cell: Row | None, measure: Measure) -> str:
         return status_words(cell["status"])
     if measure.metric not in CELL_FIGURES:
         return _mean_and_sd_text(cell, measure)
-    shown = _figure_text(cell, measure)
+    shown = figure_text(cell, measure)
     if cell["first_epoch_only"] and "_per_" in measure.metric:
         shown += " *"
     if cell["flagged_runs"] and measure.metric == "train_seconds_per_epoch":
@@ -370,7 +374,7 @@ def _cell_text(cell: Row | None, measure: Measure) -> str:
     return shown
 
 
-def _figure_text(row: Row, measure: Measure) -> str:
+def figure_text(row: Row, measure: Measure) -> str:
     """A figure with its interval, or that there is none because it rests on one run."""
     value = measure.value(row)
     if value is None:
@@ -402,10 +406,11 @@ def _unknown_in(column: Sequence[Row | None], measure: Measure) -> bool:
 def _speedup_text(cell: Row | None, speedup: Row | None) -> str:
     if cell is not None and not cell["n"]:
         return status_words(cell["status"])
-    return UNKNOWN if speedup is None else _ratio_text(speedup)
+    return UNKNOWN if speedup is None else ratio_text(speedup)
 
 
-def _ratio_text(row: Row, name: str = "speedup") -> str:
+def ratio_text(row: Row, name: str = "speedup") -> str:
+    """How many times, with its interval where it has one."""
     ratio = speedup_of(row, name) if row[name] is not None else None
     if ratio is None:
         return UNKNOWN
@@ -422,7 +427,7 @@ def _absent_text(cell: Row | None) -> str:
 def _time_text(row: Row) -> str:
     if row["verdict"] != "reached":
         return str(row["verdict"])
-    return _figure_text(row, TIME_TO_ACCURACY)
+    return figure_text(row, TIME_TO_ACCURACY)
 
 
 def _runs_text(cell: Row | None) -> str:
@@ -499,7 +504,7 @@ def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]
         devices = []
         for executor in executors:
             if executor.host == host:
-                hardware = _distinct(_hardware(row) for row in on_host if row["device"] == executor.device)
+                hardware = _distinct(hardware_of(row) for row in on_host if row["device"] == executor.device)
                 devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}")
         hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
         lines.append(literal(f"{host} ({hostnames}): {'; '.join(devices)}"))
@@ -508,7 +513,8 @@ def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]
     return ["Hosts:", "\n".join(f"- {line}" for line in lines)]
 
 
-def _hardware(cell: Row) -> str | None:
+def hardware_of(cell: Row) -> str | None:
+    """What a cell trained on: a card, or a processor and its threads."""
     if cell["device_kind"] != "cpu" or cell["device_name"] is None or cell["threads"] is None:
         name: str | None = cell["device_name"]
         return name

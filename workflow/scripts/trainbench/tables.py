@@ -311,7 +311,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Read a table with the types of its `columns`, as `write_csv` wrote it."""
     # Only an empty field is unknown: a device may be called NA or null.
-    table = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=[""])
+    # Flags stand beside every conclusion, whatever columns it has of its own.
+    table = pd.read_csv(path, dtype={"flags": "str", **columns}, keep_default_na=False, na_values=[""])
     # No flags is what the checks found, nothing unknown.
     return table.fillna({"flags": ""}) if "flags" in table else table
 

@@ -1,0 +1,202 @@
+"""The first sentences of the page say what was found, how sure it is, and nothing that the tables do not hold."""
+
+import pytest
+
+from metrics_builder import make_record
+from trainbench.headlines import Outcome, answers, outcome
+from trainbench.speedups import Reference, speedups_table
+from trainbench.tables import TableOrder, cells_table, measured
+
+HOST, OTHER = "amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b"
+
+
+def runs_of(seconds, *, model="conv", batch_size=512, device="cpu", host=HOST, **settings):
+    """A run for each of `seconds` an epoch."""
+    return [
+        make_record(model, batch_size, device, repeat, train_seconds=[20.0, each, each], host=host, **settings)
+        for repeat, each in enumerate(seconds, start=1)
+    ]
+
+
+def told(records, order=None):
+    order = order or TableOrder()
+    runs = measured(records, order).runs
+    cells = cells_table(runs, order)
+    return answers(runs, cells, speedups_table(cells, order, Reference()), order)
+
+
+def headlines(records):
+    return list(told(records).headlines)
+
+
+CPU = runs_of([12.0, 12.1, 12.2])
+GPU = runs_of([0.98, 1.0, 1.02], device="gpu")
+SLOW_GPU = runs_of([11.0, 11.1, 11.2], model="logistic", device="gpu")
+FAST_CPU = runs_of([1.0, 1.01, 1.02], model="logistic")
+
+
+# --- what a speedup says ---
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        ((2.0, 1.5, 2.5), Outcome.FASTER),
+        ((0.5, 0.4, 0.6), Outcome.SLOWER),
+        ((1.1, 0.9, 1.3), Outcome.NO_DIFFERENCE),
+        ((1.0, 1.0, 1.0), Outcome.NO_DIFFERENCE),
+        ((2.0, None, None), Outcome.FASTER_ONCE),
+        ((0.5, None, None), Outcome.SLOWER_ONCE),
+        ((1.0, None, None), Outcome.EQUAL_ONCE),
+    ],
+)
+def test_a_speedup_is_called_by_its_whole_interval(ratio, said):
+    assert outcome(*ratio) is said
+
+
+# --- two devices ---
+
+
+def test_the_greatest_speedup_leads_with_its_interval_and_says_that_the_other_wins_nowhere():
+    gpu = runs_of([2.0, 2.01, 2.02], model="lstm", device="gpu")
+    cpu = runs_of([4.0, 4.1, 4.2], model="lstm")
+    assert headlines([*CPU, *GPU, *gpu, *cpu]) == [
+        "For conv at batch size 512 gpu trains 12.1\u00d7 (11.6\u201312.6) faster than cpu; cpu wins nowhere."
+    ]
+
+
+def test_one_comparison_alone_says_nothing_of_others():
+    assert headlines([*CPU, *GPU]) == [
+        "For conv at batch size 512 gpu trains 12.1\u00d7 (11.6\u201312.6) faster than cpu."
+    ]
+
+
+def test_where_the_other_device_wins_is_told_with_its_factor():
+    (sentence,) = headlines([*CPU, *GPU, *FAST_CPU, *SLOW_GPU])
+    assert sentence.endswith("; cpu wins for logistic at 512 by 11.0\u00d7 (10.8\u201311.2).")
+
+
+def test_a_device_that_wins_nowhere_does_not_lead():
+    (sentence,) = headlines([*FAST_CPU, *SLOW_GPU])
+    assert sentence == "For logistic at batch size 512 cpu trains 11.0\u00d7 (10.8\u201311.2) faster than gpu."
+
+
+def test_many_losses_are_counted():
+    records = [*CPU, *GPU]
+    for batch_size in (16, 32, 64, 128):
+        records += runs_of([1.0, 1.01, 1.02], batch_size=batch_size)
+        records += runs_of([2.0, 2.01, 2.02], batch_size=batch_size, device="gpu")
+    (sentence,) = headlines(records)
+    assert "; cpu wins in 4 of 5 comparisons, most for conv at " in sentence
+
+
+def test_no_difference_is_called_none():
+    same = runs_of([11.5, 12.1, 12.6], device="gpu")
+    assert headlines([*CPU, *same]) == [
+        "Between gpu and cpu no difference is shown for conv at batch size 512: 1.00\u00d7 (0.90\u20131.12)."
+    ]
+
+
+def test_undecided_comparisons_beside_a_decided_one_are_counted():
+    undecided = [*runs_of([5.0, 5.5, 6.0], model="lstm"), *runs_of([5.1, 5.4, 6.1], model="lstm", device="gpu")]
+    (sentence,) = headlines([*CPU, *GPU, *undecided])
+    assert sentence.endswith("cpu wins nowhere; in 1 of 2 comparisons no difference is shown.")
+
+
+def test_single_runs_have_no_interval_and_say_so():
+    (sentence,) = headlines([*runs_of([12.0]), *runs_of([1.0], device="gpu")])
+    assert sentence == (
+        "For conv at batch size 512 gpu trains 12.0\u00d7 faster than cpu. "
+        "Single runs: how sure that is takes at least two runs of each cell."
+    )
+
+
+def test_a_sentence_on_flagged_runs_is_marked():
+    (sentence,) = headlines([*CPU, *runs_of([0.98, 1.0, 1.02], device="gpu", flags=["other_load"])])
+    assert "faster than cpu \u2020" in sentence
+
+
+# --- one device, none, many ---
+
+
+def test_one_device_alone_is_told_with_its_speed_and_hardware():
+    slower = runs_of([14.0, 14.1, 14.2], batch_size=128)
+    assert headlines([*CPU, *slower]) == [
+        "conv trains fastest at batch size 512 on cpu (AMD EPYC 9B14, 2 threads): 12.10 s an epoch (11.85\u201312.35)."
+    ]
+
+
+def test_one_run_of_one_cell_has_a_sentence():
+    assert headlines(runs_of([12.0])) == [
+        "conv trains at batch size 512 on cpu (AMD EPYC 9B14, 2 threads): 12.00 s an epoch (one run)."
+    ]
+
+
+def test_without_a_completed_run_there_is_nothing_to_compare():
+    assert headlines(runs_of([1.0], status="out_of_memory")) == [
+        "No run has completed, so there is nothing to compare."
+    ]
+
+
+def test_without_the_reference_device_there_are_speeds_and_no_speedups():
+    found = headlines([*GPU, *runs_of([3.0, 3.1, 3.2], device="gpu-b")])
+    assert found[0] == "No completed run of the reference device: there are no speedups."
+    assert found[1].startswith("conv trains fastest on gpu (NVIDIA H200): 0.9999 s an epoch")
+
+
+def test_of_several_hosts_the_fastest_device_comes_first_and_hosts_are_named():
+    other = runs_of([1.98, 2.0, 2.02], device="gpu", host=OTHER)
+    first, *_ = headlines([*CPU, *GPU, *other])
+    assert first.startswith(f"conv trains fastest on gpu @ {HOST} (NVIDIA H200): 0.9999 s an epoch")
+    assert first.endswith(f"faster than the next, gpu @ {OTHER}.")
+
+
+def test_models_that_one_device_trains_fastest_share_a_sentence():
+    other = runs_of([1.98, 2.0, 2.02], device="gpu", host=OTHER)
+    lstm = [*runs_of([0.5, 0.51, 0.52], model="lstm", device="gpu"), *runs_of([5.0, 5.1, 5.2], model="lstm")]
+    first, second, *_ = headlines([*CPU, *GPU, *other, *lstm])
+    assert first.startswith(f"conv and lstm train fastest on gpu @ {HOST} (NVIDIA H200); conv takes 0.9999 s an epoch")
+    assert second.endswith("faster than cpu of the same host; cpu wins nowhere.")
+
+
+def test_a_lead_within_the_noise_is_no_lead():
+    near = runs_of([0.97, 1.02, 1.06], device="gpu", host=OTHER)
+    first, *_ = headlines([*CPU, *GPU, *near])
+    assert f"though no difference to the next, gpu @ {OTHER}, is shown" in first
+
+
+def test_more_devices_than_sentences_are_counted():
+    records = list(CPU)
+    for number in range(6):
+        records += runs_of([1.0 + number, 1.01 + number], device=f"gpu-{number}")
+    assert headlines(records)[-1] == "3 more devices: see \u201cSpeedups\u201d."
+
+
+# --- what limits the answers ---
+
+
+def test_a_calm_study_has_no_caveat():
+    assert told([*CPU, *GPU]).caveats == ()
+
+
+def test_runs_out_of_memory_are_told_with_their_cells():
+    lost = runs_of([1.0, 1.0], batch_size=8192, device="gpu", status="out_of_memory")
+    assert "Memory ran out in 2 runs: conv at 8192 on gpu." in told([*CPU, *GPU, *lost]).caveats
+
+
+def test_flagged_runs_are_counted():
+    flagged = runs_of([1.0, 1.1], device="gpu", flags=["other_load"])
+    (caveat,) = told([*CPU, *flagged]).caveats
+    assert caveat.startswith("\u2020 Checks flagged 2 of 5 completed runs")
+
+
+def test_cells_of_one_run_are_counted():
+    assert told([*CPU, *runs_of([1.0], device="gpu")]).caveats == (
+        "1 of 2 cells rest on one run and have no interval.",
+    )
+
+
+def test_different_cards_in_one_cell_are_told():
+    mixed = runs_of([1.0, 1.1], device="gpu")
+    mixed[1]["device_used"]["name"] = "NVIDIA L4"
+    assert any("different hardware: conv at 512 on gpu" in caveat for caveat in told([*CPU, *mixed]).caveats)

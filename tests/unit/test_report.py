@@ -1,0 +1,241 @@
+"""The page holds what the tables and figures say, whole or with a word on what is left out, and nothing that runs."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from metrics_builder import make_record
+from page_builder import REPETITION, draw, make_page, write_tables
+from trainbench import page_tables, report
+from trainbench.analysis import AbsentRun, Question
+from trainbench.figures import COLORS
+from trainbench.tables import TableOrder
+
+HOSTS = ("amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b")
+ORDER = TableOrder(models=("conv", "lstm"), batch_sizes=(128, 512), devices=("cpu", "gpu"))
+
+
+def study(repeats=2, models=("conv",), hosts=HOSTS[:1], **settings):
+    return [
+        make_record(
+            model,
+            size,
+            device,
+            repeat,
+            host=host,
+            train_seconds=[(1.0 if device == "gpu" else 12.0) * (1 + repeat / 50)] * 3,
+            **settings,
+        )
+        for model in models
+        for size in (128, 512)
+        for device in ("cpu", "gpu")
+        for host in hosts
+        for repeat in range(1, repeats + 1)
+    ]
+
+
+def page_of(folder, records, names=("speedup",), **question):
+    return make_page(folder, records, Question(order=ORDER, **question), names=names).read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects elements, their attributes and all text."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(html):
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    return page_of(
+        tmp_path_factory.mktemp("page"),
+        study(models=("conv", "lstm"), flags=["other_load"]),
+        target_accuracy={"conv": 0.8},
+        prices={"gpu": 2.5, "cpu": 0.4},
+    )
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return read(html)
+
+
+# --- one file that loads nothing and runs nothing but its own script ---
+
+
+def test_nothing_refers_to_anywhere_else(page):
+    addresses = [
+        value
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in {"src", "href", "srcset", "action", "data", "poster"}
+    ]
+    assert addresses
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
+
+
+def test_the_policy_allows_the_page_s_own_style_and_script_alone(html, page):
+    (policy,) = [attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none';")
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_no_element_has_a_style_or_a_handler_of_its_own(page):
+    assert not [
+        name for _, attributes in page.elements for name in attributes if name == "style" or name.startswith("on")
+    ]
+
+
+def test_no_two_elements_have_the_same_id(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_link_within_the_page_leads_somewhere(page):
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    links = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a"}
+    assert links <= ids
+
+
+def test_every_table_has_a_caption_and_scopes(html):
+    tables = re.findall(r"<table.*?</table>", html, re.DOTALL)
+    assert tables
+    for table in tables:
+        assert "<caption" in table
+        assert not re.search(r"<th(?![^>]*scope=)(?!ead)", table)
+
+
+# --- what it says ---
+
+
+def test_the_answer_comes_before_everything_else(page):
+    assert page.text.index("gpu trains 12.0\u00d7") < page.text.index("Which device for which model")
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["devices", "speedups", "comparison", "accuracy", "cost", "use", "machines", "flagged", "method", "again"],
+)
+def test_a_whole_study_has_every_section(page, section):
+    assert ("section", {"id": section, "aria-labelledby": f"{section}-heading"}) in page.elements
+
+
+def test_every_flagged_run_stands_with_its_advice(page):
+    assert page.text.count("there was other_load") == 16
+    assert page.text.count("see to other_load") >= 16
+
+
+def test_commit_fingerprint_and_command_are_named(page):
+    assert f"git checkout {'1' * 40}" in page.text
+    assert "--configfile study.yaml" in page.text
+    assert "models: [conv]" in page.text
+
+
+def test_runs_of_other_code_than_the_commit_s_are_told(page):
+    assert "Runs were measured by other training code than this one" in page.text
+
+
+def test_runs_of_the_commit_s_code_are_told(tmp_path):
+    tables = write_tables(tmp_path, study())
+    fingerprint = hashlib.sha256(b"code").hexdigest()
+    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=fingerprint), tmp_path / "report.html")
+    assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()
+
+
+def test_a_reader_can_check_a_number(page):
+    assert "In epochs.csv the 3 epochs of run 1 took 12.24, 12.24, 12.24 s" in page.text
+    assert "The 2 runs of the cell have 12.24, 12.48 s, whose geometric mean is 12.36 s" in page.text
+
+
+def test_a_study_of_one_device_has_no_speedups(tmp_path):
+    records = [record for record in study() if record["device"] == "cpu"]
+    text = read(page_of(tmp_path, records, names=())).text
+    assert "How many times faster than" not in text
+    assert "conv trains fastest at batch size" in text
+
+
+def test_runs_without_results_are_listed_with_what_to_do(tmp_path):
+    absent = [AbsentRun("lstm", 128, "gpu", 1, "gpu", "failed")]
+    question = Question(order=ORDER)
+    text = read(make_page(tmp_path, study(), question, names=(), absent=absent).read_text()).text
+    assert "8 of 9 runs have results; 1 failed." in text
+    assert "see train.log in the run's folder" in text
+
+
+def test_nothing_but_failures_makes_a_page_too(tmp_path):
+    text = read(page_of(tmp_path, study(status="out_of_memory"), names=())).text
+    assert "No run has completed" in text
+
+
+def test_published_results_are_told_from_measured_ones(tmp_path):
+    tables = write_tables(tmp_path, study())
+    with (tables / "settings.csv").open("a") as file:
+        file.write("published,published-2017,provenance,read by hand from top,\n")
+    report.write_page(tables, [], ORDER, REPETITION, tmp_path / "report.html")
+    assert "Published, not measured here. read by hand from top" in read((tmp_path / "report.html").read_text()).text
+
+
+# --- how large it gets ---
+
+
+def test_rows_that_are_not_shown_are_counted_and_their_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(page_tables, "MOST_ROWS", 3)
+    monkeypatch.setattr(page_tables, "MOST_GROUPS", 1)
+    text = read(page_of(tmp_path, study(flags=["other_load"]), names=())).text
+    assert "5 more rows are not shown: all of them are in tables/checks.csv." in text
+    assert "1 more row is not shown: all of them are in tables/cells.csv." in text
+    assert "1 more models and batch sizes are not shown" in text
+
+
+def test_a_figure_too_large_to_be_inline_is_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "MOST_INLINE_CHARACTERS", 10)
+    page = read(page_of(tmp_path, study()))
+    (picture,) = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert picture["alt"].startswith("Speedup over batch sizes")
+
+
+def test_a_figure_too_large_for_any_page_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "MOST_FIGURE_BYTES", 10)
+    monkeypatch.setattr(report, "MOST_PNG_BYTES", 10)
+    assert "is too large for this page: figures/speedup.svg" in read(page_of(tmp_path, study())).text
+
+
+# --- looks ---
+
+
+def test_devices_have_the_colours_of_the_figures(html):
+    for index, color in enumerate(COLORS):
+        assert f"--device-{index}:{color};" in html
+
+
+def test_every_colour_has_its_counterpart_on_a_dark_ground():
+    assert len(report.DARK_COLORS) == len(COLORS)
+
+
+def test_the_same_study_gives_the_same_bytes(tmp_path):
+    tables = write_tables(tmp_path, study())
+    figures = draw(tables, ORDER, ["speedup"])
+    pages = [tmp_path / name for name in ("one.html", "two.html")]
+    for page in pages:
+        report.write_page(tables, figures, ORDER, REPETITION, page)
+    assert pages[0].read_bytes() == pages[1].read_bytes()

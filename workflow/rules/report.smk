@@ -1,0 +1,32 @@
+rule page:
+    input:
+        **all_tables(),
+        figures=all_figures(),
+    output:
+        page=report(
+            PAGE,
+            caption="../report/page.rst",
+            category="Page",
+            labels={"shows": "everything on one page"},
+        ),
+    log:
+        "results/logs/page.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        order=table_order(),
+        repetition=repetition,
+        code=fingerprint.of_code(PAGE_CODE),
+    script:
+        "../scripts/make_report.py"
+
+
+use rule page as page_so_far with:
+    input:
+        **all_tables("results/so_far"),
+        figures=all_figures("results/so_far"),
+    output:
+        page="results/so_far/report.html",
+    log:
+        "results/logs/page_so_far.log",

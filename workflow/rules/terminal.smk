@@ -1,0 +1,98 @@
+import atexit
+import contextlib
+
+from snakemake.settings.enums import Quietness
+
+from trainbench import forecast
+
+# When a dry run ends, Snakemake has left the working folder already.
+RESULTS = Path("results").absolute()
+
+
+def runs_asked_for():
+    """The runs that Snakemake was asked for, and whether it carries each of them out."""
+    trainings = [job for job in workflow.dag.jobs if job.rule.name == "train"]
+    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
+    return {
+        Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat)): (
+            job in needed
+        )
+        for job in trainings
+    }
+
+
+def past_and_place():
+    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
+    if SUBMITS:
+        place = forecast.Place(cores=None, gpus=0, host_id=None)
+    else:
+        machine = host.inventory()
+        cores = MACHINE.cores or machine.usable_threads
+        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host_id=machine.id)
+    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host_id), place
+
+
+def is_quiet_about(*parts):
+    """Whether Snakemake was told (--quiet) to say nothing at all, or nothing of these."""
+    return not {Quietness.ALL, *parts}.isdisjoint(workflow.output_settings.quiet or ())
+
+
+def tell_plan():
+    """Say what a dry run would measure and how long that would take, where it asks for runs at all."""
+    if workflow.scheduler is None or is_quiet_about():
+        return  # ended before it knew what there is to do
+    from trainbench import upcoming
+
+    asked_for = runs_asked_for()
+    to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
+    if asked_for:
+        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place())}", end="", flush=True)
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    atexit.register(tell_plan)
+
+
+VIEW = contextlib.ExitStack()
+
+
+def begin_view():
+    """Show on a terminal how far the study is; elsewhere the lines that runs write are all there is."""
+    runs = [run for run, comes in runs_asked_for().items() if comes]
+    if not runs or is_quiet_about(Quietness.PROGRESS) or not workflow.is_main_process:
+        return
+    try:
+        from trainbench import live_view
+    except ModuleNotFoundError:
+        return  # rich is not installed beside this Snakemake: conda and pipx bring just what it needs
+    if live_view.is_wanted(os.environ):
+        from trainbench import under_way
+
+        watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
+        events = live_view.JobEvents(watch, "train")
+        logger.addHandler(events)
+        VIEW.callback(logger.removeHandler, events)
+        VIEW.callback(live_view.View(watch.state, colored=not workflow.output_settings.nocolor).stop)
+
+
+onstart:
+    # Snakemake limits how many runs begin in a second, and for that wakes up a second after each, once more for good:
+    # after some hundred runs that takes a tenth of a core beside those that are measured (version 9.27). Where runs are
+    # submitted to others the limit stays.
+    if workflow.resource_settings.nodes is None:
+        workflow.scheduler.job_rate_limiter = None
+    begin_view()
+
+
+onsuccess:
+    VIEW.close()
+    for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
+        if any(job.rule.name == rule_name for job in workflow.dag.jobs):
+            print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
+            if Path(folder, "report.html").exists():
+                print(f"All of it on one page: {folder}/report.html")
+            print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)
+
+
+onerror:
+    VIEW.close()

@@ -1,0 +1,23 @@
+"""Rule page: make results/report.html from the tables and figures."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(snakemake.scriptdir)))
+
+from trainbench import report, repository, tables
+from trainbench.rule_script import ending_with_one_sentence
+
+with ending_with_one_sentence(Path(snakemake.log[0])):
+    repeated = snakemake.params.repetition
+    report.write_page(
+        tables_folder=Path(snakemake.input.runs_csv).parent,
+        figures=[Path(path) for path in snakemake.input.figures if path.endswith(".svg")],
+        order=tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
+        repetition=report.Repetition(
+            configuration=repeated["configuration"],
+            code_sha256=repeated["code_sha256"],
+            commit=repository.commit_of(Path(repeated["repository"])),
+        ),
+        page=Path(snakemake.output.page),
+    )
