@@ -104,14 +104,14 @@ def cost(count: int, folder: Path) -> Cost:
 
 def page_cost(folder: Path) -> tuple[float, Path]:
     """Draw some figures of a folder with tables, make the page in a fresh process: the seconds, and the page."""
-    from trainbench import figures
+    from trainbench import drawing, figures
     from trainbench.tables import TableOrder
 
     order = TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))
     data = figures.read_tables(folder / "tables")
     for name in PAGE_FIGURES:
         stem = folder / "figures" / name
-        figures.save(figures.FIGURES[name](data, order), stem.with_suffix(".svg"), stem.with_suffix(".png"))
+        drawing.save(figures.FIGURES[name](data, order), stem.with_suffix(".svg"), stem.with_suffix(".png"))
     begin = time.monotonic()
     subprocess.run([sys.executable, __file__, "--page-of", str(folder)], check=True)
     return time.monotonic() - begin, folder / "report.html"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results_folder import write_results
-from trainbench import figures, report
+from trainbench import drawing, figures, report
 from trainbench.analysis import AbsentRun, Question, write_all
 from trainbench.repository import Commit
 from trainbench.sources import Found
@@ -39,7 +39,7 @@ def draw(tables: Path, order: TableOrder, names: Iterable[str] = tuple(figures.F
         # The font of figures lacks letters that a name may have: boxes stand in their place.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for path in paths:
-            figures.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
+            drawing.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
     return paths
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
+from trainbench.drawing import save
 from trainbench.errors import InputError
-from trainbench.figures import save
 from trainbench.inline_svg import inline, read
 
 HOSTILE = (

@@ -12,7 +12,7 @@ from metrics_builder import make_record
 from page_builder import REPETITION, draw, make_page, write_tables
 from trainbench import page_tables, report
 from trainbench.analysis import AbsentRun, Question
-from trainbench.figures import COLORS
+from trainbench.drawing import COLORS
 from trainbench.tables import TableOrder
 
 HOSTS = ("amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b")

@@ -88,7 +88,7 @@ FIGURES_CODE = [
 TIMELINE_CODE = ["drawing.py", "figures.mplstyle", "steady.py", "timeline.py", "whole_file.py", "../draw_timelines.py"]
 PAGE_CODE = [
     *["accuracy_times.py", "comparability.py", "comparison.py", "costs.py", "cross_checks.py", "crossover.py"],
-    *["drawing.py", "errors.py", "figures.mplstyle", "figures.py", "finding.py", "headlines.py", "hosts.py"],
+    *["drawing.py", "errors.py", "figures.mplstyle", "finding.py", "headlines.py", "hosts.py"],
     *["inline_svg.py"],
     *["markdown.py", "page_tables.py", "report.py", "repository.py", "roofline.py", "scaling.py", "scaling_tables.py"],
     *["settings_table.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
