@@ -56,7 +56,7 @@ def start(repeats: int, folder: Path) -> bool:
         if ratio is None:
             continue
         reached &= ratio.value <= START_UP_GOAL
-        interval = "" if ratio.low is None or name not in MODELS else f"{ratio.low:.2f}–{ratio.high:.2f}"
+        interval = "" if ratio.low is None or name not in MODELS else f"{ratio.low:.2f} to {ratio.high:.2f}"
         print(f"| {name} | {plain_statistics.median(values):.2f} | {ratio.value:.2f} | {interval} |")
     empty, rule = (
         plain_statistics.median(_seconds([sys.executable, "-c", code]) for _ in range(repeats))

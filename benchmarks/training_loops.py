@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/training_loops.py                              # about ten minutes on two cores
     .venv/bin/python benchmarks/training_loops.py --cells lstm:128 --repeats 6
+    .venv/bin/python benchmarks/training_loops.py --before ../earlier          # and a checkout of another version
 
 Each training is a process of its own (`contenders.py`); all contenders of all cells take turns in random order, as many
 times as repeats are asked for. A run's figure is the median over its epochs but the first, without evaluation; what is
@@ -33,16 +34,22 @@ from typing import Final
 import matplotlib.pyplot as plt
 
 import one_run
-from trainbench import host, statistics
+from trainbench import host, launch, statistics
 
-CONTENDERS: Final = Path(__file__).with_name("contenders.py")
+CONTENDERS: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"
 IMAGES_AN_EPOCH: Final = 55_000
 EPOCHS: Final = {"logistic": 8, "conv": 4, "lstm": 4}
 IMAGES: Final = {"conv": 5_120}
 """Ten batches of 512, forty of 128: an epoch of all images takes a quarter of a minute."""
 
-NAMES: Final = {"ours": "trainbench", "2017": "loop of 2017", "keras": "Keras fit"}
+NAMES: Final = {
+    "ours": "trainbench",
+    "before": "trainbench before",
+    "2017": "loop of 2017",
+    "keras": "Keras fit",
+}
+OWN: Final = ("ours", "before")
 
 
 @dataclass(frozen=True)
@@ -108,17 +115,23 @@ class Compared:
         return None if value is None or self.floor_seconds is None else value / self.floor_seconds
 
 
-def measure(cell: tuple[str, int], contender: str, repeat: int, turn: int, prepared: Path, threads: int) -> Measured:
-    """Train once in a new process."""
+def measure(
+    cell: tuple[str, int], contender: str, repeat: int, turn: int, prepared: Path, threads: int, checkout: Path
+) -> Measured:
+    """Train once in a new process, with the code of `checkout`."""
     model, batch_size = cell
     images = IMAGES.get(model, IMAGES_AN_EPOCH)
+    # Ours trains in the environment that its launcher gives it, the others in the user's.
+    plain = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = launch.environment(plain, threads, None) if contender in OWN else plain
     options = {"images": images, "epochs": EPOCHS[model], "threads": threads}
     process = subprocess.run(
         [
-            *[sys.executable, str(CONTENDERS), contender, model, str(batch_size), str(prepared)],
+            *[sys.executable, str(checkout / CONTENDERS), "ours" if contender in OWN else contender],
+            *[model, str(batch_size), str(prepared)],
             *[text for name, value in options.items() for text in (f"--{name}", str(value))],
         ],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -151,7 +164,7 @@ def measure(cell: tuple[str, int], contender: str, repeat: int, turn: int, prepa
 
 
 def measure_all(
-    cells: Sequence[tuple[str, int]], contenders: Sequence[str], repeats: int, threads: int, seed: int
+    cells: Sequence[tuple[str, int]], checkouts: Mapping[str, Path], repeats: int, threads: int, seed: int
 ) -> list[Measured]:
     """Every contender of every cell, `repeats` times, each round in an order of its own."""
     chance = random.Random(seed)
@@ -159,10 +172,11 @@ def measure_all(
     with tempfile.TemporaryDirectory(prefix="trainbench-loops-") as folder:
         prepared = one_run.prepared_dataset(Path(folder))
         for repeat in range(1, repeats + 1):
-            order = [(cell, contender) for cell in cells for contender in contenders]
+            order = [(cell, contender) for cell in cells for contender in checkouts]
             chance.shuffle(order)
             for cell, contender in order:
-                runs.append(measure(cell, contender, repeat, len(runs) + 1, prepared, threads))
+                checkout = checkouts[contender]
+                runs.append(measure(cell, contender, repeat, len(runs) + 1, prepared, threads, checkout))
                 print(f"{repeat}/{repeats} {_line(runs[-1])}", file=sys.stderr, flush=True)
     return runs
 
@@ -195,17 +209,19 @@ def compare(runs: Iterable[Measured]) -> list[Compared]:
 
 def table(cells: Sequence[Compared]) -> str:
     """Seconds an epoch and ratios, with 95 % intervals."""
+    shown = [name for name in NAMES if any(name in cell.seconds for cell in cells)]
+    others = [name for name in shown if name != "ours"]
     lines = [
-        "| cell | trainbench (s) | loop of 2017 (s) | Keras fit (s) | against 2017 | against Keras | floor (s) | "
-        "times floor |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| cell | {' | '.join(f'{NAMES[name]} (s)' for name in shown)} | "
+        f"{' | '.join(f'against {NAMES[other]}' for other in others)} | floor (s) | times floor |",
+        f"|{'---|' * (len(shown) + len(others) + 3)}",
     ]
     for cell in cells:
         values = [
             f"{cell.model} {cell.batch_size}",
-            *(_estimate(cell.seconds.get(name)) for name in NAMES),
-            *(_ratio(cell.times_faster(other)) for other in ("2017", "keras")),
-            "–" if cell.floor_seconds is None else f"{cell.floor_seconds:.3g} ({cell.bound})",
+            *(_estimate(cell.seconds.get(name)) for name in shown),
+            *(_ratio(cell.times_faster(other)) for other in others),
+            "-" if cell.floor_seconds is None else f"{cell.floor_seconds:.3g} ({cell.bound})",
             _factor(cell.times_floor("ours")),
         ]
         lines.append(f"| {' | '.join(values)} |")
@@ -236,10 +252,12 @@ def verdicts(cells: Sequence[Compared]) -> list[tuple[str, bool]]:
 def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
     """Seconds an epoch of each contender and the floor, on a logarithmic scale."""
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.75 * len(cells)), layout="constrained")
-    styles = {"ours": ("C0", "o"), "2017": ("C1", "s"), "keras": ("C2", "^")}
+    styles = {"ours": ("C0", "o"), "before": ("C3", "D"), "2017": ("C1", "s"), "keras": ("C2", "^")}
     rows = range(len(cells))
-    for offset, (name, (colour, marker)) in zip((-0.15, 0.0, 0.15), styles.items(), strict=True):
+    for offset, (name, (colour, marker)) in zip((-0.2, -0.07, 0.07, 0.2), styles.items(), strict=True):
         drawn = [(row, cell.seconds[name]) for row, cell in zip(rows, cells, strict=True) if name in cell.seconds]
+        if not drawn:
+            continue
         values = [estimate.value or 0.0 for _, estimate in drawn]
         reach = [
             [(estimate.value or 0.0) - (estimate.low or estimate.value or 0.0) for _, estimate in drawn],
@@ -293,20 +311,20 @@ def _number(text: str) -> float | int | None:
 
 def _estimate(estimate: statistics.Estimate | None) -> str:
     if estimate is None or estimate.value is None:
-        return "–"
+        return "-"
     if estimate.low is None:
         return f"{estimate.value:.4g}"
-    return f"{estimate.value:.4g} ({estimate.low:.4g}–{estimate.high:.4g})"
+    return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
 
 
 def _ratio(ratio: statistics.Ratio | None) -> str:
     if ratio is None:
-        return "–"
-    return f"{ratio.value:.2f}×" if ratio.low is None else f"{ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})"
+        return "-"
+    return f"{ratio.value:.2f}" if ratio.low is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def _factor(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}×"
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _cell(text: str) -> tuple[str, int]:
@@ -320,7 +338,8 @@ def main() -> int:
     """Measure, or read what was measured; print, draw, compare with the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", nargs="+", type=_cell, default=list(GOALS), metavar="MODEL:BATCH_SIZE")
-    parser.add_argument("--contenders", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--contenders", nargs="+", choices=[name for name in NAMES if name != "before"])
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="of another version, to train with it as well")
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=2017, help="of the order of runs")
@@ -332,7 +351,11 @@ def main() -> int:
     if asked.read:
         runs = read(asked.read)
     else:
-        runs = measure_all(asked.cells, asked.contenders, asked.repeats, asked.threads, asked.seed)
+        asked_for = {name: one_run.REPOSITORY for name in asked.contenders or NAMES}
+        checkouts = {**asked_for, "before": asked.before}
+        if asked.before is None:
+            del checkouts["before"]
+        runs = measure_all(asked.cells, checkouts, asked.repeats, asked.threads, asked.seed)
         write(runs, asked.results / "training_loops.csv")
     cells = compare(runs)
     name = f"{runs[0].machine}, {runs[0].threads} threads"
