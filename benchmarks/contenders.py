@@ -66,7 +66,7 @@ class Outcome:
 
 def ours(cell: Cell) -> Outcome:
     """The engine that runs train with, through its public interface."""
-    engine = engines.start("tensorflow", "cpu", cell.threads)
+    engine = engines.start("tensorflow", "cpu", cell.threads, cell.batch_size)
     engine.place(cell.images)
     engine.build(cell.spec, cell.initial, cell.batch_size, SEED)
     seconds = []

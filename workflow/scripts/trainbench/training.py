@@ -53,8 +53,8 @@ def main(arguments: list[str]) -> int:
     lifetime.end_with(request.launcher_pid)
     # Before the framework is imported: its threads inherit these cores.
     os.sched_setaffinity(0, request.cores)
-    # Importing and tracing make a million objects and drop few: looking through them for garbage, again and again, takes
-    # a fifth of the start. `train` switches it on again before the first epoch.
+    # Importing and tracing make a million objects and drop few: looking through them for garbage, again and again,
+    # takes a fifth of the start. `train` switches it on again before the first epoch.
     gc.disable()
     try:
         carry_out(request, journal.Journal(journal_path))
@@ -92,7 +92,7 @@ def train(request: Request, notes: journal.Journal) -> None:
     """
     settings = request.settings
     device = settings["device"]
-    engine = engines.start(device["framework"], device["kind"], request.threads)
+    engine = engines.start(device["framework"], device["kind"], request.threads, settings["batch_size"])
     started = time.monotonic()
 
     data = dataset.load(request.dataset)
