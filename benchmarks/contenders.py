@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-import one_run
+import one_run  # noqa: F401 - knows where the package is
 from trainbench import dataset, engines, parameters
 from trainbench.models import (
     MODELS,
@@ -75,6 +75,14 @@ def ours(cell: Cell) -> Outcome:
         engine.train_epoch()
         seconds.append(time.monotonic() - begin)
     return Outcome(seconds, engine.evaluate() / len(cell.images.test_images), engine.ceilings())
+
+
+def undivided(cell: Cell) -> Outcome:
+    """The same with each operation shared among all threads, as for batches that are too small for parts."""
+    from trainbench.engines import tensorflow
+
+    tensorflow.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
+    return ours(cell)
 
 
 def loop_of_2017(cell: Cell) -> Outcome:
@@ -223,6 +231,7 @@ def _keras_layers(keras: Any, spec: ModelSpec) -> Iterator[Any]:
 
 CONTENDERS: Final[Mapping[str, Callable[[Cell], Outcome]]] = {
     "ours": ours,
+    "undivided": undivided,
     "2017": loop_of_2017,
     "keras": keras_fit,
 }

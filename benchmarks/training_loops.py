@@ -36,20 +36,23 @@ import matplotlib.pyplot as plt
 import one_run
 from trainbench import host, launch, statistics
 
-CONTENDERS: Final = Path("benchmarks", "contenders.py")
+SCRIPT: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"
 IMAGES_AN_EPOCH: Final = 55_000
-EPOCHS: Final = {"logistic": 8, "conv": 4, "lstm": 4}
+EPOCHS: Final = {"logistic": 20, "conv": 4, "lstm": 4}
 IMAGES: Final = {"conv": 5_120}
 """Ten batches of 512, forty of 128: an epoch of all images takes a quarter of a minute."""
 
 NAMES: Final = {
     "ours": "trainbench",
+    "undivided": "trainbench, undivided",
     "before": "trainbench before",
     "2017": "loop of 2017",
     "keras": "Keras fit",
 }
-OWN: Final = ("ours", "before")
+OWN: Final = ("ours", "undivided", "before")
+CONTENDERS: Final = ("ours", "undivided", "2017", "keras")
+COMPARED: Final = ("ours", "2017", "keras")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Compared:
 
 
 def measure(
-    cell: tuple[str, int], contender: str, repeat: int, turn: int, prepared: Path, threads: int, checkout: Path
+    cell: tuple[str, int], contender: str, *, repeat: int, turn: int, prepared: Path, threads: int, checkout: Path
 ) -> Measured:
     """Train once in a new process, with the code of `checkout`."""
     model, batch_size = cell
@@ -127,13 +130,12 @@ def measure(
     options = {"images": images, "epochs": EPOCHS[model], "threads": threads}
     process = subprocess.run(
         [
-            *[sys.executable, str(checkout / CONTENDERS), "ours" if contender in OWN else contender],
+            *[sys.executable, str(checkout / SCRIPT), "ours" if contender == "before" else contender],
             *[model, str(batch_size), str(prepared)],
             *[text for name, value in options.items() for text in (f"--{name}", str(value))],
         ],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -175,8 +177,17 @@ def measure_all(
             order = [(cell, contender) for cell in cells for contender in checkouts]
             chance.shuffle(order)
             for cell, contender in order:
-                checkout = checkouts[contender]
-                runs.append(measure(cell, contender, repeat, len(runs) + 1, prepared, threads, checkout))
+                runs.append(
+                    measure(
+                        cell,
+                        contender,
+                        repeat=repeat,
+                        turn=len(runs) + 1,
+                        prepared=prepared,
+                        threads=threads,
+                        checkout=checkouts[contender],
+                    )
+                )
                 print(f"{repeat}/{repeats} {_line(runs[-1])}", file=sys.stderr, flush=True)
     return runs
 
@@ -252,19 +263,19 @@ def verdicts(cells: Sequence[Compared]) -> list[tuple[str, bool]]:
 def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
     """Seconds an epoch of each contender and the floor, on a logarithmic scale."""
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.75 * len(cells)), layout="constrained")
-    styles = {"ours": ("C0", "o"), "before": ("C3", "D"), "2017": ("C1", "s"), "keras": ("C2", "^")}
+    markers = dict(zip(NAMES, "ovDs^", strict=True))
+    shown = [name for name in NAMES if any(name in cell.seconds for cell in cells)]
     rows = range(len(cells))
-    for offset, (name, (colour, marker)) in zip((-0.2, -0.07, 0.07, 0.2), styles.items(), strict=True):
+    for place, name in enumerate(shown):
+        offset = 0.4 * (place + 0.5) / len(shown) - 0.2
         drawn = [(row, cell.seconds[name]) for row, cell in zip(rows, cells, strict=True) if name in cell.seconds]
-        if not drawn:
-            continue
         values = [estimate.value or 0.0 for _, estimate in drawn]
         reach = [
             [(estimate.value or 0.0) - (estimate.low or estimate.value or 0.0) for _, estimate in drawn],
             [(estimate.high or estimate.value or 0.0) - (estimate.value or 0.0) for _, estimate in drawn],
         ]
         places = [row + offset for row, _ in drawn]
-        axes.errorbar(values, places, xerr=reach, fmt=marker, color=colour, capsize=3, label=NAMES[name])
+        axes.errorbar(values, places, xerr=reach, fmt=markers[name], capsize=3, label=NAMES[name])
     for row, cell in zip(rows, cells, strict=True):
         if cell.floor_seconds is not None:
             axes.plot(
@@ -338,7 +349,7 @@ def main() -> int:
     """Measure, or read what was measured; print, draw, compare with the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", nargs="+", type=_cell, default=list(GOALS), metavar="MODEL:BATCH_SIZE")
-    parser.add_argument("--contenders", nargs="+", choices=[name for name in NAMES if name != "before"])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=COMPARED)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="of another version, to train with it as well")
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -351,18 +362,16 @@ def main() -> int:
     if asked.read:
         runs = read(asked.read)
     else:
-        asked_for = {name: one_run.REPOSITORY for name in asked.contenders or NAMES}
-        checkouts = {**asked_for, "before": asked.before}
-        if asked.before is None:
-            del checkouts["before"]
+        checkouts = dict.fromkeys(asked.contenders, one_run.REPOSITORY)
+        if asked.before is not None:
+            checkouts["before"] = asked.before
         runs = measure_all(asked.cells, checkouts, asked.repeats, asked.threads, asked.seed)
         write(runs, asked.results / "training_loops.csv")
     cells = compare(runs)
     name = f"{runs[0].machine}, {runs[0].threads} threads"
     draw(cells, name, asked.results / "training_loops.svg")
-    print(
-        f"{name}; {max(run.repeat for run in runs)} runs each, {(time.monotonic() - began) / 60:.1f} minutes\n\n{table(cells)}\n"
-    )
+    repeats, minutes = max(run.repeat for run in runs), (time.monotonic() - began) / 60
+    print(f"{name}; {repeats} runs each, {minutes:.1f} minutes\n\n{table(cells)}\n")
     found = verdicts(cells)
     for text, reached in found:
         print(f"- {'reached' if reached else 'missed'}: {text}")
