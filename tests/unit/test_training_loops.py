@@ -24,7 +24,7 @@ def run(contender: str, seconds: float, repeat: int = 1, **changes: Any) -> Meas
         "first_epoch_seconds": seconds,
         "accuracy": 0.9,
         "flop_per_example": 31_360.0,
-        "bytes_per_example": 3_900.0,
+        "bytes_per_example": 1_000.0,
         "flop_per_second": FLOP_PER_SECOND if contender == "ours" else None,
         "bytes_per_second": BYTES_PER_SECOND if contender == "ours" else None,
         "threads": 2,
