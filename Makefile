@@ -1,6 +1,7 @@
 # make run    the default study: tables and figures in results/
 # make plan   what that would measure, and how long it would take; measures nothing
 # make test   the tests
+# make benchmarks    how fast trainbench itself is: benchmarks/results, about half an hour
 # Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ SOURCES := workflow/scripts tests benchmarks
 RULES := Snakefile workflow/rules
 
 .DELETE_ON_ERROR:
-.PHONY: run plan test setup lint format lock clean
+.PHONY: run plan test benchmarks setup lint format lock clean
 
 run: setup
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
@@ -27,6 +28,15 @@ plan: setup
 
 test: setup
 	.venv/bin/python -m pytest $(ARGS)
+
+# All of them, also where a goal is missed; the exit code tells.
+BENCHMARKS := training_loops overhead-start overhead-run overhead-scheduling scale
+benchmarks: setup
+	@mkdir -p benchmarks/results; missed=0; for name in $(BENCHMARKS); do \
+	  echo "== $$name"; \
+	  .venv/bin/python benchmarks/$${name%%-*}.py $$(echo $$name | sed -n "s/.*-//p") > benchmarks/results/$$name.md || missed=1; \
+	  cat benchmarks/results/$$name.md; \
+	done; exit $$missed
 
 setup: $(READY)
 

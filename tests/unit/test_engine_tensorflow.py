@@ -2,10 +2,12 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import reference_network
 from trainbench import engines, host, parameters
 from trainbench.engines import Images
+from trainbench.engines.tensorflow import TensorFlowEngine, dropped_out, parts_of_a_batch
 from trainbench.models import MODELS, ImageShape, RmsProp, Sgd
 
 SHAPE = ImageShape(height=6, width=7, classes=3)
@@ -37,7 +39,7 @@ def larger(initial, seed=1, factor=20.0):
 
 @pytest.fixture(scope="module")
 def engine_on_cpu():
-    return lambda: engines.start("tensorflow", "cpu", threads=1)
+    return lambda: engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
 
 
 def built(engine, spec, data, initial, batch_size=BATCH_SIZE, seed=7):
@@ -98,6 +100,65 @@ def step_of(optimiser, gradient):
             return learning_rate * gradient
         case RmsProp(learning_rate, decay, epsilon, initial):
             return learning_rate * gradient / np.sqrt(decay * initial + (1 - decay) * gradient**2 + epsilon)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("model", list(MODELS))
+def test_batches_taken_in_parts_train_as_whole_ones_do(engine_on_cpu, model, parts):
+    spec, data = specification(model), images()
+    initial = larger(parameters.draw(spec.parameters, 3))
+    whole = built(engine_on_cpu(), spec, data, initial)
+    in_parts = built(TensorFlowEngine("cpu", "/device:CPU:0", parts), spec, data, initial)
+    assert in_parts.train_epoch() == pytest.approx(whole.train_epoch(), rel=1e-5)
+    assert in_parts.evaluate() == whole.evaluate()
+    for name, value in whole.parameters().items():
+        np.testing.assert_allclose(in_parts.parameters()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_of_a_batch_drop_out_values_of_their_own(engine_on_cpu):
+    spec = specification("conv", keep_conv=0.5, keep_hidden=0.5)
+    half = images(train=BATCH_SIZE // 2)
+    twice = Images(
+        np.concatenate([half.train_images] * 2),
+        np.concatenate([half.train_labels] * 2),
+        half.test_images,
+        half.test_labels,
+    )
+    initial = larger(parameters.draw(spec.parameters, 3))
+    alone = built(engine_on_cpu(), spec, half, initial, batch_size=BATCH_SIZE // 2)
+    in_parts = built(TensorFlowEngine("cpu", "/device:CPU:0", parts=2), spec, twice, initial)
+    assert in_parts.train_epoch() != pytest.approx(alone.train_epoch(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "threads", "batch_size", "parts"),
+    [
+        ("cpu", 1, 512, 1),
+        ("cpu", 2, 128, 2),
+        ("cpu", 2, 127, 1),
+        ("cpu", 3, 256, 3),
+        ("cpu", 64, 512, 1),
+        ("gpu", 2, 512, 1),
+    ],
+)
+def test_each_thread_has_a_part_of_the_batch_where_it_is_large_enough(kind, threads, batch_size, parts):
+    assert parts_of_a_batch(kind, threads, batch_size) == parts
+
+
+def test_the_ceilings_of_parts_are_found_as_those_of_one(engine_on_cpu):
+    engine_on_cpu()
+    assert TensorFlowEngine("cpu", "/device:CPU:0", parts=2).ceilings().flop_per_second > 1e9
+
+
+@pytest.mark.parametrize("keep", [0.8, 0.5, 1e-9])
+def test_dropout_keeps_the_share_asked_for_and_the_expected_value(engine_on_cpu, keep):
+    engine_on_cpu()
+    values = 200_001
+    dropped = dropped_out(tf.ones(values), keep, tf.constant([7, 1])).numpy()
+    # Four standard errors; a share that 16 random bits cannot tell from 0 is the least that they can.
+    share = max(keep, 2**-16)
+    assert (dropped > 0).mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / values))
+    assert dropped.max(initial=0) in (0, pytest.approx(1 / share, rel=1e-4))
 
 
 def test_an_epoch_takes_full_batches_in_file_order_and_drops_the_rest(engine_on_cpu):
@@ -205,4 +266,4 @@ def test_float32_is_not_lowered_to_tf32(engine_on_cpu):
 
 def test_a_gpu_that_tensorflow_cannot_see_is_refused_with_the_reason_and_the_remedy():
     with pytest.raises(engines.WrongDevice, match=r"GPU was asked for.*sees none.*make setup TENSORFLOW=cuda"):
-        engines.start("tensorflow", "gpu", threads=1)
+        engines.start("tensorflow", "gpu", threads=1, batch_size=BATCH_SIZE)

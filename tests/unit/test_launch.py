@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,3 +110,13 @@ def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(raised.value).startswith(f"conv 16 on cpu, repeat 1: {task.metrics.parent} ")
     assert [child.cmdline() for child in psutil.Process(os.getpid()).children()] == []
+
+
+def test_the_training_process_starts_without_keras() -> None:
+    """TensorFlow imports it along with itself, a quarter of its time, unless the environment keeps it from that."""
+    program = "import sys, trainbench.engines.tensorflow; print('keras' in sys.modules)"
+    environment = launch.environment(os.environ, 1, None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["False"]

@@ -36,7 +36,7 @@ def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     """Give a function that trains in this process, its ceilings found by another function."""
 
     def trained(ceilings: Callable[[], engines.Ceilings]) -> dict[str, Any]:
-        engine = engines.start("tensorflow", "cpu", threads=1)
+        engine = engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
         monkeypatch.setattr(engine, "ceilings", ceilings)
         monkeypatch.setattr(engines, "start", lambda *_: engine)
         request = training.Request(
@@ -129,7 +129,7 @@ class Attempts:
         self, fail_in: int | None = None, failure: BaseException | None = None, **identity: Any
     ) -> dict[str, Any]:
         """Train; `failure` is raised instead of training the epoch that is this process' number `fail_in`."""
-        engine = engines.start("tensorflow", "cpu", threads=1)
+        engine = engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
         train_epoch, calls = engine.train_epoch, iter(range(1, 100))
 
         def failing() -> float:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench import statistics
-from trainbench.comparability import decisive_settings
+from trainbench.comparability import decisive_settings, threads_in_use
 from trainbench.cross_checks import NOT_COMPARED, across_runs
 from trainbench.markdown import literal
 from trainbench.statistics import Estimate, Ratio, estimate, ratio, steady_median
@@ -253,7 +253,7 @@ def _measured_run(
         status=record["status"],
         seconds_per_epoch=seconds_per_epoch,
         settings=decisive_settings(record),
-        threads=None if used is None else _text(used["threads"]["intra_op"]),
+        threads=None if used is None else _text(threads_in_use(used["threads"])),
         surroundings=_surroundings(record),
         environment={
             name: value

@@ -24,6 +24,14 @@ def decisive_settings(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in settings.items() if name not in NO_DIFFERENCE}
 
 
+def threads_in_use(pools: Mapping[str, int | None]) -> int | None:
+    """With how many threads a run computed: `device_used.threads` of its metrics file has those of both pools.
+
+    Either each operation is shared among the threads, or as many operations go side by side; the other pool has one.
+    """
+    return max((threads for threads in pools.values() if threads is not None), default=None)
+
+
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     leaves: list[tuple[str, str]] = []
     for name, value in settings.items():

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from trainbench.comparability import decisive_settings
+from trainbench.comparability import decisive_settings, threads_in_use
 from trainbench.finding import Finding
 
 CANARY_DIFFERENCE: Final = 0.15
@@ -110,7 +110,7 @@ def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
 def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell trained with different numbers of threads."""
     threads = {
-        run["run_id"]: run["device_used"]["threads"]["intra_op"] for run in runs if run["device_used"] is not None
+        run["run_id"]: threads_in_use(run["device_used"]["threads"]) for run in runs if run["device_used"] is not None
     }
     known = {run_id: count for run_id, count in threads.items() if count is not None}
     found = {}

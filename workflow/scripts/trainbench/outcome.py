@@ -149,7 +149,7 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         "span": usage.over_windows(samples, [span], gpu_count),
     }
     facts = checks.Facts(
-        threads=answer["threads"]["intra_op"],
+        threads=max(answer["threads"].values()),
         cores=observed.cores,
         shared_cores=observed.shared_cores,
         quota_cores=observed.machine.cgroup_cpu_quota_cores,

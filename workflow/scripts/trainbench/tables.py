@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 
 from trainbench import cross_checks, whole_file
+from trainbench.comparability import threads_in_use
 from trainbench.statistics import Estimate, estimate, first_epoch_only, steady_count, steady_median, summarize
 from trainbench.steady import positions_of_last_part
 
@@ -350,7 +351,7 @@ def _run_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     samples_per_second = samples / seconds_per_epoch if samples and seconds_per_epoch else None
     return {
         "device_name": used["name"],
-        "threads": used["threads"]["intra_op"],
+        "threads": threads_in_use(used["threads"]),
         "cores_given": used["cores_given"],
         "train_seconds_per_epoch": seconds_per_epoch,
         "eval_seconds_per_epoch": steady_median(eval_seconds, resumed),

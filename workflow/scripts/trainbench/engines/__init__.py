@@ -30,7 +30,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of the framework's two pools: inside one operation, and between operations."""
+    """Threads of the framework's two pools: inside one operation, and between operations.
+
+    At least one of them is 1; the other says with how many threads a run computes.
+    """
 
     intra_op: int
     inter_op: int
@@ -125,12 +128,14 @@ ENGINES: Final[Mapping[str, str]] = {
 }
 
 
-def start(framework: str, kind: str, threads: int) -> Engine:
+def start(framework: str, kind: str, threads: int, batch_size: int) -> Engine:
     """Import `framework` and bring it up on one device of `kind` ("cpu" or "gpu") with `threads` threads.
+
+    `batch_size` is that of the training to come: how threads share the work depends on it.
 
     Raises:
         WrongDevice: the framework does not see such a device.
     """
     module: Any = importlib.import_module(ENGINES[framework])
-    engine: Engine = module.start(kind, threads)
+    engine: Engine = module.start(kind, threads, batch_size)
     return engine

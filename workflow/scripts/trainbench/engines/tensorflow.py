@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -27,25 +28,40 @@ from trainbench.parameters import Parameters
 
 _STEPS_DONE: Final = "steps_done"
 
+SMALLEST_PART: Final = 64
+"""Images of a batch that are worth a thread of their own; with 32 each, batches of 128 trained more slowly."""
+
 EVALUATION_BATCH: Final = 1000
 """Test images a step of the evaluation loop: bounds its memory, 0.1 GiB for conv's first layer."""
 
 
-def start(kind: str, threads: int) -> "TensorFlowEngine":
+def parts_of_a_batch(kind: str, threads: int, batch_size: int) -> int:
+    """How many parts of a batch are computed side by side, each by one thread.
+
+    These networks are chains of small operations. Where each operation is shared among the threads, these wait for one
+    another thousands of times a step; where each thread has a part of the batch, once (docs/performance.md). With fewer
+    images for each thread, and on a GPU, there is one part.
+    """
+    return threads if kind == "cpu" and batch_size // threads >= SMALLEST_PART else 1
+
+
+def start(kind: str, threads: int, batch_size: int) -> "TensorFlowEngine":
     """Bring TensorFlow up on one device.
 
-    One thread between operations: these networks are chains of operations.
+    Either each thread has a part of the batch, so that operations get one thread each and as many go side by side; or
+    each operation gets all threads, one operation after the other.
 
     Raises:
         WrongDevice: a GPU is asked for and TensorFlow sees none.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    parts = parts_of_a_batch(kind, threads, batch_size)
+    tf.config.threading.set_intra_op_parallelism_threads(1 if parts > 1 else threads)
+    tf.config.threading.set_inter_op_parallelism_threads(parts)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
-        return TensorFlowEngine(kind, "/device:CPU:0")
+        return TensorFlowEngine(kind, "/device:CPU:0", parts)
     if not gpus:
         built = tf.sysconfig.get_build_info()
         reason = (
@@ -57,15 +73,17 @@ def start(kind: str, threads: int) -> "TensorFlowEngine":
         raise WrongDevice(f"a GPU was asked for, but TensorFlow {tf.__version__} sees none: {reason}")
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.config.experimental.set_memory_growth(gpus[0], True)
-    return TensorFlowEngine(kind, "/device:GPU:0")
+    return TensorFlowEngine(kind, "/device:GPU:0", parts)
 
 
 class TensorFlowEngine:
     """One model on one device. The calls come in the order of `trainbench.engines.Engine`."""
 
-    def __init__(self, kind: str, device: str) -> None:
+    def __init__(self, kind: str, device: str, parts: int = 1) -> None:
+        """Take each batch in so many parts, that go side by side."""
         self._kind = kind
         self._device = device
+        self._parts = parts
         self._train_images: tf.Tensor
         self._train_labels: tf.Tensor
         self._test_images: tf.Tensor
@@ -73,7 +91,7 @@ class TensorFlowEngine:
         self._variables: dict[str, tf.Variable] = {}
         self._slots: list[tf.Variable] = []
         self._epoch: Callable[..., tf.Tensor]
-        self._evaluate: Callable[[], tf.Tensor]
+        self._evaluate: Callable[..., tf.Tensor]
         self._batches = 0
         self._steps_done = 0
         self._first_loss: tf.Tensor
@@ -113,7 +131,7 @@ class TensorFlowEngine:
             _wait()
 
     def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
-        """Create the variables, compile both loops, run one step of each and undo the training step."""
+        """Create the variables, compile both loops, run a step of each and undo the training step."""
         with _naming_out_of_memory():
             with tf.device(self._device):
                 self._variables = {name: tf.Variable(value) for name, value in parameters.items()}
@@ -129,16 +147,17 @@ class TensorFlowEngine:
                     self._train_labels,
                     batch_size=batch_size,
                     seed=seed,
+                    parts=self._parts,
                 )
             )
             self._evaluate = self._on_device(
-                _evaluation_loop(spec.layers, self._variables, self._test_images, self._test_labels)
+                _evaluation_loop(spec.layers, self._variables, self._test_images, self._test_labels, parts=self._parts)
             )
             self._batches = self._train_images.shape[0] // batch_size
             self._first_loss = self._epoch(_integer(0), _integer(1), _integer(0))
             for variable, value in zip(changed, before, strict=True):
                 variable.assign(value)
-            self._evaluate()
+            self._evaluate(_integer(min(1, self._whole_test_batches())))
             _wait()
 
     def _on_device(self, loop: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -181,7 +200,10 @@ class TensorFlowEngine:
     def evaluate(self) -> int:
         """How many of all test images are classified rightly."""
         with _naming_out_of_memory():
-            return int(self._evaluate())
+            return int(self._evaluate(_integer(self._whole_test_batches())))
+
+    def _whole_test_batches(self) -> int:
+        return int(self._test_images.shape[0]) // EVALUATION_BATCH
 
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
@@ -216,28 +238,31 @@ class TensorFlowEngine:
         from trainbench.engines import ceilings
 
         with _naming_out_of_memory():
-            return ceilings.measure(_Probes(self._device), ceilings.room(self._kind))
+            return ceilings.measure(_Probes(self._device, self._parts), ceilings.room(self._kind))
 
 
 class _Probes:
-    """`trainbench.engines.ceilings.Probes` on one device, compiled like the epochs are."""
+    """`trainbench.engines.ceilings.Probes` on one device, compiled and shared among threads like the epochs are."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, parts: int) -> None:
         self._device = device
+        self._parts = parts
         matrix = tf.TensorSpec((None, None), tf.float32)
-        self._multiply = tf.function(self._multiplied, input_signature=(matrix, matrix), autograph=False)
+        rows = [matrix] * parts
+        self._multiply = tf.function(self._multiplied, input_signature=(rows, matrix), autograph=False)
 
-    def _multiplied(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    def _multiplied(self, lefts: list[tf.Tensor], right: tf.Tensor) -> list[tf.Tensor]:
         with tf.device(self._device):
-            return tf.matmul(left, right)
+            return [tf.matmul(left, right) for left in lefts]
 
     def product(self, size: int) -> Callable[[], None]:
         """Random matrices: a GPU draws less power, and clocks higher, for constant ones."""
         with tf.device(self._device):
             left, right = (tf.random.stateless_uniform((size, size), seed=(size, side), minval=-1.0) for side in (1, 2))
+            lefts = tf.split(left, _sizes(size, self._parts))
 
         def multiply() -> None:
-            self._multiply(left, right)
+            self._multiply(lefts, right)
             _wait()
 
         return multiply
@@ -245,13 +270,14 @@ class _Probes:
     def addition(self, values: int) -> Callable[[int], None]:
         """The loop over additions is part of the graph, so that starting a call is no part of an addition."""
         with tf.device(self._device):
-            source = tf.ones(values)
-            target = tf.Variable(tf.ones(values))
+            sources = [tf.ones(size) for size in _sizes(values, self._parts)]
+            targets = [tf.Variable(source) for source in sources]
 
         def additions(times: tf.Tensor) -> tf.Tensor:
             def step(done: tf.Tensor) -> tf.Tensor:
                 with tf.device(self._device):
-                    target.assign_add(source, read_value=False)
+                    for target, source in zip(targets, sources, strict=True):
+                        target.assign_add(source, read_value=False)
                 return done + 1
 
             return tf.while_loop(lambda done: done < times, step, (_integer(0),))
@@ -293,6 +319,12 @@ def _short(device: str) -> str:
     return "/device:" + device.rpartition("/device:")[2]
 
 
+def _sizes(whole: int, parts: int) -> list[int]:
+    """`whole` in so many parts that differ by one at most."""
+    least, larger = divmod(whole, parts)
+    return [least + 1] * larger + [least] * (parts - larger)
+
+
 def _pixels(images: NDArray[np.uint8]) -> tf.Tensor:
     """uint8 [samples, height, width] -> float32 [samples, height * width] in 0..1."""
     flat = tf.constant(images.reshape(len(images), -1))
@@ -321,22 +353,37 @@ def _training_loop(
     *,
     batch_size: int,
     seed: int,
+    parts: int,
 ) -> Callable[..., tf.Tensor]:
-    """`loop(first_batch, batches, steps_done)`: train on these batches, return the mean loss."""
+    """`loop(first_batch, batches, steps_done)`: train on these batches, return the mean loss.
+
+    The parts of a batch are computed apart from one another, and their losses and gradients added up.
+    """
     pixels = images.shape[1]
     trained = list(variables.values())
+
+    def part(begin: tf.Tensor, size: int, dropout: tuple[int, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        x = tf.slice(images, [begin, 0], [size, pixels])
+        y = tf.slice(labels, [begin], [size])
+        with tf.GradientTape() as tape:
+            logits = _forward(spec.layers, variables, x, dropout, in_parts=parts > 1)
+        # This operation gives each loss and its gradient at once; the mean's is a division.
+        losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
+        return tf.reduce_sum(losses), tape.gradient(logits, trained, output_gradients=slopes / batch_size)
 
     def loop(first_batch: tf.Tensor, batches: tf.Tensor, steps_done: tf.Tensor) -> tf.Tensor:
         def step(batch: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             begin = batch * batch_size
-            x = tf.slice(images, [begin, 0], [batch_size, pixels])
-            y = tf.slice(labels, [begin], [batch_size])
-            with tf.GradientTape() as tape:
-                logits = _forward(spec.layers, variables, x, dropout=(seed, steps_done + batch))
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-                loss = tf.reduce_mean(losses)
-            _descend(spec.optimiser, trained, slots, tape.gradient(loss, trained))
-            return batch + 1, total + loss
+            losses, gradients = [], []
+            for number, size in enumerate(_sizes(batch_size, parts)):
+                # A number of its own for each part and layer: layers are counted from the seed on.
+                part_seed = seed + number * len(spec.layers)
+                part_loss, part_gradients = part(begin, size, (part_seed, steps_done + batch))
+                losses.append(part_loss)
+                gradients.append(part_gradients)
+                begin += size
+            _descend(spec.optimiser, trained, slots, [tf.add_n(of_parts) for of_parts in zip(*gradients, strict=True)])
+            return batch + 1, total + tf.add_n(losses) / batch_size
 
         end = first_batch + batches
         _, total = tf.while_loop(lambda batch, _: batch < end, step, (first_batch, tf.zeros(())))
@@ -369,23 +416,34 @@ def _descend(
 
 
 def _evaluation_loop(
-    layers: tuple[Layer, ...], variables: Mapping[str, tf.Variable], images: tf.Tensor, labels: tf.Tensor
-) -> Callable[[], tf.Tensor]:
-    """`loop()`: count the images classified rightly."""
+    layers: tuple[Layer, ...],
+    variables: Mapping[str, tf.Variable],
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    parts: int,
+) -> Callable[..., tf.Tensor]:
+    """`loop(batches)`: count what is classified rightly in so many batches, and in what whole batches leave over."""
     samples, pixels = images.shape
     whole_batches, rest = divmod(samples, EVALUATION_BATCH)
 
     def count(begin: tf.Tensor, size: int) -> tf.Tensor:
-        logits = _forward(layers, variables, tf.slice(images, [begin, 0], [size, pixels]), dropout=None)
+        x = tf.slice(images, [begin, 0], [size, pixels])
+        logits = _forward(layers, variables, x, dropout=None, in_parts=parts > 1)
         predicted = tf.argmax(logits, axis=1)
         right = tf.equal(predicted, tf.slice(labels, [begin], [size]))
         return tf.reduce_sum(tf.cast(right, tf.int32))
 
-    def loop() -> tf.Tensor:
+    def loop(batches: tf.Tensor) -> tf.Tensor:
         def step(batch: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return batch + 1, right + count(batch * EVALUATION_BATCH, EVALUATION_BATCH)
+            begin = batch * EVALUATION_BATCH
+            counts = []
+            for size in _sizes(EVALUATION_BATCH, parts):
+                counts.append(count(begin, size))
+                begin += size
+            return batch + 1, right + tf.add_n(counts)
 
-        _, right = tf.while_loop(lambda batch, _: batch < whole_batches, step, (_integer(0), _integer(0)))
+        _, right = tf.while_loop(lambda batch, _: batch < batches, step, (_integer(0), _integer(0)))
         return right + count(_integer(whole_batches * EVALUATION_BATCH), rest) if rest else right
 
     return loop
@@ -396,10 +454,12 @@ def _forward(
     variables: Mapping[str, tf.Variable],
     x: tf.Tensor,
     dropout: tuple[int, tf.Tensor] | None,
+    *,
+    in_parts: bool,
 ) -> tf.Tensor:
     """Logits [batch, classes] of pixels [batch, pixels]; `dropout` is (seed, step), None when not training."""
     batch = x.shape[0]
-    for position, layer in enumerate(layers):
+    for position, layer in enumerate(_with_pooling_before_relu(layers)):
         match layer:
             case Reshape(shape):
                 x = tf.reshape(x, (batch, *shape))
@@ -413,15 +473,79 @@ def _forward(
                 x = tf.nn.relu(x) if relu else x
             case MaxPool2D(size):
                 x = tf.nn.max_pool2d(x, size, size, padding="SAME")
+            case _Relu():
+                x = tf.nn.relu(x)
             case Dropout(keep) if dropout is not None and keep < 1.0:
                 seed, step = dropout
                 state = tf.stack([_integer((seed + position) % 2**31), step])
-                x = tf.nn.experimental.stateless_dropout(x, rate=1.0 - keep, seed=state)
+                x = dropped_out(x, keep, state)
             case Dropout():
                 pass
             case Lstm():
-                x = _lstm(layer, variables, x)
+                x = _lstm_in_one(layer, variables, x) if in_parts else _lstm(layer, variables, x)
     return x
+
+
+@dataclass(frozen=True)
+class _Relu:
+    """ReLU on its own, after the layer that it was a part of."""
+
+
+def _with_pooling_before_relu(layers: tuple[Layer, ...]) -> Iterator[Layer | _Relu]:
+    """The layers, with each convolution's ReLU moved behind the pooling that follows it.
+
+    The maximum of a window is the same before and after ReLU, and so is the value that the gradient goes to, unless the
+    maximum is not positive: then ReLU passes none on. After pooling there is a quarter of the work.
+    """
+    waiting = False
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        match layer:
+            case Conv2D(kernel, relu=True) if isinstance(following, MaxPool2D):
+                yield Conv2D(kernel)
+                waiting = True
+            case MaxPool2D() if waiting:
+                yield layer
+                yield _Relu()
+                waiting = False
+            case _:
+                yield layer
+
+
+def dropped_out(x: tf.Tensor, keep: float, seed: tf.Tensor) -> tf.Tensor:
+    """Dropout with 16 random bits a value, which takes half the time of a random float32 for each.
+
+    `keep` is rounded to a multiple of 2**-16; dividing by what it is rounded to leaves the expected value as it is.
+    """
+    steps = min(max(round(keep * 2**16), 1), 2**16 - 1)
+    pairs = tf.random.stateless_uniform((-(-x.shape.num_elements() // 2),), seed, None, None, tf.uint32)
+    bits = tf.reshape(tf.bitcast(pairs, tf.uint16), [-1])[: x.shape.num_elements()]
+    kept = tf.reshape(bits, x.shape) < tf.constant(steps, tf.uint16)
+    return x * (tf.cast(kept, tf.float32) * (2**16 / steps))
+
+
+def _lstm_in_one(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf.Tensor:
+    """What `_lstm` gives, by TensorFlow's one operation for the whole layer.
+
+    It is as fast for a thread of its own and traced in a tenth of the time, but does not take well to several threads.
+    Gates are in its order, and nothing is clipped or looked at besides.
+    """
+    steps, batch, units = x.shape[1], x.shape[0], layer.units
+    begin, no_peephole = tf.zeros((batch, units)), tf.zeros((units,))
+    outputs = tf.raw_ops.BlockLSTM(
+        seq_len_max=tf.constant(steps, tf.int64),
+        x=tf.transpose(x, (1, 0, 2)),
+        cs_prev=begin,
+        h_prev=begin,
+        w=variables[layer.kernel],
+        wci=no_peephole,
+        wcf=no_peephole,
+        wco=no_peephole,
+        b=variables[layer.bias],
+        forget_bias=layer.forget_bias,
+        cell_clip=-1.0,
+        use_peephole=False,
+    )
+    return outputs.h[-1]
 
 
 def _lstm(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf.Tensor:
