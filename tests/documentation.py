@@ -98,6 +98,11 @@ class Page:
         return anchors
 
     @cached_property
+    def codes(self) -> list[str]:
+        """The pieces of code in its text, each on one line."""
+        return [" ".join(code.split()) for code in _CODE.findall(self.prose)]
+
+    @cached_property
     def links(self) -> list[str]:
         """Where its links lead, in order, those of pictures among them; what looks like one in code is none."""
         return _LINK.findall(_CODE.sub("", self.prose))
