@@ -192,7 +192,7 @@ def as_server(place: Checkout) -> None:
     text = rules.read_text(encoding="utf-8")
     for found, pretended in (
         ("gpu_build=tensorflow_uses_gpus()", "gpu_build=True"),
-        ("min(resources.cores, host.inventory().usable_threads)", "min(resources.cores, 32)"),
+        ("min(resources.cores, host.inventory().usable_threads)", "32"),
     ):
         assert text.count(found) == 1
         text = text.replace(found, pretended)
