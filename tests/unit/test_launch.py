@@ -5,8 +5,9 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -49,15 +50,22 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> launch.Task:
     )
 
 
+def is_seen(epochs: Sequence[Mapping[str, Any]]) -> bool:
+    if len(epochs) < 3:
+        return False
+    begin, end = epochs[0]["train_window_monotonic_seconds"][0], epochs[-1]["eval_window_monotonic_seconds"][1]
+    return bool(end - begin > 5 * STUDY.monitor_interval_seconds)
+
+
 @pytest.fixture
 def killer(task: launch.Task) -> Iterator[threading.Thread]:
-    """Kills the training process with SIGKILL when three epochs have ended."""
+    """Kills the training process with SIGKILL when three epochs have ended and the monitor has seen some of them."""
     notes = task.metrics.parent / launch.UNFINISHED_NAME / "journal.jsonl"
 
     over = threading.Event()
 
     def kill() -> None:
-        while len(journal.read(notes).get("epochs", [])) < 3:
+        while not is_seen(journal.read(notes).get("epochs", [])):
             if over.wait(0.01):
                 return
         for child in psutil.Process().children():
