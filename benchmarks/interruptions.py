@@ -73,18 +73,10 @@ class Counts:
         return len(self.failed_calls) + len(self.invalid) + len(self.lost) + len(self.orphans)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A run's metrics file, wherever it is kept."""
-
-    run_id: str
-    modified_ns: int
-
-
 def interrupt(folder: Path, kills: int, within_seconds: float, chance: random.Random) -> Counts:
     """Kill so often, each time up to so many seconds after the start; the last study is left to finish."""
     counts = Counts()
-    finished: dict[str, Finished] = {}
+    finished: dict[str, str] = {}
     while True:
         moment = chance.uniform(0.0, within_seconds) if counts.kills < kills else None
         killed = _call(folder, moment, counts)
@@ -126,12 +118,14 @@ def _call(folder: Path, moment: float | None, counts: Counts) -> bool:
     return False
 
 
-def _finished_runs(folder: Path) -> Iterator[tuple[str, Finished]]:
-    """The runs that have a metrics file, in its place or where it is kept until the next call gives it back."""
+def _finished_runs(folder: Path) -> Iterator[tuple[str, str]]:
+    """The ids of the runs that have a metrics file, in its place or where it is kept until the next call gives it back.
+
+    A run that is measured anew has another id. Times tell nothing: Snakemake touches what a job has made.
+    """
     for results in (folder / "results" / ".unrecorded", folder / "results"):
         for path in results.glob("runs/*/*/*/*/metrics.json"):
-            run_id = json.loads(path.read_bytes())["run_id"]
-            yield str(path.parent.relative_to(results)), Finished(run_id, path.stat().st_mtime_ns)
+            yield str(path.parent.relative_to(results)), json.loads(path.read_bytes())["run_id"]
 
 
 def _orphans(folder: Path) -> list[str]:

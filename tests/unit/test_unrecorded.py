@@ -161,6 +161,18 @@ def test_a_folder_in_which_nothing_ran_yet_has_nothing_to_set_aside(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("left", ["metrics.json", "samples.csv"])
+def test_the_mark_of_one_output_is_enough_to_keep_a_run(left: str) -> None:
+    for mark_of in ("metrics.json", "samples.csv"):
+        if mark_of != left:
+            name = base64.urlsafe_b64encode(f"results/{RUN.folder}/{mark_of}".encode()).decode()
+            Path(".snakemake/incomplete", name).unlink()
+    set_aside()
+    begin_job()
+    assert give_back()
+
+
 # --- results without a record ---
 
 METRICS = f"results/{RUN.folder}/metrics.json"

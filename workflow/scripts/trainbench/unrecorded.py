@@ -12,7 +12,7 @@ import binascii
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,8 @@ def set_aside(study: Study, results: Path, snakemake: Path, dataset_files_sha256
 
     `snakemake` is Snakemake's own folder (.snakemake). To be called while no other Snakemake is at work there.
     """
-    marked = set(_runs(results, _outputs(snakemake / "incomplete"))).intersection(study.runs())
+    # Snakemake takes the marks of a run's outputs away one by one, and carries it out again for any that is left.
+    marked = set(_runs(results, _outputs(snakemake / "incomplete"), NAMES)).intersection(study.runs())
     kept = results / FOLDER_NAME
     for run in marked:
         source = results / run.folder
@@ -117,12 +118,12 @@ def _outputs(folder: Path) -> Iterator[str]:
                 yield base64.urlsafe_b64decode(begin + name).decode()
 
 
-def _runs(results: Path, outputs: Iterable[str]) -> Iterator[Run]:
-    """The runs whose metrics files are among `outputs`."""
+def _runs(results: Path, outputs: Iterable[str], names: Collection[str]) -> Iterator[Run]:
+    """The runs of which a file of one of these names is among `outputs`."""
     for output in outputs:
         try:
             model, batch_size, device, repeat, name = Path(output).relative_to(results / "runs").parts
-            if name == METRICS_NAME:
+            if name in names:
                 yield Run(model, int(batch_size), device, int(repeat))
         except ValueError:
             continue
