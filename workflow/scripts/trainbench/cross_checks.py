@@ -6,7 +6,7 @@ finding for each run that it concerns, registered in `CHECKS_OF_HOST`, `CHECKS_O
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from trainbench.comparability import decisive_settings, threads_in_use
@@ -49,62 +49,33 @@ def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell were measured with different software or different settings of it."""
     variables = sorted({name for run in runs for name in run["software"]["flags"]["environment"]} - NOT_COMPARED)
     installed = [_software(run, variables) for run in runs]
-    found = {}
-    for run, own in zip(runs, installed, strict=True):
-        differences = []
-        for name, value in own.items():
-            others = sorted({software[name] for software in installed if name in software} - {value})
-            if others:
-                differences.append(f"{name} is {value} here, {' or '.join(others)} in others")
-        if differences:
-            found[run["run_id"]] = Finding(
-                "versions_differ",
-                "warning",
-                f"the cell's runs were measured with different software: {'; '.join(differences)}",
-                "delete the results of the runs whose software is not the wanted one and run snakemake again",
-            )
-    return found
+    return {
+        run_id: _other_software(f"the cell's runs were measured with different software: {differences}")
+        for run_id, differences in _differences(runs, installed, _all_values(installed)).items()
+    }
 
 
 def other_versions(runs: Sequence[Record]) -> FindingsByRun:
     """Other versions than most runs of a results folder have: its cells are compared with each other."""
     installed = [_versions(run) for run in runs]
-    usual = {name: _most_frequent(versions.get(name) for versions in installed) for name in _names(installed)}
-    found = {}
-    for run, own in zip(runs, installed, strict=True):
-        differences = [
-            f"{name} is {version} here, {' or '.join(sorted(usual[name] - {version}))} in others"
-            for name, version in own.items()
-            if usual[name] != {version}
-        ]
-        if differences:
-            found[run["run_id"]] = Finding(
-                "versions_differ",
-                "warning",
-                f"runs of these results were measured with different software: {'; '.join(differences)}",
-                "delete the results of the runs whose software is not the wanted one and run snakemake again",
-            )
-    return found
+    return {
+        run_id: _other_software(f"runs of these results were measured with different software: {differences}")
+        for run_id, differences in _differences(runs, installed, _usual_values(installed)).items()
+    }
 
 
 def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell were measured with different settings, as runs of another study on the same machine can be."""
     settings = [decisive_settings(run) for run in runs]
-    found = {}
-    for run, own in zip(runs, settings, strict=True):
-        differences = []
-        for name, value in own.items():
-            others = sorted({other[name] for other in settings if name in other} - {value})
-            if others:
-                differences.append(f"{name} is {value} here, {' or '.join(others)} in others")
-        if differences:
-            found[run["run_id"]] = Finding(
-                "settings_differ",
-                "warning",
-                f"the cell's runs were measured with different settings: {'; '.join(differences)}",
-                "take the source whose settings are not the wanted ones out of sources, or measure it with these",
-            )
-    return found
+    return {
+        run_id: Finding(
+            "settings_differ",
+            "warning",
+            f"the cell's runs were measured with different settings: {differences}",
+            "take the source whose settings are not the wanted ones out of sources, or measure it with these",
+        )
+        for run_id, differences in _differences(runs, settings, _all_values(settings)).items()
+    }
 
 
 def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
@@ -216,11 +187,46 @@ def _versions(run: Record) -> dict[str, str]:
     return {name: version for name, version in versions.items() if version is not None}
 
 
-def _names(parts: Iterable[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for part in parts for name in part))
+def _other_software(finding: str) -> Finding:
+    return Finding(
+        "versions_differ",
+        "warning",
+        finding,
+        "delete the results of the runs whose software is not the wanted one and run snakemake again",
+    )
 
 
-def _most_frequent(values: Iterable[str | None]) -> set[str]:
+def _differences(
+    runs: Sequence[Record], parts: Sequence[Mapping[str, str]], expected: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """In what runs differ from the expected values, by `run_id`; `parts` are what each run has, by name."""
+    found = {}
+    for run, own in zip(runs, parts, strict=True):
+        others = {name: sorted(set(expected[name]) - {value}) for name, value in own.items()}
+        told = [
+            f"{name} is {own[name]} here, {' or '.join(values)} in others" for name, values in others.items() if values
+        ]
+        if told:
+            found[run["run_id"]] = "; ".join(told)
+    return found
+
+
+def _counts(parts: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """How many runs have each value, by name."""
+    counts: dict[str, Counter[str]] = {}
+    for part in parts:
+        for name, value in part.items():
+            counts.setdefault(name, Counter())[value] += 1
+    return counts
+
+
+def _all_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
+    return {name: values.keys() for name, values in _counts(parts).items()}
+
+
+def _usual_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
     """The value that most have, or all of those that equally many have."""
-    counts = Counter(value for value in values if value is not None)
-    return {value for value, count in counts.items() if count == max(counts.values())}
+    return {
+        name: [value for value, count in values.items() if count == max(values.values())]
+        for name, values in _counts(parts).items()
+    }
