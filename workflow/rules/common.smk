@@ -56,7 +56,7 @@ FIGURES = [
 
 # Of so many runs at most a timeline is drawn unasked: half a minute, whatever the size of the study.
 MOST_TIMELINES = 24
-PAGE = "results/report.html"
+PAGE = "report.html"
 
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
@@ -221,13 +221,29 @@ def out_of_memory_again(wildcards):
     return make_again([str(path) for path in so_far.out_of_memory(STUDY, Path("results"))])
 
 
+@functools.cache
+def recorded_outputs():
+    """What Snakemake has a record of, found out once: a study may have thousands of runs."""
+    return unrecorded.recorded(Path(".snakemake"))
+
+
+@functools.cache
+def outdated_runs():
+    """The metrics files without a record that were measured with other settings or code."""
+    fingerprints = DATASET_FINGERPRINT, TRAINING_FINGERPRINT
+    return unrecorded.outdated_runs(STUDY, Path("results"), recorded_outputs(), *fingerprints)
+
+
 def outdated_without_record(*made):
-    """An input function that adds none: it has outdated results made again that Snakemake has no record of."""
+    """An input function that adds none: it has outdated results made again that Snakemake has no record of.
+
+    A run says what it was measured with, so it may be up to date all the same; the files `made` do not.
+    """
 
     def adding_none(wildcards):
-        if workflow.is_main_process:
-            folders, code = (Path("results"), Path(".snakemake")), TRAINING_FINGERPRINT
-            make_again(unrecorded.outdated(STUDY, *folders, DATASET_FINGERPRINT, code, made=made))
+        if workflow.is_main_process and recorded_outputs() is not None:
+            make_again(outdated_runs())
+            make_again(unrecorded.without_record(made, recorded_outputs()))
         return []
 
     return adding_none
@@ -496,7 +512,7 @@ def figure_tables(folder="results"):
 def products(folder="results"):
     """All that is made of a study's metrics files, or of those that are there so far."""
     timelines = all_timelines() if folder == "results" else []
-    return [*all_tables(folder).values(), *all_figures(folder), *timelines, f"{folder}/report.html"]
+    return [*all_tables(folder).values(), *all_figures(folder), *timelines, f"{folder}/{PAGE}"]
 
 
 def question():

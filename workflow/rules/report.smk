@@ -4,7 +4,7 @@ rule page:
         figures=all_figures(),
     output:
         page=report(
-            PAGE,
+            f"results/{PAGE}",
             caption="../report/page.rst",
             category="Page",
             labels={"shows": "everything on one page"},
@@ -27,6 +27,6 @@ use rule page as page_so_far with:
         **all_tables("results/so_far"),
         figures=all_figures("results/so_far"),
     output:
-        page="results/so_far/report.html",
+        page=f"results/so_far/{PAGE}",
     log:
         "results/logs/page_so_far.log",

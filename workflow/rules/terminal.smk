@@ -89,8 +89,8 @@ onsuccess:
     for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
         if any(job.rule.name == rule_name for job in workflow.dag.jobs):
             print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
-            if Path(folder, "report.html").exists():
-                print(f"All of it on one page: {folder}/report.html")
+            if Path(folder, PAGE).exists():
+                print(f"All of it on one page: {folder}/{PAGE}")
             print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)
 
 

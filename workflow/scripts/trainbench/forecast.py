@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
-from trainbench.study import Run, Study, cores_of_run
+from trainbench.study import METRICS_NAME, Run, Study, cores_of_run
 
-METRICS_NAME: Final = "metrics.json"
 MOST_RUNS_OF_CELL: Final = 5
 """So many runs of a cell are read: more would say little more, and a study may have thousands."""
 

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from trainbench.study import Run, Study
+from trainbench.study import METRICS_NAME, Run, Study
 
-METRICS_NAME: Final = "metrics.json"
 LOG_NAME: Final = "train.log"
 FAILURE_MARK: Final = "trainbench: "
 """How the last line of a failed run's log begins."""
@@ -30,10 +29,11 @@ def states(study: Study, results: Path, dataset_files_sha256: str) -> dict[Run, 
 def out_of_memory(study: Study, results: Path) -> list[Path]:
     """The metrics files of the study's runs that ended because memory ran out."""
     paths = [results / run.folder / METRICS_NAME for run in study.runs()]
-    return [path for path in paths if _status(path) == "out_of_memory"]
+    return [path for path in paths if status(path) == "out_of_memory"]
 
 
-def _status(path: Path) -> Any:  # noqa: ANN401 - whatever the file says
+def status(path: Path) -> Any:  # noqa: ANN401 - whatever the file says
+    """The status in a metrics file, or None where it tells none."""
     try:
         return json.loads(path.read_bytes())["status"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

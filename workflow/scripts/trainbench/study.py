@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from trainbench.errors import InputError
 
 ALL_CORES: Final = "all"
+METRICS_NAME: Final = "metrics.json"
+"""The file in a run's folder that says what it measured."""
 
 
 @dataclass(frozen=True)

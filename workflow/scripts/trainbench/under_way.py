@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
+from trainbench import so_far
 from trainbench.forecast import Estimate, History, Place, Work, cell_of, left_of, work
-from trainbench.study import Run, Study
+from trainbench.study import METRICS_NAME, Run, Study
 
 NOTES_NAME: Final = "unfinished/journal.jsonl"
 """Where a run's notes lie while it trains, seen from the folder of its results."""
 
-METRICS_NAME: Final = "metrics.json"
 
 Phase = Literal["starting", "training", "ending"]
 
@@ -136,7 +136,7 @@ class Watch:
             if begun is None:
                 return
             self._finished += 1
-            if _status(self._results / begun.run.folder / METRICS_NAME) == "out_of_memory":
+            if so_far.status(self._results / begun.run.folder / METRICS_NAME) == "out_of_memory":
                 self._out_of_memory += 1
             self._history.learn(begun.run)
             for cell in self._estimates:
@@ -194,10 +194,3 @@ class Watch:
 def _steady_seconds(train_seconds: list[float]) -> float | None:
     """Seconds of a steady epoch: the first is left out as soon as there is another."""
     return median(train_seconds[1:] or train_seconds) if train_seconds else None
-
-
-def _status(metrics: Path) -> str | None:
-    try:
-        return str(json.loads(metrics.read_bytes())["status"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return None

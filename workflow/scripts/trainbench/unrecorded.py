@@ -17,10 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from trainbench.study import Run, Study
+from trainbench.study import METRICS_NAME, Run, Study
 
 FOLDER_NAME: Final = ".unrecorded"  # whoever reads the results as a source of theirs passes it over
-METRICS_NAME: Final = "metrics.json"
 NAMES: Final = ("train.log", "samples.csv", METRICS_NAME)
 """A run's files, in the order in which they are set aside and given back: the one that counts comes last."""
 
@@ -54,28 +53,29 @@ def give_back(run_folder: Path, results: Path, settings: dict[str, Any], code_sh
     return True
 
 
-def outdated(
-    study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: str, *, made: Iterable[str]
-) -> list[str]:
-    """Files that Snakemake has no record of in its folder `snakemake`, and that have to be made again.
-
-    These are the metrics files of the study's runs that were measured with other settings or code, and all those of
-    `made`, which do not say what they were made with.
-    """
+def recorded(snakemake: Path) -> frozenset[str] | None:
+    """The outputs that Snakemake has records of in `snakemake`, its folder, None where it keeps them elsewhere."""
     metadata = snakemake / "metadata"
-    if not metadata.is_dir():
-        return []  # Snakemake keeps its records elsewhere
-    recorded = set(_outputs(metadata))
-    others = [run for run in study.runs() if f"{results}/{run.folder}/{METRICS_NAME}" not in recorded]
-    runs = [results / run.folder / METRICS_NAME for run in others]
+    return frozenset(_outputs(metadata)) if metadata.is_dir() else None
+
+
+def outdated_runs(
+    study: Study, results: Path, known: Collection[str], dataset_files_sha256: str, code_sha256: str
+) -> list[str]:
+    """The metrics files of the study's runs that are not among the `known` and say other settings or code."""
+    paths = {run: results / run.folder / METRICS_NAME for run in study.runs()}
     return [
-        *(
-            str(path)
-            for path, run in zip(runs, others, strict=True)
-            if path.exists() and not _is_current(path, study, run, dataset_files_sha256, code_sha256)
-        ),
-        *(path for path in made if path not in recorded and Path(path).exists()),
+        str(path)
+        for run, path in paths.items()
+        if str(path) not in known
+        and path.exists()
+        and not _is_current(path, study, run, dataset_files_sha256, code_sha256)
     ]
+
+
+def without_record(made: Iterable[str], known: Collection[str]) -> list[str]:
+    """Those of the files `made` that are there, but not among the `known`: they do not say what they were made with."""
+    return [path for path in made if path not in known and Path(path).exists()]
 
 
 def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: str) -> bool:
