@@ -13,25 +13,14 @@ import psutil
 import pytest
 
 from idx_writer import write_idx_directory
+from study_builder import make_study
 from trainbench import dataset, host, journal, launch, record
 from trainbench.errors import InputError, RunFailed
-from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.study import ModelSettings, Run
 
 RUN = Run("conv", 16, "cpu", 1)
 HYPERPARAMETERS = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
-STUDY = Study(
-    models=(RUN.model,),
-    batch_sizes=(RUN.batch_size,),
-    devices=(RUN.device,),
-    repeats=1,
-    seed=1,
-    isolation="device",
-    monitor_interval_seconds=0.1,
-    dataset_path="data",
-    validation_samples=40,
-    model_settings={"conv": ModelSettings(10_000, HYPERPARAMETERS)},
-    device_settings={"cpu": Device("cpu", "cpu", "all", gpus=0)},
-)
+STUDY = make_study({RUN.model: ModelSettings(10_000, HYPERPARAMETERS)}, (RUN.batch_size,), validation_samples=40)
 
 
 @pytest.fixture

@@ -4,23 +4,12 @@ import json
 
 import pytest
 
+from study_builder import make_study
 from trainbench.so_far import states
-from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.study import ModelSettings, Run
 
 DATASET = "0" * 64
-STUDY = Study(
-    models=("conv",),
-    batch_sizes=(128,),
-    devices=("cpu",),
-    repeats=1,
-    seed=1,
-    isolation="device",
-    monitor_interval_seconds=0.1,
-    dataset_path="data",
-    validation_samples=0,
-    model_settings={"conv": ModelSettings(3, {"learning_rate": 0.001})},
-    device_settings={"cpu": Device("cpu", "cpu", "all", 0)},
-)
+STUDY = make_study({"conv": ModelSettings(3, {"learning_rate": 0.001})}, (128,))
 RUN = Run("conv", 128, "cpu", 1)
 
 

@@ -9,24 +9,13 @@ from typing import Any
 
 import pytest
 
+from study_builder import make_study
 from trainbench import unrecorded
-from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.study import ModelSettings, Run, Study
 
 FILES_SHA256, CODE_SHA256 = "ab" * 32, "cd" * 32
 RUN = Run("logistic", 16, "cpu", 1)
-STUDY = Study(
-    models=("logistic",),
-    batch_sizes=(16,),
-    devices=("cpu",),
-    repeats=1,
-    seed=1,
-    isolation="device",
-    monitor_interval_seconds=0.1,
-    dataset_path="data",
-    validation_samples=40,
-    model_settings={"logistic": ModelSettings(3, {"learning_rate": 0.05})},
-    device_settings={"cpu": Device("cpu", "cpu", "all", gpus=0)},
-)
+STUDY = make_study({"logistic": ModelSettings(3, {"learning_rate": 0.05})}, (16,), validation_samples=40)
 SETTINGS = STUDY.settings(RUN, FILES_SHA256)
 
 
