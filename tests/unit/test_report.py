@@ -237,6 +237,10 @@ def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
     assert "conv, batch size 512 on cpu, repeat 1" in title
 
 
+def test_the_phases_of_timelines_have_colours_for_dark_pages_too(html):
+    assert [color for color in timeline.PHASE_COLORS.values() if f'[fill="{color}"]' not in html.text] == []
+
+
 def test_devices_have_the_colours_of_the_figures(html):
     for index, color in enumerate(COLORS):
         assert f"--device-{index}:{color};" in html
