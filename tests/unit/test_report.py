@@ -238,7 +238,7 @@ def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
 
 
 def test_the_phases_of_timelines_have_colours_for_dark_pages_too(html):
-    assert [color for color in timeline.PHASE_COLORS.values() if f'[fill="{color}"]' not in html.text] == []
+    assert [color for color in timeline.PHASE_COLORS.values() if f'[fill="{color}"]' not in html] == []
 
 
 def test_devices_have_the_colours_of_the_figures(html):
