@@ -6,11 +6,12 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from metrics_builder import make_record
 from page_builder import REPETITION, draw, make_page, write_tables
-from trainbench import page_tables, report
+from trainbench import drawing, page_tables, report, timeline
 from trainbench.analysis import AbsentRun, Question
 from trainbench.drawing import COLORS
 from trainbench.tables import TableOrder
@@ -221,6 +222,23 @@ def test_a_figure_too_large_for_any_page_is_named(tmp_path, monkeypatch):
 
 
 # --- looks ---
+
+
+def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
+    tables = write_tables(tmp_path, study())
+    svg = tmp_path / "conv_512_cpu_1.svg"
+    drawing.save(
+        timeline.timeline(make_record(), pd.DataFrame({"monotonic_seconds": []})), svg, svg.with_suffix(".png")
+    )
+    page = tmp_path / "report.html"
+    report.write_page(tables, [], ORDER, REPETITION, page, timelines=[svg])
+    folded = r'<details><summary>(What the machine did[^<]*)</summary>\s*<figure id="figure-conv_512_cpu_1">'
+    (title,) = re.findall(folded, page.read_text())
+    assert "conv, batch size 512 on cpu, repeat 1" in title
+
+
+def test_the_phases_of_timelines_have_colours_for_dark_pages_too(html):
+    assert [color for color in timeline.PHASE_COLORS.values() if f'[fill="{color}"]' not in html] == []
 
 
 def test_devices_have_the_colours_of_the_figures(html):

@@ -206,7 +206,7 @@ def write_files_of(page: Page, folder: Path) -> None:
 
 
 def build_runs(folder: Path, *, models, batch_sizes, devices=("cpu",), repeats, host="amd-epyc-2t-1a2b3c4d", speed=1.0):
-    """Results with a run of each, as if measured: seconds an epoch scatter by one percent a repeat."""
+    """Results with a run of each, as if measured: `speed` seconds an epoch, one percent more with each repeat."""
     records = [
         make_record(
             model,
@@ -215,7 +215,7 @@ def build_runs(folder: Path, *, models, batch_sizes, devices=("cpu",), repeats, 
             repeat,
             train_seconds=(9.0, speed * (1 + 0.01 * repeat)),
             host=host,
-            run_id=hashlib.sha256(f"{folder}{model}{batch_size}{device}{repeat}".encode()).hexdigest()[:32],
+            run_id=hashlib.sha256(f"{folder}{speed}{model}{batch_size}{device}{repeat}".encode()).hexdigest()[:32],
         )
         for model, batch_size, device, repeat in itertools.product(models, batch_sizes, devices, range(1, repeats + 1))
     ]
@@ -353,12 +353,7 @@ def test_a_driver_upgrade_is_accepted(tmp_path, four_cards):
     moves = [command.words for command in called("mv", (page,))]
     assert len(moves) == 1
     subprocess.run(moves[0], cwd=place.folder, check=True)
-    again = default_runs(place.folder / "results", devices)
-    again_ids = {json.loads(path.read_text(encoding="utf-8"))["run_id"] for path in again}
-    for path in again:  # another sitting, not the same runs
-        record = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps(record | {"run_id": record["run_id"][::-1]}), encoding="utf-8")
-    assert len(again_ids) == 90
+    again = default_runs(place.folder / "results", devices, speed=1.001)
     adopt(place, again, "--config", "devices=[cpu,gpu]", "repeats=5", **four_cards)
     run = walked(page, place, r"repeats=5 baseline=\S+$", **four_cards)
     assert run.stdout.splitlines()[0] in PAGE[page].codes

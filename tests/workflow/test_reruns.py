@@ -208,7 +208,7 @@ CHANGES = {
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
     "code of the figures, its script included": Change(again(tables=0, timelines=0), edit=comment("draw_figure.py")),
     "code of the timelines, its script included": Change(
-        again(tables=0, figure=0, page=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
+        again(tables=0, figure=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
     ),
     "code of the page, its script, its templates": Change(
         again(tables=0, figure=0, timelines=0), edit=comment("make_report.py")
@@ -227,9 +227,7 @@ CHANGES = {
     "a run's metrics file edited": Change(again(), edit=edit_metrics),
     "a table deleted": Change(again(), edit=delete("results/tables/costs.csv")),
     "a figure deleted": Change(again(tables=0, figure=1, timelines=0), edit=delete("results/figures/roofline.png")),
-    "a timeline deleted": Change(
-        again(tables=0, figure=0, page=0), edit=delete("results/figures/timelines/lstm_16_cpu_1.svg")
-    ),
+    "a timeline deleted": Change(again(tables=0, figure=0), edit=delete("results/figures/timelines/lstm_16_cpu_1.svg")),
     "the page deleted": Change(again(tables=0, figure=0, timelines=0), edit=delete("results/report.html")),
     "`.snakemake` deleted, or results copied without it": Change(again(), edit=delete_records),
 }

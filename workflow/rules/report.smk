@@ -2,6 +2,7 @@ rule page:
     input:
         **all_tables(),
         figures=all_figures(),
+        timelines=all_timelines(),
     output:
         page=report(
             f"results/{PAGE}",

@@ -13,6 +13,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
     report.write_page(
         tables_folder=Path(snakemake.input.runs_csv).parent,
         figures=[Path(path) for path in snakemake.input.figures if path.endswith(".svg")],
+        timelines=[Path(path) for path in snakemake.input.get("timelines", []) if path.endswith(".svg")],
         order=tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
         repetition=report.Repetition(
             configuration=repeated["configuration"],

@@ -77,6 +77,12 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
     return head + Markup("".join(parts)) + Markup("</svg>")  # noqa: S704 - of allowed names and checked values alone
 
 
+def words(root: ElementTree.Element) -> tuple[str, str]:
+    """The title and the description that a figure has itself; "" where it has none."""
+    found = {_local(child.tag): child.text or "" for child in root}
+    return found.get("title", ""), found.get("desc", "")
+
+
 def _markup(element: ElementTree.Element, name: str) -> Iterator[str]:
     """An element with all below it, as far as it is allowed."""
     tag = _local(element.tag)

@@ -147,7 +147,13 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def write_page(
-    tables_folder: Path, figures: Sequence[Path], order: TableOrder, repetition: Repetition, page: Path
+    tables_folder: Path,
+    figures: Sequence[Path],
+    order: TableOrder,
+    repetition: Repetition,
+    page: Path,
+    *,
+    timelines: Sequence[Path] = (),
 ) -> None:
     """Write the page of a study.
 
@@ -157,6 +163,7 @@ def write_page(
         order: In which order models, batch sizes and devices are shown.
         repetition: What it takes to repeat the study.
         page: The file to write.
+        timelines: The timelines of single runs, SVG, to show folded up.
 
     Raises:
         InputError: a figure is not SVG.
@@ -165,11 +172,16 @@ def write_page(
     # Hosts stand in the order of their table: those of the study before those of sources.
     shown_order = replace(order, hosts=tuple(tables["hosts"]["host"].tolist()))
     drawn = {path.stem: _drawn(path, tables["cells"], shown_order) for path in figures}
-    whole_file.write(_rendered(tables, drawn, shown_order, repetition), page)
+    over_time = {path.stem: _fitting(path, *inline_svg.words(inline_svg.read(path))) for path in timelines}
+    whole_file.write(_rendered(tables, drawn, over_time, shown_order, repetition), page)
 
 
 def _rendered(
-    tables: Mapping[str, pd.DataFrame], drawn: Mapping[str, Drawn], order: TableOrder, repetition: Repetition
+    tables: Mapping[str, pd.DataFrame],
+    drawn: Mapping[str, Drawn],
+    over_time: Mapping[str, Drawn],
+    order: TableOrder,
+    repetition: Repetition,
 ) -> str:
     runs, cells, settings = tables["runs"], tables["cells"], tables["settings"]
     compared = Compared(
@@ -223,7 +235,8 @@ def _rendered(
         answers=answers(runs, cells, compared.speedups, order),
         contents=_contents(shown),
         tables=shown,
-        drawn=drawn,
+        drawn={**over_time, **drawn},
+        timelines=list(over_time),
         other_figures=[name for name in drawn if name not in _PLACED],
         devices=_devices(cells, order, colors),
         more_devices=max(0, len(executors) - page_tables.MOST_EXECUTORS),
@@ -338,9 +351,14 @@ def _by_model(groups: Iterable[page_tables.Group]) -> list[tuple[str, list[page_
 
 
 def _drawn(path: Path, cells: pd.DataFrame, order: TableOrder) -> Drawn:
-    """A figure for the page, in the best shape that it is not too large for."""
+    """A figure of the whole study for the page."""
     title, caption = FIGURE_WORDS.get(path.stem, (path.stem.replace("_", " ").capitalize(),) * 2)
-    found = Drawn(title, caption, _description(title, cells, order))
+    return _fitting(path, title, _description(title, cells, order), caption)
+
+
+def _fitting(path: Path, title: str, description: str, caption: str = "") -> Drawn:
+    """A figure with its words, in the best shape that it is not too large for."""
+    found = Drawn(title, caption, description)
     if path.stat().st_size <= MOST_FIGURE_BYTES:
         svg = inline_svg.inline(inline_svg.read(path), path.stem, found.title, found.description)
         if len(svg) <= MOST_INLINE_CHARACTERS:
