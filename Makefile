@@ -1,7 +1,7 @@
 # make run    the default study: tables and figures in results/
 # make plan   what that would measure, and how long it would take; measures nothing
 # make test   the tests
-# make benchmarks    how fast trainbench itself is: benchmarks/results, about half an hour
+# make benchmarks    how fast trainbench itself is: benchmarks/results, about half an hour; BEFORE=../earlier beside another version
 # Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
 
 PYTHON ?= python3
@@ -30,11 +30,17 @@ test: setup
 	.venv/bin/python -m pytest $(ARGS)
 
 # All of them, also where a goal is missed; the exit code tells.
+BEFORE ?=
 BENCHMARKS := training_loops overhead-start overhead-run overhead-scheduling scale
 benchmarks: setup
 	@mkdir -p benchmarks/results; missed=0; for name in $(BENCHMARKS); do \
 	  echo "== $$name"; \
-	  .venv/bin/python benchmarks/$${name%%-*}.py $$(echo $$name | sed -n "s/.*-//p") > benchmarks/results/$$name.md || missed=1; \
+	  case $$name in \
+	    training_loops) set -- $(if $(BEFORE),--before $(BEFORE));; \
+	    *-*) set -- $${name#*-};; \
+	    *) set --;; \
+	  esac; \
+	  .venv/bin/python benchmarks/$${name%%-*}.py "$$@" > benchmarks/results/$$name.md || missed=1; \
 	  cat benchmarks/results/$$name.md; \
 	done; exit $$missed
 
