@@ -6,13 +6,13 @@
 
 PYTHON ?= python3
 CORES ?= all
-# The build that is installed; at first cuda where the NVIDIA driver is loaded, else cpu. Override: make setup TENSORFLOW=cuda
+# The build that is installed; at first cuda where the NVIDIA driver is loaded, else cpu. Override: make setup BUILD=cuda
 INSTALLED := $(patsubst .venv/ready-%,%,$(firstword $(wildcard .venv/ready-*)))
-TENSORFLOW ?= $(or $(INSTALLED),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
-$(if $(filter cpu cuda,$(TENSORFLOW)),,$(error TENSORFLOW=$(TENSORFLOW) is not known; allowed: cpu, cuda))
+BUILD ?= $(or $(INSTALLED),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
+$(if $(filter cpu cuda,$(BUILD)),,$(error BUILD=$(BUILD) is not known; allowed: cpu, cuda))
 
-REQUIREMENTS := requirements/$(TENSORFLOW).txt requirements/dev.txt
-READY := .venv/ready-$(TENSORFLOW)
+REQUIREMENTS := requirements/$(BUILD).txt requirements/dev.txt
+READY := .venv/ready-$(BUILD)
 SNAKEMAKE := .venv/bin/snakemake
 SOURCES := workflow/scripts tests benchmarks
 RULES := Snakefile workflow/rules

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import one_run  # noqa: F401 - knows where the package is
 from trainbench import dataset, engines, parameters
+from trainbench.engines import interface
 from trainbench.models import (
     MODELS,
     Conv2D,
@@ -44,7 +45,7 @@ class Cell:
     """What is trained: a network, whole batches of images, and with how many threads."""
 
     spec: ModelSpec
-    images: engines.Images
+    images: interface.Images
     batch_size: int
     epochs: int
     threads: int
@@ -61,12 +62,12 @@ class Outcome:
 
     train_seconds: list[float]
     accuracy: float
-    ceilings: engines.Ceilings | None = None
+    ceilings: interface.Ceilings | None = None
 
 
 def ours(cell: Cell) -> Outcome:
     """The engine that runs train with, through its public interface."""
-    engine = engines.start("tensorflow", "cpu", cell.threads, cell.batch_size)
+    engine = engines.start("tensorflow", interface.Execution("cpu", cell.threads, cell.batch_size))
     engine.place(cell.images)
     engine.build(cell.spec, cell.initial, cell.batch_size, SEED)
     seconds = []
@@ -265,7 +266,7 @@ def main(arguments: list[str]) -> int:
     images = min(asked.images or len(train_images), len(train_images)) // asked.batch_size * asked.batch_size
     cell = Cell(
         spec=specification(asked.model, data),
-        images=engines.Images(train_images[:images], train_labels[:images], data.test_images, data.test_labels),
+        images=interface.Images(train_images[:images], train_labels[:images], data.test_images, data.test_labels),
         batch_size=asked.batch_size,
         epochs=asked.epochs,
         threads=asked.threads,

@@ -183,8 +183,8 @@ def leases(count: int, folder: Path) -> bool:
 
     def work(worker: int) -> None:
         while sum(acquired) < count:
-            with gpu_lease.leased(devices, folder, lambda _: None, wait_limit_seconds=60) as lease:
-                number = devices.index(lease.uuid)
+            with gpu_lease.leased(devices, 1, folder, lambda _: None, wait_limit_seconds=60) as lease:
+                number = devices.index(lease.uuids[0])
                 # Plain reads and writes: the lease alone has to keep others out.
                 holder = owners[number]
                 if holder not in (0, os.getpid()) and _lives_on(holder):
@@ -212,7 +212,7 @@ def leases(count: int, folder: Path) -> bool:
         time.sleep(0.002)
     free = 0
     for device in devices:
-        with gpu_lease.leased([device], folder, lambda _: None, wait_limit_seconds=1):
+        with gpu_lease.leased([device], 1, folder, lambda _: None, wait_limit_seconds=1):
             free += 1
     print("| leases | processes | devices | killed | overlaps | free at the end |\n|---|---|---|---|---|---|")
     print(f"| {sum(acquired)} | {workers} | {len(devices)} | {killed} | {sum(overlaps)} | {free} |")

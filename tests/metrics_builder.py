@@ -190,7 +190,9 @@ def make_record(
             "gpu_wait_seconds": 0.0 if on_gpu else None,
             "gpu_lists_process": True if on_gpu else None,
             "parameters_on": ["/device:GPU:0" if on_gpu else "/device:CPU:0"],
-            "computation_on": "/device:GPU:0" if on_gpu else "/device:CPU:0",
+            "computation_on": ["/device:GPU:0" if on_gpu else "/device:CPU:0"],
+            "product_types": ["float32"],
+            "product_error": 2.1e-7,
             "cores_given": usable_threads,
             "cores": list(range(usable_threads)),
             "shared_cores": [],
@@ -214,6 +216,7 @@ def make_record(
         "samples_trained": samples * len(epochs),
         "peak_memory_mib": 1234.5 if completed else None,
         "arithmetic": ARITHMETIC.get(model, ARITHMETIC["conv"]) if completed else None,
+        "loss_scaling": None,
         "ceilings": CEILINGS[kind] if completed else None,
         "canary": {"before_seconds": canary_seconds, "after_seconds": canary_seconds},
         "usage": {

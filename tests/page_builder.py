@@ -13,7 +13,7 @@ from trainbench.repository import Commit
 from trainbench.sources import Found
 from trainbench.tables import TableOrder
 
-REPETITION = report.Repetition("models: [conv]\n", "0" * 64, Commit("1" * 40, changed=False))
+REPETITION = report.Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
 
 
 def write_tables(

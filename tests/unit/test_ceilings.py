@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from trainbench import host
-from trainbench.engines import OutOfMemory
 from trainbench.engines.ceilings import Room, measure, room
+from trainbench.engines.interface import OutOfMemory
 
 MIB = 2**20
 GIB = 2**30

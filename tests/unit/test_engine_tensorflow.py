@@ -6,8 +6,9 @@ import tensorflow as tf
 
 import reference_network
 from trainbench import engines, host, parameters
-from trainbench.engines import Images
-from trainbench.engines.tensorflow import TensorFlowEngine, dropped_out, parts_of_a_batch
+from trainbench.engines import interface
+from trainbench.engines.interface import Execution, Images
+from trainbench.engines.tensorflow import TensorFlowEngine, dropout_factors, parts_of_a_batch
 from trainbench.models import MODELS, ImageShape, RmsProp, Sgd
 
 SHAPE = ImageShape(height=6, width=7, classes=3)
@@ -39,7 +40,7 @@ def larger(initial, seed=1, factor=20.0):
 
 @pytest.fixture(scope="module")
 def engine_on_cpu():
-    return lambda: engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
+    return lambda: engines.start("tensorflow", Execution("cpu", threads=1, batch_size=BATCH_SIZE))
 
 
 def built(engine, spec, data, initial, batch_size=BATCH_SIZE, seed=7):
@@ -108,7 +109,7 @@ def test_batches_taken_in_parts_train_as_whole_ones_do(engine_on_cpu, model, par
     spec, data = specification(model), images()
     initial = larger(parameters.draw(spec.parameters, 3))
     whole = built(engine_on_cpu(), spec, data, initial)
-    in_parts = built(TensorFlowEngine("cpu", "/device:CPU:0", parts), spec, data, initial)
+    in_parts = built(TensorFlowEngine("cpu", ["/device:CPU:0"], parts=parts), spec, data, initial)
     assert in_parts.train_epoch() == pytest.approx(whole.train_epoch(), rel=1e-5)
     assert in_parts.evaluate() == whole.evaluate()
     for name, value in whole.parameters().items():
@@ -126,7 +127,7 @@ def test_parts_of_a_batch_drop_out_values_of_their_own(engine_on_cpu):
     )
     initial = larger(parameters.draw(spec.parameters, 3))
     alone = built(engine_on_cpu(), spec, half, initial, batch_size=BATCH_SIZE // 2)
-    in_parts = built(TensorFlowEngine("cpu", "/device:CPU:0", parts=2), spec, twice, initial)
+    in_parts = built(TensorFlowEngine("cpu", ["/device:CPU:0"], parts=2), spec, twice, initial)
     assert in_parts.train_epoch() != pytest.approx(alone.train_epoch(), rel=1e-3)
 
 
@@ -147,14 +148,14 @@ def test_each_thread_has_a_part_of_the_batch_where_it_is_large_enough(kind, thre
 
 def test_the_ceilings_of_parts_are_found_as_those_of_one(engine_on_cpu):
     engine_on_cpu()
-    assert TensorFlowEngine("cpu", "/device:CPU:0", parts=2).ceilings().flop_per_second > 1e9
+    assert TensorFlowEngine("cpu", ["/device:CPU:0"], parts=2).ceilings().flop_per_second > 1e9
 
 
 @pytest.mark.parametrize("keep", [0.8, 0.5, 1e-9])
 def test_dropout_keeps_the_share_asked_for_and_the_expected_value(engine_on_cpu, keep):
     engine_on_cpu()
     values = 200_001
-    dropped = dropped_out(tf.ones(values), keep, tf.constant([7, 1])).numpy()
+    dropped = dropout_factors(tf.ones(values), keep, tf.constant([7, 1])).numpy()
     # Four standard errors; a share that 16 random bits cannot tell from 0 is the least that they can.
     share = max(keep, 2**-16)
     assert (dropped > 0).mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / values))
@@ -218,7 +219,7 @@ def test_an_engine_that_goes_on_from_anothers_state_trains_as_that_one_would_hav
 def test_parameters_and_a_result_are_proven_to_lie_on_the_cpu(engine_on_cpu):
     spec = specification("logistic")
     proof = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3)).prove_device()
-    assert proof == engines.DeviceProof("cpu", ("/device:CPU:0",), "/device:CPU:0")
+    assert proof == interface.DeviceProof("cpu", ("/device:CPU:0",), ("/device:CPU:0",))
 
 
 @pytest.fixture(scope="module")
@@ -252,12 +253,12 @@ def test_finding_the_ceilings_leaves_the_parameters_as_they_were(engine_on_cpu):
 
 def test_too_little_memory_for_the_ceilings_is_said_as_such(engine_on_cpu, monkeypatch):
     monkeypatch.setattr(host, "available_memory_mib", lambda: 1.0)
-    with pytest.raises(engines.OutOfMemory, match="all that the free memory allows"):
+    with pytest.raises(interface.OutOfMemory, match="all that the free memory allows"):
         engine_on_cpu().ceilings()
 
 
 def test_threads_in_force_are_those_asked_for(engine_on_cpu):
-    assert engine_on_cpu().threads() == engines.Threads(intra_op=1, inter_op=1)
+    assert engine_on_cpu().threads() == interface.Threads(intra_op=1, inter_op=1)
 
 
 def test_float32_is_not_lowered_to_tf32(engine_on_cpu):
@@ -265,5 +266,5 @@ def test_float32_is_not_lowered_to_tf32(engine_on_cpu):
 
 
 def test_a_gpu_that_tensorflow_cannot_see_is_refused_with_the_reason_and_the_remedy():
-    with pytest.raises(engines.WrongDevice, match=r"GPU was asked for.*sees none.*make setup TENSORFLOW=cuda"):
-        engines.start("tensorflow", "gpu", threads=1, batch_size=BATCH_SIZE)
+    with pytest.raises(interface.WrongDevice, match=r"GPU was asked for.*sees none.*make setup BUILD=cuda"):
+        engines.start("tensorflow", Execution("gpu", threads=1, batch_size=BATCH_SIZE))

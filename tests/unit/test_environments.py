@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LOCKS = {"train-cpu": "cpu.txt", "train-cuda": "cuda.txt", "analysis": "cpu.txt"}
+LOCKS = {"train-tensorflow-cpu": "cpu.txt", "train-tensorflow-cuda": "cuda.txt", "analysis": "cpu.txt"}
 
 
 def locked(name):

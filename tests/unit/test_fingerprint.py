@@ -16,7 +16,10 @@ LAUNCH = (fingerprint.PACKAGE / "launch.py").read_text(encoding="utf-8")
 
 # launch starts processes by their modules' names, and engines are imported by name: no import shows it.
 PROCESSES = re.findall(r'"-m", "(trainbench\.\w+)"', re.sub(r",\s+", ", ", LAUNCH))
-TRAINING = ["trainbench.launch", *PROCESSES, *engines.ENGINES.values()]
+TRAINING = ["trainbench.launch", *PROCESSES]
+
+# A run depends on its own framework's engine besides. The registry names all of them: a new one alters no other's runs.
+REGISTRY = "engines/__init__.py"
 
 LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
@@ -125,7 +128,7 @@ def imported(starts: list[str]) -> set[str]:
     graph = grimp.build_graph("trainbench", cache_dir=None)
     modules = set(starts).union(*(graph.find_upstream_modules(start) for start in starts))
     packages = {module.rpartition(".")[0] for module in modules}
-    return {file_of(module) for module in (modules | packages) - {"", "trainbench"}}
+    return {file_of(module) for module in (modules | packages) - {"", "trainbench"}} - {REGISTRY}
 
 
 def file_of(module: str) -> str:
@@ -139,6 +142,12 @@ def test_a_list_of_code_holds_what_its_modules_import(name: str) -> None:
     assert set(listed(name)) == imported(starts) | other_files
 
 
+@pytest.mark.parametrize("framework", engines.ENGINES)
+def test_an_engine_imports_nothing_that_is_not_counted_with_its_runs(framework: str) -> None:
+    engine = engines.ENGINES[framework]
+    assert imported([engine.module]) <= {*listed("TRAINING_CODE"), engine.code}
+
+
 @pytest.mark.parametrize("name", re.findall(r"^(\w+_CODE) =", RULES, re.MULTILINE))
 def test_every_list_of_code_is_held_to_the_imports(name: str) -> None:
     assert name in LISTS
@@ -148,12 +157,12 @@ def test_both_processes_of_a_run_count_as_training() -> None:
     assert sorted(PROCESSES) == ["trainbench.monitor", "trainbench.training"]
 
 
-# Fingerprints that several places need have a name: TRAINING_FINGERPRINT is that of TRAINING_CODE.
+# A run's fingerprint is that of TRAINING_CODE and its engine.
 RULES_WITH_SCRIPT = [
-    (match["code"] or f"{match['named']}_CODE", match["script"])
+    (match["code"] or "TRAINING_CODE", match["script"])
     for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))
     for match in re.finditer(
-        r"(?:of_code\((?P<code>\w+)\)|code=(?P<named>\w+)_FINGERPRINT),\s+script:\s+\"\.\./scripts/(?P<script>\w+\.py)\"",
+        r"(?:of_code\((?P<code>\w+)\)|code=(?P<run>run_code)),\s+script:\s+\"\.\./scripts/(?P<script>\w+\.py)\"",
         path.read_text(),
     )
 ]

@@ -72,10 +72,10 @@ from pathlib import Path
 from trainbench.gpu_lease import leased
 
 folder, child, *cards = sys.argv[1:]
-with leased(cards, Path(folder), print, wait_limit_seconds=0) as lease:
+with leased(cards, 1, Path(folder), print, wait_limit_seconds=0) as lease:
     if child == "inherits":
-        subprocess.Popen(["cat"], pass_fds=[lease.descriptor])
-    print(lease.uuid, flush=True)
+        subprocess.Popen(["cat"], pass_fds=lease.descriptors)
+    print(lease.uuids[0], flush=True)
     sys.stdin.read()
 """
 """Holds a card, alone or with a child, until its standard input is closed."""
@@ -89,12 +89,12 @@ folder, turns, *cards = sys.argv[1:]
 # A second lock, of another kind. Opened before any lease, so that the kernel closes it first when it ends a process.
 witnesses = {card: Path(folder, f"{card}.witness").open("w") for card in cards}
 for turn in range(int(turns)):
-    with leased(cards, Path(folder), print, wait_limit_seconds=20) as lease:
+    with leased(cards, 1, Path(folder), print, wait_limit_seconds=20) as lease:
         if turn == 0:
             print("began", flush=True)
-        fcntl.lockf(witnesses[lease.uuid], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(witnesses[lease.uuids[0]], fcntl.LOCK_EX | fcntl.LOCK_NB)
         time.sleep(0.01)
-        fcntl.lockf(witnesses[lease.uuid], fcntl.LOCK_UN)
+        fcntl.lockf(witnesses[lease.uuids[0]], fcntl.LOCK_UN)
 """
 """Holds a card again and again; fails when it meets another holder there."""
 
@@ -108,7 +108,7 @@ def folder(tmp_path: Path) -> Path:
 
 def is_free(card: str, folder: Path, wait_limit_seconds: float = 0) -> bool:
     try:
-        with gpu_lease.leased([card], folder, print, wait_limit_seconds):
+        with gpu_lease.leased([card], 1, folder, print, wait_limit_seconds):
             return True
     except InputError:
         return False
@@ -121,15 +121,15 @@ def test_a_card_that_another_process_holds_is_not_leased(start: Start, folder: P
 
 def test_a_run_takes_the_next_card_that_is_free(start: Start, folder: Path) -> None:
     assert first_line(start(HOLD, folder, "none", FIRST, SECOND)) == FIRST
-    with gpu_lease.leased([FIRST, SECOND], folder, print) as lease:
-        assert lease.uuid == SECOND
+    with gpu_lease.leased([FIRST, SECOND], 1, folder, print) as lease:
+        assert lease.uuids[0] == SECOND
 
 
 def test_a_run_that_waited_gets_the_card_and_says_how_long(start: Start, folder: Path) -> None:
     holder = start(HOLD, folder, "none", FIRST)
     assert first_line(holder) == FIRST
     close_input(holder)
-    with gpu_lease.leased([FIRST], folder, print, wait_limit_seconds=20) as lease:
+    with gpu_lease.leased([FIRST], 1, folder, print, wait_limit_seconds=20) as lease:
         assert lease.waited_seconds > 0
 
 
@@ -145,13 +145,13 @@ def test_runs_that_take_turns_and_are_killed_never_meet_on_a_card(start: Start, 
 
 
 def test_a_lease_ends_with_its_block(folder: Path) -> None:
-    with gpu_lease.leased([FIRST], folder, print):
+    with gpu_lease.leased([FIRST], 1, folder, print):
         pass
     assert is_free(FIRST, folder)
 
 
 def test_a_lease_ends_with_an_error_in_its_block(folder: Path) -> None:
-    with pytest.raises(ZeroDivisionError), gpu_lease.leased([FIRST], folder, print):
+    with pytest.raises(ZeroDivisionError), gpu_lease.leased([FIRST], 1, folder, print):
         raise ZeroDivisionError
     assert is_free(FIRST, folder)
 
@@ -171,7 +171,7 @@ def test_a_child_that_inherited_the_lease_holds_it_after_its_parent_was_killed(s
 
 
 def test_a_card_whose_name_has_slashes_is_locked_in_the_folder(folder: Path) -> None:
-    with gpu_lease.leased(["MIG-GPU-aa11-1/2/0"], folder, print):
+    with gpu_lease.leased(["MIG-GPU-aa11-1/2/0"], 1, folder, print):
         assert [path.name for path in folder.iterdir()] == ["MIG-GPU-aa11-1_2_0.lock"]
 
 
@@ -180,9 +180,9 @@ def test_a_card_whose_name_has_slashes_is_locked_in_the_folder(folder: Path) -> 
 
 def test_after_the_limit_the_refusal_names_cards_and_folder(folder: Path) -> None:
     with (
-        gpu_lease.leased([FIRST], folder, print),
+        gpu_lease.leased([FIRST], 1, folder, print),
         pytest.raises(InputError, match=rf"none of the 1 GPUs \({FIRST}\) came free .* the locks in {folder} "),
-        gpu_lease.leased([FIRST], folder, print, wait_limit_seconds=0),
+        gpu_lease.leased([FIRST], 1, folder, print, wait_limit_seconds=0),
     ):
         pass
 
@@ -191,14 +191,14 @@ def test_a_run_that_waits_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gpu_lease, "_REPORT_SECONDS", 0.0)
     lines: list[str] = []
     with (
-        gpu_lease.leased([FIRST], folder, print),
+        gpu_lease.leased([FIRST], 1, folder, print),
         pytest.raises(InputError),
-        gpu_lease.leased([FIRST], folder, lines.append, wait_limit_seconds=0.1),
+        gpu_lease.leased([FIRST], 1, folder, lines.append, wait_limit_seconds=0.1),
     ):
         pass
     assert "all 1 are leased to other runs" in lines[0]
 
 
 def test_a_run_without_a_visible_card_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="no card is visible to it"), gpu_lease.leased([], folder, print):
+    with pytest.raises(InputError, match="no card is visible to it"), gpu_lease.leased([], 1, folder, print):
         pass

@@ -113,7 +113,7 @@ def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -
 def test_the_training_process_starts_without_keras() -> None:
     """TensorFlow imports it along with itself, a quarter of its time, unless the environment keeps it from that."""
     program = "import sys, trainbench.engines.tensorflow; print('keras' in sys.modules)"
-    environment = launch.environment(os.environ, 1, None)
+    environment = launch.environment(os.environ, 1, ())
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
     )

@@ -33,7 +33,13 @@ STUDY = Study(
     },
 )
 SERVER = Machine(
-    cores=32, gpus=4, gpu_problem=None, gpu_limit=None, gpu_build=True, memory_mib=64_000.0, free_disk_mib=500_000.0
+    cores=32,
+    gpus=4,
+    gpu_problem=None,
+    gpu_limit=None,
+    frameworks={"tensorflow": True, "jax": False, "torch": None},
+    memory_mib=64_000.0,
+    free_disk_mib=500_000.0,
 )
 ELSEWHERE = Machine(None, None, None, None, None, None, None)
 """Another machine trains: nothing is known of it."""
@@ -84,8 +90,8 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         ),
         pytest.param(
             {"devices": ("gpu",)},
-            {"gpu_build": False},
-            ["'devices' has 'gpu'", "built for CPUs alone", "make setup TENSORFLOW=cuda"],
+            {"frameworks": {"tensorflow": False}},
+            ["'devices' has 'gpu'", "build for CPUs alone", "make setup BUILD=cuda"],
             id="a TensorFlow that knows no GPU",
         ),
         pytest.param(
@@ -123,8 +129,10 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
         pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
-        pytest.param({"devices": ("gpu",)}, {"gpu_build": None}, id="a TensorFlow that is not known yet"),
-        pytest.param({"devices": ("cpu",)}, {"gpu_build": False}, id="a CPU study, a TensorFlow for CPUs"),
+        pytest.param({"devices": ("gpu",)}, {"frameworks": None}, id="a TensorFlow that is not known yet"),
+        pytest.param(
+            {"devices": ("cpu",)}, {"frameworks": {"tensorflow": False}}, id="a CPU study, a TensorFlow for CPUs"
+        ),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_limit": 8}, id="a CPU study, whatever the limit of GPUs"),
         pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
         pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),

@@ -34,7 +34,13 @@ COMPLETED = {
         "flags": {"tf32": False, "deterministic": False},
     },
     "launched_at": 100.0,
-    "proof": {"kind": "cpu", "parameters_on": ["/device:CPU:0"], "computation_on": "/device:CPU:0"},
+    "proof": {
+        "kind": "cpu",
+        "parameters_on": ["/device:CPU:0"],
+        "computation_on": ["/device:CPU:0"],
+        "product_types": ["float32"],
+        "product_error": 2.1e-7,
+    },
     "threads": {"intra_op": 2, "inter_op": 1},
     "clock": {
         "startup_seconds": 4.0,
@@ -146,7 +152,8 @@ def observe(tmp_path: Path) -> Observe:
 
 def completed_on(kind: str) -> dict[str, Any]:
     device = f"/device:{kind.upper()}:0"
-    return {**COMPLETED, "proof": {"kind": kind, "parameters_on": [device], "computation_on": device}}
+    on_device = {"kind": kind, "parameters_on": [device], "computation_on": [device]}
+    return {**COMPLETED, "proof": {**COMPLETED["proof"], **on_device}}
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])

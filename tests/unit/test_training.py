@@ -10,6 +10,7 @@ import pytest
 
 from idx_writer import write_idx_directory
 from trainbench import dataset, engines, journal, state, training
+from trainbench.engines import interface
 
 BATCH_SIZE = 16
 SETTINGS = {
@@ -17,11 +18,11 @@ SETTINGS = {
     "batch_size": BATCH_SIZE,
     "epochs": 2,
     "hyperparameters": {"learning_rate": 0.05},
-    "device": {"framework": "tensorflow", "kind": "cpu"},
+    "device": {"framework": "tensorflow", "kind": "cpu", "precision": "float32", "gpus": 0},
     "validation_samples": 40,
     "seed": 7,
 }
-CEILINGS = engines.Ceilings(4e11, 2e10, product_size=2048, array_bytes=2**27, seconds=0.9)
+CEILINGS = interface.Ceilings(4e11, 2e10, product_size=2048, array_bytes=2**27, seconds=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Give a function that trains in this process, its ceilings found by another function."""
 
-    def trained(ceilings: Callable[[], engines.Ceilings]) -> dict[str, Any]:
-        engine = engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
+    def trained(ceilings: Callable[[], interface.Ceilings]) -> dict[str, Any]:
+        engine = engines.start("tensorflow", interface.Execution("cpu", threads=1, batch_size=BATCH_SIZE))
         monkeypatch.setattr(engine, "ceilings", ceilings)
         monkeypatch.setattr(engines, "start", lambda *_: engine)
         request = training.Request(
@@ -62,8 +63,8 @@ def test_the_answer_has_the_ceilings_and_the_arithmetic_of_an_example(answer: Ca
 def test_too_little_memory_for_the_ceilings_does_not_spoil_a_finished_run(
     answer: Callable[..., dict[str, Any]],
 ) -> None:
-    def refuse() -> engines.Ceilings:
-        raise engines.OutOfMemory("no room")
+    def refuse() -> interface.Ceilings:
+        raise interface.OutOfMemory("no room")
 
     found = answer(refuse)
     assert found["ceilings"] is None
@@ -73,8 +74,8 @@ def test_too_little_memory_for_the_ceilings_does_not_spoil_a_finished_run(
 def test_the_log_says_why_there_are_no_ceilings(
     answer: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse() -> engines.Ceilings:
-        raise engines.OutOfMemory("no room")
+    def refuse() -> interface.Ceilings:
+        raise interface.OutOfMemory("no room")
 
     answer(refuse)
     assert "ceilings: not measured, OutOfMemory: no room" in capsys.readouterr().out
@@ -83,7 +84,7 @@ def test_the_log_says_why_there_are_no_ceilings(
 def test_the_ceilings_are_found_when_every_clock_has_stopped(answer: Callable[..., dict[str, Any]]) -> None:
     begun = []
 
-    def note() -> engines.Ceilings:
+    def note() -> interface.Ceilings:
         begun.append(time.monotonic())
         return CEILINGS
 
@@ -97,7 +98,7 @@ def test_the_peak_of_memory_is_that_of_the_training(
 ) -> None:
     read_before = []
 
-    def note() -> engines.Ceilings:
+    def note() -> interface.Ceilings:
         monkeypatch.setattr(training, "_peak_memory_mib", lambda: pytest.fail("read after the ceilings"))
         read_before.append(True)
         return CEILINGS
@@ -129,7 +130,7 @@ class Attempts:
         self, fail_in: int | None = None, failure: BaseException | None = None, **identity: Any
     ) -> dict[str, Any]:
         """Train; `failure` is raised instead of training the epoch that is this process' number `fail_in`."""
-        engine = engines.start("tensorflow", "cpu", threads=1, batch_size=BATCH_SIZE)
+        engine = engines.start("tensorflow", interface.Execution("cpu", threads=1, batch_size=BATCH_SIZE))
         train_epoch, calls = engine.train_epoch, iter(range(1, 100))
 
         def failing() -> float:
@@ -244,7 +245,7 @@ def test_a_short_run_saves_nothing(attempts: Attempts) -> None:
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (engines.OutOfMemory("no memory on the device"), "no memory on the device"),
+        (interface.OutOfMemory("no memory on the device"), "no memory on the device"),
         (MemoryError("Unable to allocate 8 GiB"), "the host has too little memory: Unable to allocate 8 GiB"),
         (MemoryError(), "the host has too little memory"),
     ],

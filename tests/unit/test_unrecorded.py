@@ -55,7 +55,7 @@ def begin_job() -> None:
 
 
 def set_aside(study: Study = STUDY, code_sha256: str = CODE_SHA256) -> None:
-    unrecorded.set_aside(study, Path("results"), Path(".snakemake"), FILES_SHA256, code_sha256)
+    unrecorded.set_aside(study, Path("results"), Path(".snakemake"), FILES_SHA256, {"tensorflow": code_sha256})
 
 
 def give_back(settings: dict[str, Any] = SETTINGS, code_sha256: str = CODE_SHA256) -> bool:
@@ -171,7 +171,7 @@ TABLE = "results/tables/runs.csv"
 def outdated(study: Study = STUDY, code_sha256: str = CODE_SHA256) -> list[str]:
     known = unrecorded.recorded(Path(".snakemake"))
     assert known is not None
-    runs = unrecorded.outdated_runs(study, Path("results"), known, FILES_SHA256, code_sha256)
+    runs = unrecorded.outdated_runs(study, Path("results"), known, FILES_SHA256, {"tensorflow": code_sha256})
     return runs + unrecorded.without_record([TABLE], known)
 
 

@@ -191,7 +191,7 @@ def as_server(place: Checkout) -> None:
     rules = place.folder / "workflow/rules/common.smk"
     text = rules.read_text(encoding="utf-8")
     for found, pretended in (
-        ("gpu_build=tensorflow_uses_gpus()", "gpu_build=True"),
+        ("frameworks=installed_frameworks()", "frameworks=dict.fromkeys(engines.ENGINES, True)"),
         ("min(resources.cores, host.inventory().usable_threads)", "32"),
     ):
         assert text.count(found) == 1

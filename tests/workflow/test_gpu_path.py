@@ -39,7 +39,7 @@ def told(run):
 @pytest.mark.parametrize(
     ("arguments", "variables", "parts"),
     [
-        (["--config", "devices=[gpu]"], {}, ["'gpu'", "built for CPUs alone", "make setup TENSORFLOW=cuda"]),
+        (["--config", "devices=[gpu]"], {}, ["'gpu'", "build for CPUs alone", "make setup BUILD=cuda"]),
         (["--config", "devices=[gpu]", "--resources", "gpu=3"], {}, ["gpu=3", "more GPUs than there are", "found 2"]),
         (["--config", "devices=[gpu]", "--resources", "gpu=0"], {}, ["gpu=0", "none of the 2 found"]),
         (
@@ -87,7 +87,7 @@ def any_tensorflow(new_checkout):
     """A checkout whose rules do not ask what the installed TensorFlow is built for, and whose runs only wait."""
     checkout = new_checkout()
     rules = checkout.folder / "workflow/rules/common.smk"
-    rules.write_text(rules.read_text().replace("gpu_build=tensorflow_uses_gpus()", "gpu_build=None"))
+    rules.write_text(rules.read_text().replace("frameworks=installed_frameworks()", "frameworks=None"))
     (checkout.folder / "workflow/scripts/train.py").write_text(NOTHING_BUT_WAITING)
     return checkout
 
@@ -151,5 +151,5 @@ def test_a_gpu_run_that_tensorflow_cannot_carry_out_fails_with_the_reason_and_le
     code = LAUNCH.format(folder=str(tmp_path), data=str(checkout.folder / "data"), settings=json.dumps(settings))
     shown = run_python(code, nvml_library, two_cards["NVML_REPLAY"])
     assert "told: logistic 16 on gpu, repeat 1: a GPU was asked for, but TensorFlow" in shown
-    assert "make setup TENSORFLOW=cuda" in shown
+    assert "make setup BUILD=cuda" in shown
     assert not (tmp_path / "metrics.json").exists()

@@ -1,6 +1,5 @@
 import functools
 import gc
-import importlib.metadata
 import inspect
 import itertools
 import json
@@ -19,6 +18,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from trainbench import (
     configuration,
+    engines,
     fingerprint,
     full_disk,
     gpu_lease,
@@ -62,13 +62,14 @@ DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roof
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 
 # The files that a rule's result depends on, its script among them: an edit of one of them runs that rule again, and no
-# other. tests/unit/test_fingerprint.py holds these lists against what the modules really import.
+# other. tests/unit/test_fingerprint.py holds these lists against what the modules really import. A run depends on the
+# engine of its framework besides, and not on engines/__init__.py, which names all: a new engine alters no other's runs.
 DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
     *["lifetime.py", "locks.py", "state.py", "steady.py"],
-    *["outcome.py", "usage.py", "dataset.py", "engines/__init__.py", "engines/ceilings.py", "engines/tensorflow.py"],
-    *["errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
+    *["outcome.py", "usage.py", "dataset.py", "engines/ceilings.py", "engines/common.py", "engines/interface.py"],
+    *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../train.py", "../../schemas/metrics.schema.json"],
 ]
@@ -102,6 +103,8 @@ BASELINE_CODE = [
 ]
 
 
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
 # Whether runs are submitted to other machines, of which nothing is known here; `--jobs` is given then.
 SUBMITS = workflow.resource_settings.nodes is not None
 
@@ -123,21 +126,15 @@ def found_machine():
             f"NVML: {cards.problem}" if cards.problem else "CUDA_VISIBLE_DEVICES hides all" if cards.gpus else None
         ),
         gpu_limit=None if limit is None else limit.value,
-        gpu_build=tensorflow_uses_gpus(),
+        frameworks=installed_frameworks(),
         memory_mib=host.available_memory_mib(),
         free_disk_mib=shutil.disk_usage(".").free / 2**20,
     )
 
 
-def tensorflow_uses_gpus():
-    """Whether the TensorFlow installed here can use a GPU, or None where none is (conda brings its own)."""
-    for name, uses_gpus in (("tensorflow-cpu", False), ("tensorflow", True)):
-        try:
-            importlib.metadata.distribution(name)
-            return uses_gpus
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
+def installed_frameworks():
+    """Of each framework, whether it can use a GPU as installed here; None where conda brings what runs need."""
+    return None if USES_CONDA else {name: engines.uses_gpus(name) for name in engines.ENGINES}
 
 
 def data_folder(study):
@@ -151,7 +148,9 @@ def plan():
     """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
     machine = found_machine()
     try:
-        gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and machine.gpu_build is not False
+        framework = configuration.framework_for_auto(config)
+        build_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
+        gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and build_for_gpus
         if SUBMITS:
             gpu_found = None
         study = configuration.study_of(config, gpu_found)
@@ -162,8 +161,8 @@ def plan():
         sys.exit(f"trainbench: {error}")
     if workflow.is_main_process and config["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
         logger.warning(
-            "A GPU is found but not measured: --resources gpu=0 rules it out, or the installed TensorFlow is built for "
-            "CPUs alone (make setup TENSORFLOW=cuda)."
+            f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
+            "for CPUs alone (make setup BUILD=cuda)."
         )
     if workflow.is_main_process and machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
@@ -187,7 +186,10 @@ PREPARED = "results/dataset/{}.safetensors".format(
     )
 )
 
-TRAINING_FINGERPRINT = fingerprint.of_code(TRAINING_CODE)
+TRAINING_FINGERPRINTS = {
+    framework: fingerprint.of_code([*TRAINING_CODE, engines.ENGINES[framework].code])
+    for framework in {device.framework for device in STUDY.device_settings.values()}
+}
 
 
 def go_on():
@@ -202,7 +204,7 @@ def go_on():
         held = working_folder.hold(snakemake_folder)
         if held is not None:
             results = Path("results")
-            unrecorded.set_aside(STUDY, results, snakemake_folder, DATASET_FINGERPRINT, TRAINING_FINGERPRINT)
+            unrecorded.set_aside(STUDY, results, snakemake_folder, DATASET_FINGERPRINT, TRAINING_FINGERPRINTS)
     except OSError as error:
         if not full_disk.is_cause(error):
             raise
@@ -230,7 +232,7 @@ def recorded_outputs():
 @functools.cache
 def outdated_runs():
     """The metrics files without a record that were measured with other settings or code."""
-    fingerprints = DATASET_FINGERPRINT, TRAINING_FINGERPRINT
+    fingerprints = DATASET_FINGERPRINT, TRAINING_FINGERPRINTS
     return unrecorded.outdated_runs(STUDY, Path("results"), recorded_outputs(), *fingerprints)
 
 
@@ -379,18 +381,22 @@ def asked_resource(name):
     return asked
 
 
-def train_environment(build):
-    """The environment file of a build of TensorFlow."""
-    return str(Path(REPOSITORY, "envs", f"train-{build}.yaml"))
+def train_environment(framework, build):
+    """The environment file of a framework's build."""
+    return str(Path(REPOSITORY, "envs", f"train-{framework}-{build}.yaml"))
 
 
 @each_run
 def run_environment(wildcards):
-    """The conda environment of a run: the one of its device's kind."""
-    return train_environment("cuda" if run_gpus(wildcards) else "cpu")
+    """The conda environment of a run: that of its device's framework and kind."""
+    device = STUDY.device(wildcards.device)
+    return train_environment(device.framework, "cuda" if device.gpus else "cpu")
 
 
-USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+@each_run
+def run_code(wildcards):
+    """The fingerprint of the code that a run depends on."""
+    return TRAINING_FINGERPRINTS[STUDY.device(wildcards.device).framework]
 
 
 def table_order():
@@ -536,7 +542,7 @@ def repetition(wildcards, output):
         "configuration": yaml.safe_dump(
             json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False
         ),
-        "code_sha256": TRAINING_FINGERPRINT,
+        "code_sha256": sorted({TRAINING_FINGERPRINTS[device.framework] for device in STUDY.selected_devices()}),
         "repository": REPOSITORY,
     }
 

@@ -7,7 +7,7 @@ rule train:
     priority: run_priority
     conda:
         # Snakemake works a function out for every run, also where it does not use conda.
-        run_environment if USES_CONDA else train_environment("cpu")
+        run_environment if USES_CONDA else train_environment("tensorflow", "cpu")
     threads: run_cores
     resources:
         **asked_resources(),
@@ -17,7 +17,7 @@ rule train:
     params:
         settings=run_settings,
         data=run_data,
-        code=TRAINING_FINGERPRINT,
+        code=run_code,
     script:
         "../scripts/train.py"
 

@@ -11,13 +11,17 @@ from typing import Any, Final
 import jsonschema_rs
 
 from trainbench.conclusions import Conclusions
+from trainbench.engines import ENGINES
 from trainbench.errors import InputError
 from trainbench.models import MODELS, Hyperparameter
+from trainbench.precision import PRECISIONS
 from trainbench.study import ALL_CORES, Device, ModelSettings, Study
 
 SCHEMA_FILE: Final = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.json"
 WHERE_TO_SET: Final = "set it in the config file or with --config (config/README.md explains every key)"
 AUTO: Final = "auto"
+
+DEFAULT_FRAMEWORK: Final = "tensorflow"
 
 Schema = Mapping[str, Any]
 
@@ -71,6 +75,14 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
         model_settings=settings,
         device_settings=devices,
     )
+
+
+def framework_for_auto(config: Mapping[str, Any]) -> str:
+    """The framework of the device that `devices: auto` may add, as far as can be told of a config not checked yet."""
+    match config.get("device_settings"):
+        case {"gpu": {"framework": str(framework)}} if framework in ENGINES:
+            return framework
+    return DEFAULT_FRAMEWORK
 
 
 def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
@@ -141,24 +153,41 @@ def _in_range(key: str, value: float, allowed: Hyperparameter) -> None:
 
 
 def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
-    """The devices that an entry of device_settings describes: several where its threads are a list.
+    """The devices that an entry of device_settings describes: several where its threads or its gpus are a list.
 
-    Of a list [1, 2, all] for `cpu` the devices are cpu-1t, cpu-2t and, with all threads, cpu itself.
+    Of the threads [1, 2, all] for `cpu` the devices are cpu-1t, cpu-2t and, with all threads, cpu itself. Of the gpus
+    [1, 2] for `gpu` they are gpu-1g and gpu-2g.
     """
-    kind, threads, resources = given["kind"], given.get("threads", ALL_CORES), given.get("resources", {})
-    gpus = 1 if kind == "gpu" else 0
-    if not isinstance(threads, list):
-        return (Device(name=name, kind=kind, threads=threads, gpus=gpus, resources=resources),)
+    place, kind = f"device_settings/{name}", given["kind"]
+    framework, precision = given.get("framework", DEFAULT_FRAMEWORK), given.get("precision", "float32")
+    _known(f"{place}/framework", "framework", framework, ENGINES)
+    if kind == "cpu" and not PRECISIONS[precision].on_cpus:
+        on_cpus = [name for name, known in PRECISIONS.items() if known.on_cpus]
+        raise InputError(
+            f"config key '{place}/precision' is {precision}, which NVIDIA's GPUs alone have, but its kind is cpu; "
+            f"expected one of {', '.join(on_cpus)}"
+        )
+    if kind == "cpu" and "gpus" in given:
+        raise InputError(f"config key '{place}/gpus' is given, but its kind is cpu; remove it or set kind: gpu")
+    threads, gpus = given.get("threads", ALL_CORES), given.get("gpus", 1 if kind == "gpu" else 0)
     return tuple(
         Device(
-            name=name if count == ALL_CORES else f"{name}-{count}t",
+            name=name + _suffix(threads, "t", thread_count) + _suffix(gpus, "g", gpu_count),
             kind=kind,
-            threads=count,
-            gpus=gpus,
-            resources=resources,
+            threads=thread_count,
+            gpus=gpu_count,
+            framework=framework,
+            precision=precision,
+            resources=given.get("resources", {}),
         )
-        for count in threads
+        for thread_count in (threads if isinstance(threads, list) else [threads])
+        for gpu_count in (gpus if isinstance(gpus, list) else [gpus])
     )
+
+
+def _suffix(given: Any, letter: str, count: int | str) -> str:
+    """What tells the devices of a list apart."""
+    return f"-{count}{letter}" if isinstance(given, list) and count != ALL_CORES else ""
 
 
 def _by_name(series: Mapping[str, Sequence[Device]]) -> dict[str, Device]:
@@ -167,15 +196,15 @@ def _by_name(series: Mapping[str, Sequence[Device]]) -> dict[str, Device]:
         for device in members:
             if device.name in devices or (device.name != name and device.name in series):
                 raise InputError(
-                    f"config key 'device_settings' describes the device '{device.name}' twice, once by the list of "
-                    f"threads of '{name}'; rename one of the two"
+                    f"config key 'device_settings' describes the device '{device.name}' twice, once by a list in "
+                    f"'{name}'; rename one of the two"
                 )
             devices[device.name] = device
     return devices
 
 
 def _names_of(chosen: str, series: Mapping[str, Sequence[Device]]) -> list[str]:
-    """The devices that a name in `devices` asks for: all of a list of threads, or the one of that name."""
+    """The devices that a name in `devices` asks for: all of a list, or the one of that name."""
     return [device.name for device in series[chosen]] if chosen in series else [chosen]
 
 

@@ -1,10 +1,11 @@
-"""Leases a GPU to one run at a time on this machine, whoever started the runs.
+"""Leases GPUs to one run at a time on this machine, whoever started the runs.
 
-Snakemake counts GPUs but hands a local job none in particular. A lease is a lock on the card (`trainbench.locks`): it
+Snakemake counts GPUs but hands a local job none in particular. A lease is a lock on each card (`trainbench.locks`): it
 ends with the processes that hold it.
 """
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,10 +24,10 @@ _REPORT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True)
 class Lease:
-    """A leased card and the open lock file; a process that inherits `descriptor` holds the lease too."""
+    """Leased cards and their open lock files; a process that inherits `descriptors` holds the lease too."""
 
-    uuid: str
-    descriptor: int
+    uuids: tuple[str, ...]
+    descriptors: tuple[int, ...]
     waited_seconds: float
 
 
@@ -65,39 +66,60 @@ def _card(entry: str, uuids: Sequence[str | None]) -> str | None:
 @contextmanager
 def leased(
     cards: Sequence[str],
+    count: int,
     folder: Path,
     report: Callable[[str], None],
     wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
 ) -> Iterator[Lease]:
-    """Hold one card of `cards`, waiting for it if others hold all of them.
+    """Hold `count` of `cards`, waiting for them if others hold too many.
 
     Raises:
-        InputError: `cards` is empty, or none came free within the limit.
+        InputError: `cards` are fewer, or not enough came free within the limit.
     """
-    if not cards:
+    if len(cards) < count:
+        visible = f"only {len(cards)} are visible to it" if cards else "no card is visible to it"
         raise InputError(
-            "this run needs a GPU, but no card is visible to it (CUDA_VISIBLE_DEVICES names none, or NVML finds none); "
-            "run it on a machine with a card or select CPU devices (devices: [cpu])"
+            f"this run needs {'a GPU' if count == 1 else f'{count} GPUs'}, but {visible} (CUDA_VISIBLE_DEVICES names "
+            "no more, or NVML finds no more); run it on a machine that has them or select other devices (devices: [cpu])"
         )
     began = time.monotonic()
     reported = began
     while True:
-        for card in cards:
-            descriptor = locks.try_lock(folder / f"{card.replace('/', '_')}.lock")
-            if descriptor is not None:
-                try:
-                    yield Lease(card, descriptor, time.monotonic() - began)
-                finally:
-                    os.close(descriptor)
-                return
+        held = _lock(cards, count, folder)
+        if held:
+            try:
+                yield Lease(tuple(held), tuple(held.values()), time.monotonic() - began)
+            finally:
+                _give_back(held)
+            return
         now = time.monotonic()
         if now - began > wait_limit_seconds:
             raise InputError(
-                f"none of the {len(cards)} GPUs ({', '.join(cards)}) came free within {wait_limit_seconds:.0f} s: "
-                f"other runs on this machine hold the locks in {folder} (fuser {folder}/* names them); "
-                f"wait for them or end them"
+                f"{'none' if count == 1 else f'not {count}'} of the {len(cards)} GPUs ({', '.join(cards)}) came free "
+                f"within {wait_limit_seconds:.0f} s: other runs on this machine hold the locks in {folder} "
+                f"(fuser {folder}/* names them); wait for them or end them"
             )
         if now - reported > _REPORT_SECONDS:
-            report(f"waiting for a GPU for {now - began:.0f} s: all {len(cards)} are leased to other runs")
+            wanted = "a GPU" if count == 1 else f"{count} GPUs"
+            report(f"waiting for {wanted} for {now - began:.0f} s: too few of {len(cards)} are free of other runs")
             reported = now
-        time.sleep(_POLL_SECONDS)
+        # Not in step with others that wait for several, or each might keep finding what the other one holds.
+        time.sleep(_POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+def _lock(cards: Sequence[str], count: int, folder: Path) -> dict[str, int]:
+    """Lock so many cards, or none: who waits holds nothing, so that two who wait do not wait for each other."""
+    held: dict[str, int] = {}
+    for card in cards:
+        descriptor = locks.try_lock(folder / f"{card.replace('/', '_')}.lock")
+        if descriptor is not None:
+            held[card] = descriptor
+        if len(held) == count:
+            return held
+    _give_back(held)
+    return {}
+
+
+def _give_back(held: Mapping[str, int]) -> None:
+    for descriptor in held.values():
+        os.close(descriptor)

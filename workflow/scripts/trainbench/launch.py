@@ -1,6 +1,6 @@
 """Carries out one run: a fresh training process, watched from outside, and its metrics file.
 
-This process imports no framework. It finds out what the machine is, leases a GPU and cores, sets the environment,
+This process imports no framework. It finds out what the machine is, leases GPUs and cores, sets the environment,
 starts the training and the monitor, passes progress on and writes what came of it.
 """
 
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ class _Place:
 
     threads: int
     cores: core_lease.CoreLease
-    gpu: gpu_lease.Lease | None
+    gpus: gpu_lease.Lease | None
     environment: Mapping[str, str]
     unfinished: Path
     identity: Mapping[str, Any]
@@ -88,28 +88,28 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     unfinished.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         log = stack.enter_context(task.log.open("w", encoding="utf-8"))
-        gpu = stack.enter_context(_gpu(task, machine, announce))
-        near = _near_cores(gpu)
+        gpus = stack.enter_context(_gpus(task, machine, announce))
+        near = _near_cores(gpus)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
         cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ)))
         place = _Place(
             threads=threads,
             cores=cores,
-            gpu=gpu,
-            environment=environment(os.environ, threads, gpu.uuid if gpu else None),
+            gpus=gpus,
+            environment=environment(os.environ, threads, gpus.uuids if gpus else ()),
             unfinished=unfinished,
-            identity=_identity(task, machine, threads, gpu),
+            identity=_identity(task, machine, threads, gpus),
         )
         canary_before_seconds = canary.seconds()
         started_at = datetime.now(UTC).isoformat()
         answer, gpu_listed = _train(task, place, log, announce)
         canary_after_seconds = canary.seconds()
-    if answer["status"] == "wrong_device":
+    if answer["status"] == "refused":
         raise InputError(f"{name}: {answer['message']}")
-    if gpu is not None and gpu_listed is False:
+    if gpus is not None and gpu_listed is False:
         raise InputError(
-            f"{name}: NVML does not list the run's process on the leased GPU {gpu.uuid}, so it computed elsewhere; "
-            f"compare {task.log} with nvidia-smi"
+            f"{name}: NVML does not list the run's process on every leased GPU ({', '.join(gpus.uuids)}), so it "
+            f"computed elsewhere; compare {task.log} with nvidia-smi"
         )
     observed = outcome.Observed(
         settings=task.settings,
@@ -121,8 +121,8 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         cores=cores.cores,
         shared_cores=cores.shared,
         near_cores=None if near is None else tuple(sorted(near)),
-        gpu_uuids=(gpu.uuid,) if gpu else (),
-        gpu_wait_seconds=gpu.waited_seconds if gpu else None,
+        gpu_uuids=gpus.uuids if gpus else (),
+        gpu_wait_seconds=gpus.waited_seconds if gpus else None,
         gpu_listed=gpu_listed,
         canary_before_seconds=canary_before_seconds,
         canary_after_seconds=canary_after_seconds,
@@ -133,14 +133,14 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _identity(task: Task, machine: host.Host, threads: int, gpu: gpu_lease.Lease | None) -> dict[str, Any]:
-    card = next((card for card in machine.gpus if gpu is not None and card.uuid == gpu.uuid), None)
+def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease | None) -> dict[str, Any]:
+    cards = [card.name for card in machine.gpus if gpus is not None and card.uuid in gpus.uuids]
     return {
         "settings": task.settings,
         "code_sha256": task.code_sha256,
         "schema_version": record.SCHEMA_VERSION,
         "host": machine.id,
-        "gpu": None if card is None else card.name,
+        "gpus": cards,
         "threads": threads,
     }
 
@@ -169,30 +169,36 @@ def _threads(task: Task, usable_threads: int) -> int:
 
 
 @contextmanager
-def _gpu(task: Task, machine: host.Host, announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease | None]:
-    """Lease a card for a GPU run; a CPU run gets none."""
+def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease | None]:
+    """Lease its cards for a GPU run; a CPU run gets none."""
     if task.settings["device"]["kind"] == "cpu":
         yield None
         return
     cards = gpu_lease.pool(machine.gpus, os.environ)
     name = run_name(task.settings)
-    folder = locks.folder(os.environ)
-    with gpu_lease.leased(cards, folder, lambda line: announce(f"{name}: {line}"), task.gpu_wait_seconds) as lease:
+
+    def report(line: str) -> None:
+        announce(f"{name}: {line}")
+
+    with gpu_lease.leased(cards, task.gpus, locks.folder(os.environ), report, task.gpu_wait_seconds) as lease:
         yield lease
 
 
-def _near_cores(gpu: gpu_lease.Lease | None) -> frozenset[int] | None:
-    if gpu is None:
+def _near_cores(gpus: gpu_lease.Lease | None) -> frozenset[int] | None:
+    """The cores near any of the cards, None where NVML does not know those of all."""
+    if gpus is None:
         return None
     try:
         with nvml.Session() as session:
-            return session.near_cores(gpu.uuid)
+            near = [session.near_cores(uuid) for uuid in gpus.uuids]
     except (nvml.NvmlUnavailable, nvml.GpuLost):
         return None
+    known = [cores for cores in near if cores is not None]
+    return frozenset().union(*known) if len(known) == len(near) else None
 
 
-def environment(inherited: Mapping[str, str], threads: int, gpu_uuid: str | None) -> dict[str, str]:
-    """The training process' environment: its threads, its one card or none, the package to import."""
+def environment(inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[str]) -> dict[str, str]:
+    """The training process' environment: its threads, its cards or none, the package to import."""
     package_folder = str(Path(__file__).resolve().parents[1])
     search_path = [package_folder, *filter(None, [inherited.get("PYTHONPATH")])]
     return {
@@ -201,7 +207,7 @@ def environment(inherited: Mapping[str, str], threads: int, gpu_uuid: str | None
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": gpu_uuid or "",
+        "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
         # TensorFlow imports Keras along with itself, a quarter of its time, unless it is to take Keras from the package
         # tf_keras instead, which is not installed. Nothing here uses either.
@@ -247,15 +253,15 @@ def _train(
                     text=True,
                     encoding="utf-8",
                     errors="replace",
-                    pass_fds=[*place.cores.descriptors, *([place.gpu.descriptor] if place.gpu else [])],
+                    pass_fds=[*place.cores.descriptors, *(place.gpus.descriptors if place.gpus else ())],
                 )
             )
         )
         watching = stack.enter_context(_watching(task, training.pid, place, log))
         gpu_listed, epochs_seen = None, False
         for line in _relay(training.stdout or (), log, task.settings, announce):
-            if place.gpu is not None and not epochs_seen and line.startswith("epoch "):
-                gpu_listed = _gpu_lists(place.gpu.uuid, training.pid)
+            if place.gpus is not None and not epochs_seen and line.startswith("epoch "):
+                gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
                 epochs_seen = True
             _demand_room(watching, task)
         code = training.wait()
@@ -303,7 +309,7 @@ def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["sub
         str(task.monitor_interval_seconds),
         str(task.samples),
         ",".join(str(core) for core in place.cores.cores),
-        *([place.gpu.uuid] if place.gpu else []),
+        *(place.gpus.uuids if place.gpus else ()),
     ]
     with _ended_at_exit(
         subprocess.Popen(
@@ -317,15 +323,16 @@ def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["sub
         yield process
 
 
-def _gpu_lists(gpu_uuid: str, training_pid: int) -> bool | None:
-    """Whether NVML lists the training's process, or one that it started, on its card; None where it cannot tell."""
+def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
+    """Whether NVML lists the training's process, or one that it started, on each card; None where it cannot tell."""
     try:
         training = psutil.Process(training_pid)
         process_ids = [training_pid, *(child.pid for child in training.children(recursive=True))]
         with nvml.Session() as session:
-            return session.lists_process(gpu_uuid, process_ids)
+            listed = [session.lists_process(uuid, process_ids) for uuid in gpu_uuids]
     except (psutil.NoSuchProcess, nvml.NvmlUnavailable, nvml.GpuLost):
         return None
+    return False if False in listed else None if None in listed else True
 
 
 @contextmanager

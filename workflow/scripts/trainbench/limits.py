@@ -1,7 +1,9 @@
 """Refuses, before anything trains, a study that this machine or this data set cannot carry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainbench import engines
 from trainbench.errors import InputError
 from trainbench.idx import Shape
 from trainbench.models import BYTES_PER_FLOAT32, MODELS, ImageShape, ModelSpec
@@ -18,14 +20,14 @@ class Machine:
 
     `cores` are those that `--cores` gives and the machine has. `gpus` are the cards that CUDA_VISIBLE_DEVICES leaves
     visible; `gpu_problem` says why there is none. `gpu_limit` is `--resources gpu=N`, None where it was not given.
-    `gpu_build` tells whether the installed TensorFlow can use a GPU.
+    `frameworks` tells of each framework whether it can use a GPU as it is installed, None where it is not installed.
     """
 
     cores: int | None
     gpus: int | None
     gpu_problem: str | None
     gpu_limit: int | None
-    gpu_build: bool | None
+    frameworks: Mapping[str, bool | None] | None
     memory_mib: float | None
     free_disk_mib: float | None
 
@@ -37,6 +39,8 @@ def refuse_impossible(study: Study, shape: Shape, machine: Machine) -> None:
         InputError: it cannot be carried out as asked; the text names the config key.
     """
     _refuse_too_few_images(study, shape)
+    _refuse_uneven_batches(study)
+    _refuse_missing_frameworks(study, machine)
     _refuse_missing_gpus(study, machine)
     _refuse_missing_cores(study, machine)
     _refuse_missing_memory(study, shape, machine)
@@ -59,11 +63,32 @@ def _refuse_too_few_images(study: Study, shape: Shape) -> None:
         )
 
 
+def _refuse_uneven_batches(study: Study) -> None:
+    for device in study.selected_devices():
+        uneven = [size for size in study.batch_sizes if device.gpus > 1 and size % device.gpus]
+        if uneven:
+            raise InputError(
+                f"config key 'batch_sizes' has {uneven[0]}, which the {device.gpus} GPUs of the device '{device.name}' "
+                f"cannot share evenly; expected multiples of {device.gpus}"
+            )
+
+
+def _refuse_missing_frameworks(study: Study, machine: Machine) -> None:
+    for device in study.selected_devices():
+        if machine.frameworks is not None and machine.frameworks[device.framework] is None:
+            raise InputError(
+                f"config key 'devices' has '{device.name}', which trains with {device.framework}, but that is not "
+                f"installed; install it: {engines.how_to_install(device.framework)}"
+            )
+
+
 def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
-    asking = next((device.name for device in study.selected_devices() if device.gpus > 0), None)
-    if asking is None or machine.gpus is None:
+    # The one that needs most: what suits it suits all.
+    asking = max(study.selected_devices(), key=lambda device: device.gpus)
+    if asking.gpus == 0 or machine.gpus is None:
         return
-    asked = f"config key 'devices' has '{asking}', which needs a GPU, but"
+    needed = "a GPU" if asking.gpus == 1 else f"{asking.gpus} GPUs"
+    asked = f"config key 'devices' has '{asking.name}', which needs {needed}, but"
     cpu_only = "select CPU devices (--config 'devices=[cpu]')"
     if machine.gpus == 0:
         because = f" ({machine.gpu_problem})" if machine.gpu_problem else ""
@@ -75,11 +100,19 @@ def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
             f"--resources gpu={machine.gpu_limit} asks for more GPUs than there are: found {machine.gpus}; "
             f"give --resources gpu={machine.gpus} or leave it out"
         )
-    if machine.gpu_build is False:
-        raise InputError(
-            f"{asked} the installed TensorFlow is built for CPUs alone; install the other build "
-            f"(make setup TENSORFLOW=cuda) or {cpu_only}"
+    if asking.gpus > gpus_side_by_side(machine):
+        limited = (
+            "" if machine.gpu_limit is None else f", of which --resources gpu={machine.gpu_limit} allows that many"
         )
+        raise InputError(
+            f"{asked} found {machine.gpus}{limited}; lower device_settings/{asking.name}/gpus or leave the device out"
+        )
+    for device in study.selected_devices():
+        if device.gpus and machine.frameworks is not None and machine.frameworks[device.framework] is False:
+            raise InputError(
+                f"config key 'devices' has '{device.name}', which needs a GPU, but {device.framework} is installed in "
+                f"its build for CPUs alone; install the other build (make setup BUILD=cuda) or {cpu_only}"
+            )
 
 
 def _refuse_missing_cores(study: Study, machine: Machine) -> None:

@@ -163,9 +163,10 @@ class ModelSpec:
         """Trained numbers."""
         return sum(math.prod(parameter.shape) for parameter in self.parameters)
 
-    def train_bytes_per_example(self, batch_size: int) -> float:
+    def train_bytes_per_example(self, batch_size: int, bytes_per_activation: int = BYTES_PER_FLOAT32) -> float:
         """The least bytes that training on one example moves from and to memory, at a batch size.
 
+        Images and activations have so many bytes a value; parameters, gradients and what the optimiser keeps are float32.
         Each array that a step cannot do without moves once in each direction that it must. For each example: its image
         is read; what the layers put out is written by the forward pass and read by the backward pass. For each step,
         shared out among its examples: parameters and the optimiser's numbers are read and written, gradients are
@@ -178,7 +179,7 @@ class ModelSpec:
         of_example = self.inputs_per_example + 2 * self.activations_per_example
         kept = self.parameter_count * (1 + self.optimiser.values_per_parameter)
         of_step = 2 * kept + 2 * self.parameter_count
-        return BYTES_PER_FLOAT32 * (of_example + of_step / batch_size)
+        return bytes_per_activation * of_example + BYTES_PER_FLOAT32 * of_step / batch_size
 
 
 @dataclass(frozen=True)

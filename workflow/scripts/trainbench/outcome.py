@@ -101,6 +101,7 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
         "samples_trained": answer.get("samples_trained"),
         "peak_memory_mib": answer.get("peak_memory_mib"),
         "arithmetic": answer.get("arithmetic"),
+        "loss_scaling": answer.get("loss_scaling"),
         "ceilings": answer.get("ceilings"),
         "canary": {
             "before_seconds": observed.canary_before_seconds,
@@ -121,6 +122,8 @@ def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any
         "gpu_lists_process": observed.gpu_listed,
         "parameters_on": proof["parameters_on"],
         "computation_on": proof["computation_on"],
+        "product_types": proof["product_types"],
+        "product_error": proof["product_error"],
         "cores_given": observed.cores_given,
         "cores": list(observed.cores),
         "shared_cores": list(observed.shared_cores),

@@ -86,12 +86,12 @@ _TURNING_MARKS: Final = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x
 class Repetition:
     """What it takes to repeat a study.
 
-    `configuration` is the whole config as YAML, `code_sha256` the fingerprint of the training code as it is now,
-    `commit` that of the repository, None where it is not known.
+    `configuration` is the whole config as YAML, `code_sha256` the fingerprints of the training code as it is now, one
+    for each framework, `commit` that of the repository, None where it is not known.
     """
 
     configuration: str
-    code_sha256: str
+    code_sha256: Sequence[str]
     commit: Commit | None
 
 
@@ -435,17 +435,16 @@ def _code_sentence(settings: pd.DataFrame, repetition: Repetition) -> str:
         if commit is None
         else f"This page was made at commit {commit.sha}{' with uncommitted changes' if commit.changed else ''}."
     )
-    shown = ", ".join(sorted(sha[:12] for sha in found))
-    if found == {repetition.code_sha256}:
+    shown, now = (", ".join(sorted(sha[:12] for sha in hashes)) for hashes in (found, repetition.code_sha256))
+    if found == set(repetition.code_sha256):
         measured = (
-            f"All runs were measured by exactly this training code: each metrics file has its fingerprint, {shown}."
+            f"All runs were measured by exactly this training code: each metrics file has its fingerprint ({shown})."
         )
     elif not found:
         measured = "Which training code measured is not known."
     else:
         measured = (
-            f"Runs were measured by other training code than this one: the fingerprints are {shown}, "
-            f"here it is {repetition.code_sha256[:12]}."
+            f"Runs were measured by other training code than this one: the fingerprints are {shown}, here it is {now}."
         )
     return f"{here} {measured}"
 

@@ -19,7 +19,8 @@ METRICS_NAME: Final = "metrics.json"
 class Device:
     """A named way to execute.
 
-    `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run. `resources`
+    `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run, which share
+    each batch. `resources`
     are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting of a result.
     """
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import psutil
 
-from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, record, state
+from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, precision, record, state
+from trainbench.engines import interface, proof
 from trainbench.models import MODELS, ImageShape, ModelSpec
 
 SAVE_AFTER_SECONDS: Final = 2.0
@@ -74,12 +75,12 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
     """
     try:
         train(request, notes)
-    except engines.OutOfMemory as error:
+    except interface.OutOfMemory as error:
         notes.note({"status": "out_of_memory", "message": str(error)})
     except MemoryError as error:
         notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
-    except engines.WrongDevice as error:
-        notes.note({"status": "wrong_device", "message": str(error)})
+    except interface.Refused as error:
+        notes.note({"status": "refused", "message": str(error)})
     else:
         notes.note({"status": "completed", "message": None})
 
@@ -92,20 +93,21 @@ def train(request: Request, notes: journal.Journal) -> None:
     """
     settings = request.settings
     device = settings["device"]
-    engine = engines.start(device["framework"], device["kind"], request.threads, settings["batch_size"])
+    engine = engines.start(device["framework"], _execution(device, request.threads, settings["batch_size"]))
     started = time.monotonic()
 
     data = dataset.load(request.dataset)
     train_images, train_labels = dataset.training_split(data, settings["validation_samples"])
-    engine.place(engines.Images(train_images, train_labels, data.test_images, data.test_labels))
+    engine.place(interface.Images(train_images, train_labels, data.test_images, data.test_labels))
     placed = time.monotonic()
 
     _, height, width = train_images.shape
     spec = MODELS[settings["model"]].specify(ImageShape(height, width, data.classes), settings["hyperparameters"])
     batch_size, seed = settings["batch_size"], settings["seed"]
     engine.build(spec, parameters.draw(spec.parameters, seed), batch_size, seed)
-    proof = engine.prove_device()
+    on_device = engine.prove_device()
     compiled = time.monotonic()
+    computes_in = proof.prove(engine, device["precision"])
 
     versions = dict(engine.versions())
     notes.note(
@@ -120,9 +122,9 @@ def train(request: Request, notes: journal.Journal) -> None:
             },
             "software": {"framework": device["framework"], "versions": versions, "flags": dict(engine.flags())},
             "launched_at": request.launched_at,
-            "proof": asdict(proof),
+            "proof": {**asdict(on_device), **computes_in},
             "threads": asdict(engine.threads()),
-            "arithmetic": _arithmetic(spec, batch_size),
+            "arithmetic": _arithmetic(spec, batch_size, device["precision"]),
         }
     )
     run = _Run(
@@ -147,7 +149,24 @@ def train(request: Request, notes: journal.Journal) -> None:
         run.keep(measured)
         _report_progress(run.epochs, settings["epochs"])
     # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
-    notes.note({"peak_memory_mib": run.peak_memory_mib(), "ceilings": _ceilings(engine)})
+    scaling = engine.loss_scaling()
+    notes.note(
+        {
+            "peak_memory_mib": run.peak_memory_mib(),
+            "loss_scaling": None if scaling is None else asdict(scaling),
+            "ceilings": _ceilings(engine),
+        }
+    )
+
+
+def _execution(device: Mapping[str, Any], threads: int, batch_size: int) -> interface.Execution:
+    return interface.Execution(
+        kind=device["kind"],
+        threads=threads,
+        batch_size=batch_size,
+        precision=device["precision"],
+        replicas=max(1, device["gpus"]),
+    )
 
 
 class _Run:
@@ -156,7 +175,7 @@ class _Run:
     def __init__(
         self,
         *,
-        engine: engines.Engine,
+        engine: interface.Engine,
         notes: journal.Journal,
         state_path: Path,
         identity: Mapping[str, Any],
@@ -233,14 +252,15 @@ def _seconds(epochs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return sum(epoch["train_seconds"] for epoch in epochs), sum(epoch["eval_seconds"] for epoch in epochs)
 
 
-def _arithmetic(spec: ModelSpec, batch_size: int) -> dict[str, float]:
+def _arithmetic(spec: ModelSpec, batch_size: int, precision_name: str) -> dict[str, float]:
+    bytes_per_activation = precision.PRECISIONS[precision_name].bytes_per_value
     return {
         "train_flop_per_example": spec.train_flop_per_example,
-        "train_bytes_per_example": spec.train_bytes_per_example(batch_size),
+        "train_bytes_per_example": spec.train_bytes_per_example(batch_size, bytes_per_activation),
     }
 
 
-def _epoch(engine: engines.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
+def _epoch(engine: interface.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
     """Train and evaluate one epoch; nothing but the engine's call lies between two readings of a clock."""
     # Descendants are looked for outside of what is counted: that reads all of /proc.
     descendants_before = _descendants_cpu_seconds()
@@ -280,7 +300,7 @@ def _report_progress(epochs: Sequence[Mapping[str, Any]], planned: int) -> None:
     )
 
 
-def _ceilings(engine: engines.Engine) -> dict[str, Any] | None:
+def _ceilings(engine: interface.Engine) -> dict[str, Any] | None:
     """What the device can do at most, or None where that could not be found out: the run is good without.
 
     Whatever goes wrong here, as too little memory, is no reason to lose a run that has ended.

@@ -12,7 +12,7 @@ import binascii
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +24,13 @@ NAMES: Final = ("train.log", "samples.csv", METRICS_NAME)
 """A run's files, in the order in which they are set aside and given back: the one that counts comes last."""
 
 
-def set_aside(study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: str) -> None:
+def set_aside(
+    study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: Mapping[str, str]
+) -> None:
     """Set aside what runs of the study left that are still good but marked as under way in the folder `snakemake`.
 
-    `snakemake` is Snakemake's own folder (.snakemake). To be called while no other Snakemake is at work there.
+    `snakemake` is Snakemake's own folder (.snakemake), `code_sha256` the fingerprint of the code by framework. To be
+    called while no other Snakemake is at work there.
     """
     # Snakemake takes the marks of a run's outputs away one by one, and carries it out again for any that is left.
     marked = set(_runs(results, _outputs(snakemake / "incomplete"), NAMES)).intersection(study.runs())
@@ -60,9 +63,12 @@ def recorded(snakemake: Path) -> frozenset[str] | None:
 
 
 def outdated_runs(
-    study: Study, results: Path, known: Collection[str], dataset_files_sha256: str, code_sha256: str
+    study: Study, results: Path, known: Collection[str], dataset_files_sha256: str, code_sha256: Mapping[str, str]
 ) -> list[str]:
-    """The metrics files of the study's runs that are not among the `known` and say other settings or code."""
+    """The metrics files of the study's runs that are not among the `known` and say other settings or code.
+
+    `code_sha256` is by framework.
+    """
     paths = {run: results / run.folder / METRICS_NAME for run in study.runs()}
     return [
         str(path)
@@ -78,9 +84,10 @@ def without_record(made: Iterable[str], known: Collection[str]) -> list[str]:
     return [path for path in made if path not in known and Path(path).exists()]
 
 
-def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: str) -> bool:
+def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: Mapping[str, str]) -> bool:
     metrics = _read(path)
-    return metrics is not None and _same(metrics, study.settings(run, dataset_files_sha256), code_sha256)
+    code = code_sha256[study.device(run.device).framework]
+    return metrics is not None and _same(metrics, study.settings(run, dataset_files_sha256), code)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

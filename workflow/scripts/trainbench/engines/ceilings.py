@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from trainbench import host, nvml
-from trainbench.engines import Ceilings, OutOfMemory
+from trainbench.engines.interface import Ceilings, OutOfMemory
 from trainbench.models import BYTES_PER_FLOAT32
 
 PROBE_SECONDS: Final = 0.35
@@ -47,13 +47,13 @@ class Room:
 
 
 class Probes(Protocol):
-    """The two probes in a framework's own code, float32; a call returns when the device has finished."""
+    """The two probes in a framework's own code; a call returns when the device has finished."""
 
     def product(self, size: int) -> Callable[[], None]:
-        """Put two square matrices of `size` rows on the device; a call multiplies them."""
+        """Put two square matrices of `size` rows on the device; a call multiplies them in the run's precision."""
 
     def addition(self, values: int) -> Callable[[int], None]:
-        """Put two arrays of so many values on the device; a call adds one to the other in place, so many times."""
+        """Put two arrays of so many float32 on the device; a call adds one to the other in place, so many times."""
 
 
 def room(kind: str) -> Room:

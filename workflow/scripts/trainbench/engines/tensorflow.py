@@ -1,16 +1,28 @@
 """Trains with TensorFlow: data on the device, one compiled call an epoch."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainbench.engines import Ceilings, DeviceProof, Images, OutOfMemory, State, Threads, WrongDevice
+from trainbench import precision
+from trainbench.engines.common import EVALUATION_BATCH, STEPS_DONE, Relu, sizes, with_pooling_before_relu
+from trainbench.engines.interface import (
+    Ceilings,
+    DeviceProof,
+    Execution,
+    Images,
+    LossScaling,
+    OutOfMemory,
+    State,
+    Threads,
+    WrongDevice,
+    WrongPrecision,
+)
 from trainbench.models import (
     Conv2D,
     Dense,
@@ -26,13 +38,11 @@ from trainbench.models import (
 )
 from trainbench.parameters import Parameters
 
-_STEPS_DONE: Final = "steps_done"
-
 SMALLEST_PART: Final = 64
 """Images of a batch that are worth a thread of their own; with 32 each, batches of 128 trained more slowly."""
 
-EVALUATION_BATCH: Final = 1000
-"""Test images a step of the evaluation loop: bounds its memory, 0.1 GiB for conv's first layer."""
+_PRODUCTS: Final = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "BlockLSTM", "BlockLSTMGrad")
+"""Operations whose attribute T says what they multiply."""
 
 
 def parts_of_a_batch(kind: str, threads: int, batch_size: int) -> int:
@@ -45,56 +55,144 @@ def parts_of_a_batch(kind: str, threads: int, batch_size: int) -> int:
     return threads if kind == "cpu" and batch_size // threads >= SMALLEST_PART else 1
 
 
-def start(kind: str, threads: int, batch_size: int) -> "TensorFlowEngine":
-    """Bring TensorFlow up on one device.
+def start(execution: Execution) -> "TensorFlowEngine":
+    """Bring TensorFlow up on its devices.
 
     Either each thread has a part of the batch, so that operations get one thread each and as many go side by side; or
     each operation gets all threads, one operation after the other.
 
     Raises:
-        WrongDevice: a GPU is asked for and TensorFlow sees none.
+        WrongDevice: GPUs are asked for and TensorFlow sees fewer.
     """
-    parts = parts_of_a_batch(kind, threads, batch_size)
-    tf.config.threading.set_intra_op_parallelism_threads(1 if parts > 1 else threads)
+    kind, replicas = execution.kind, execution.replicas
+    parts = parts_of_a_batch(kind, execution.threads, execution.batch_size // replicas)
+    tf.config.threading.set_intra_op_parallelism_threads(1 if parts > 1 else execution.threads)
     tf.config.threading.set_inter_op_parallelism_threads(parts)
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(execution.precision == "tf32")
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
-        return TensorFlowEngine(kind, "/device:CPU:0", parts)
-    if not gpus:
+        if replicas > 1:
+            cpu, *_ = tf.config.list_physical_devices("CPU")
+            pretended = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
+            tf.config.set_logical_device_configuration(cpu, pretended)
+    elif not gpus:
         built = tf.sysconfig.get_build_info()
         reason = (
-            "this TensorFlow is built without CUDA (remedy: make setup TENSORFLOW=cuda)"
+            "this TensorFlow is built without CUDA (remedy: make setup BUILD=cuda)"
             if not tf.test.is_built_with_cuda()
             else "it could not load its CUDA libraries or reach the card (remedy: read the warnings in this log, "
             f"compare `nvidia-smi` with CUDA {built.get('cuda_version')} and cuDNN {built.get('cudnn_version')})"
         )
         raise WrongDevice(f"a GPU was asked for, but TensorFlow {tf.__version__} sees none: {reason}")
-    tf.config.set_visible_devices(gpus[:1], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[0], True)
-    return TensorFlowEngine(kind, "/device:GPU:0", parts)
+    elif len(gpus) < replicas:
+        raise WrongDevice(
+            f"{replicas} GPUs were asked for, but TensorFlow {tf.__version__} sees {len(gpus)}: read the warnings in "
+            "this log"
+        )
+    else:
+        tf.config.set_visible_devices(gpus[:replicas], "GPU")
+        for gpu in gpus[:replicas]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    devices = [f"/device:{kind.upper()}:{number}" for number in range(replicas)]
+    return TensorFlowEngine(kind, devices, execution.precision, parts)
+
+
+class _Devices(Protocol):
+    """The devices of a run, each with a copy of the variables and of the data."""
+
+    names: tuple[str, ...]
+
+    def scope(self) -> AbstractContextManager[object]:
+        """In it, variables are made on every device."""
+
+    def place(self, make: Callable[[], tf.Tensor]) -> Any:
+        """What `make` makes, on every device."""
+
+    def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> tuple[tf.Tensor, ...]:
+        """`function(number, *arguments)` on every device, with the device's number and its copies; all results."""
+
+    def added(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Inside `function`: the sums of these values over all devices."""
+
+    def copies(self, value: Any) -> tuple[Any, ...]:
+        """The copy of each device."""
+
+
+class _OneDevice:
+    def __init__(self, name: str) -> None:
+        self.names = (name,)
+
+    def scope(self) -> AbstractContextManager[object]:
+        scope: AbstractContextManager[object] = tf.device(self.names[0])
+        return scope
+
+    def place(self, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        with self.scope():
+            return make()
+
+    def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> tuple[tf.Tensor, ...]:
+        with self.scope():
+            return (function(0, *arguments),)
+
+    def added(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        return values
+
+    def copies(self, value: Any) -> tuple[Any, ...]:
+        return (value,)
+
+
+class _MirroredDevices:
+    """By TensorFlow's own strategy for several devices of one machine; NCCL adds up what lies on GPUs."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._strategy = tf.distribute.MirroredStrategy(names)
+
+    def scope(self) -> AbstractContextManager[object]:
+        scope: AbstractContextManager[object] = self._strategy.scope()
+        return scope
+
+    def place(self, make: Callable[[], tf.Tensor]) -> Any:
+        return self._strategy.experimental_distribute_values_from_function(lambda _: make())
+
+    def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> tuple[tf.Tensor, ...]:
+        def numbered(*copies: Any) -> tf.Tensor:
+            number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+            return function(int(number), *copies)
+
+        return self.copies(self._strategy.run(numbered, args=arguments))
+
+    def added(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        added: list[tf.Tensor] = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+        return added
+
+    def copies(self, value: Any) -> tuple[Any, ...]:
+        copies: tuple[Any, ...] = self._strategy.experimental_local_results(value)
+        return copies
 
 
 class TensorFlowEngine:
-    """One model on one device. The calls come in the order of `trainbench.engines.Engine`."""
+    """One model on the devices of a run. The calls come in the order of `trainbench.engines.interface.Engine`."""
 
-    def __init__(self, kind: str, device: str, parts: int = 1) -> None:
-        """Take each batch in so many parts, that go side by side."""
+    def __init__(self, kind: str, devices: Sequence[str], precision_name: str = "float32", parts: int = 1) -> None:
+        """Take each device's share of a batch in so many parts, that go side by side."""
         self._kind = kind
-        self._device = device
+        self._devices: _Devices = _OneDevice(devices[0]) if len(devices) == 1 else _MirroredDevices(devices)
+        self._precision = precision.PRECISIONS[precision_name]
+        self._type = tf.as_dtype(self._precision.compute_type)
         self._parts = parts
-        self._train_images: tf.Tensor
-        self._train_labels: tf.Tensor
-        self._test_images: tf.Tensor
-        self._test_labels: tf.Tensor
+        self._train: tuple[Any, Any]
+        self._test: tuple[Any, Any]
+        self._train_samples = self._test_samples = 0
         self._variables: dict[str, tf.Variable] = {}
         self._slots: list[tf.Variable] = []
-        self._epoch: Callable[..., tf.Tensor]
-        self._evaluate: Callable[..., tf.Tensor]
+        self._scaling: _LossScaling | None = None
+        self._epoch: Any
+        self._evaluate: Any
         self._batches = 0
         self._steps_done = 0
-        self._first_loss: tf.Tensor
+        self._first_loss: list[tf.Tensor]
 
     def threads(self) -> Threads:
         """Threads in force."""
@@ -119,83 +217,92 @@ class TensorFlowEngine:
         }
 
     def place(self, images: Images) -> None:
-        """Put the data on the device: pixels / 255 as float32 [samples, pixels], labels as int64 [samples].
+        """Put the data on each device: pixels / 255 [samples, pixels], labels as int64 [samples].
 
         TensorFlow keeps int32 tensors in host memory even on a GPU; int64 ones lie on the device.
         """
-        with tf.device(self._device), _naming_out_of_memory():
-            self._train_images = _pixels(images.train_images)
-            self._train_labels = tf.constant(images.train_labels.astype(np.int64))
-            self._test_images = _pixels(images.test_images)
-            self._test_labels = tf.constant(images.test_labels.astype(np.int64))
+        with _naming_out_of_memory():
+            self._train = self._placed(images.train_images, images.train_labels)
+            self._test = self._placed(images.test_images, images.test_labels)
             _wait()
+        self._train_samples, self._test_samples = len(images.train_images), len(images.test_images)
+
+    def _placed(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Any, Any]:
+        return (
+            self._devices.place(lambda: tf.cast(_pixels(images), self._type)),
+            self._devices.place(lambda: tf.constant(labels.astype(np.int64))),
+        )
 
     def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
-        """Create the variables, compile both loops, run a step of each and undo the training step."""
-        with _naming_out_of_memory():
-            with tf.device(self._device):
+        """Create the variables, compile both loops, run a step of each and undo the training step.
+
+        Raises:
+            WrongPrecision: TensorFlow has no operations for it on such a device.
+        """
+        with _naming_out_of_memory(), _naming_missing_operations(self._kind, self._type.name):
+            with self._devices.scope():
                 self._variables = {name: tf.Variable(value) for name, value in parameters.items()}
                 self._slots = _slots(spec.optimiser, self._variables)
-                changed = [*self._variables.values(), *self._slots]
-                before = [tf.identity(variable) for variable in changed]
-            self._epoch = self._on_device(
-                _training_loop(
-                    spec,
-                    self._variables,
-                    self._slots,
-                    self._train_images,
-                    self._train_labels,
-                    batch_size=batch_size,
-                    seed=seed,
-                    parts=self._parts,
-                )
-            )
-            self._evaluate = self._on_device(
-                _evaluation_loop(spec.layers, self._variables, self._test_images, self._test_labels, parts=self._parts)
-            )
-            self._batches = self._train_images.shape[0] // batch_size
+                self._scaling = _LossScaling() if self._precision.is_scaled else None
+            changed = list(self._changing().values())
+            before = [self._value(variable) for variable in changed]
+            count = tf.TensorSpec((), tf.int32)
+            training, evaluation = self._training_loop(spec, batch_size, seed), self._evaluation_loop(spec.layers)
+            self._epoch = tf.function(training, input_signature=(count,) * 3, autograph=False)
+            self._evaluate = tf.function(evaluation, input_signature=(count,), autograph=False)
+            self._batches = self._train_samples // batch_size
             self._first_loss = self._epoch(_integer(0), _integer(1), _integer(0))
             for variable, value in zip(changed, before, strict=True):
                 variable.assign(value)
             self._evaluate(_integer(min(1, self._whole_test_batches())))
             _wait()
 
-    def _on_device(self, loop: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-        """Compile `loop` into one graph call on the device."""
-
-        def on_device(*arguments: tf.Tensor) -> tf.Tensor:
-            with tf.device(self._device):
-                return loop(*arguments)
-
-        compiled: Callable[..., tf.Tensor] = tf.function(on_device, autograph=False)
-        return compiled
-
     def prove_device(self) -> DeviceProof:
-        """Find out where the variables and the loss that the compiled step has computed lie.
+        """Find out where the variables and the losses that the compiled step has computed lie.
 
         Raises:
-            WrongDevice: not on the device that was asked for.
+            WrongDevice: not on the devices that were asked for.
         """
-        variables = self._variables.values()
+        variables = [copy for variable in self._variables.values() for copy in self._devices.copies(variable)]
         proof = DeviceProof(
             kind=self._kind,
             parameters_on=tuple(sorted({_short(variable.device) for variable in variables})),
-            computation_on=_short(self._first_loss.device),
+            computation_on=tuple(sorted({_short(loss.device) for loss in self._first_loss})),
         )
-        if {*proof.parameters_on, proof.computation_on} != {self._device}:
+        if not set(proof.parameters_on) == set(proof.computation_on) == set(self._devices.names):
             raise WrongDevice(
-                f"{self._device} was asked for, but parameters lie on {', '.join(proof.parameters_on)} and a computed "
-                f"result on {proof.computation_on}; report this with the run's log"
+                f"{', '.join(self._devices.names)} was asked for, but parameters lie on "
+                f"{', '.join(proof.parameters_on)} and computed results on {', '.join(proof.computation_on)}; report "
+                "this with the run's log"
             )
         return proof
+
+    def product_types(self) -> frozenset[str]:
+        """The types of what the compiled step multiplies, from the graph that is carried out."""
+        graph = self._epoch.get_concrete_function().graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return frozenset(tf.as_dtype(node.attr["T"].type).name for node in nodes if node.op in _PRODUCTS)
+
+    def multiply(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
+        """The product of two matrices as the layers compute theirs."""
+        with tf.device(self._devices.names[0]):
+            product = tf.matmul(tf.cast(tf.constant(left), self._type), tf.cast(tf.constant(right), self._type))
+            values: NDArray[Any] = tf.cast(product, tf.float32).numpy()
+        return values
+
+    def loss_scaling(self) -> LossScaling | None:
+        """How the loss is scaled, where it is."""
+        if self._scaling is None:
+            return None
+        return LossScaling(float(self._value(self._scaling.scale)), int(self._value(self._scaling.skipped_steps)))
 
     def train_epoch(self) -> float:
         """Train on every full batch in file order; the mean of the batches' losses."""
         with _naming_out_of_memory():
-            loss = self._epoch(_integer(0), _integer(self._batches), _integer(self._steps_done))
+            losses = self._epoch(_integer(0), _integer(self._batches), _integer(self._steps_done))
             _wait()
         self._steps_done += self._batches
-        return float(loss)
+        return sum(float(loss) for loss in losses)
 
     def evaluate(self) -> int:
         """How many of all test images are classified rightly."""
@@ -203,16 +310,16 @@ class TensorFlowEngine:
             return int(self._evaluate(_integer(self._whole_test_batches())))
 
     def _whole_test_batches(self) -> int:
-        return int(self._test_images.shape[0]) // EVALUATION_BATCH
+        return self._test_samples // EVALUATION_BATCH
 
     def parameters(self) -> Parameters:
         """The parameters as they are now."""
-        return {name: variable.numpy() for name, variable in self._variables.items()}
+        return {name: self._value(variable) for name, variable in self._variables.items()}
 
     def state(self) -> State:
         """Parameters, the optimiser's slots and the steps done, from which dropout's random numbers follow."""
-        return {name: variable.numpy() for name, variable in self._changing().items()} | {
-            _STEPS_DONE: np.array([self._steps_done])
+        return {name: self._value(variable) for name, variable in self._changing().items()} | {
+            STEPS_DONE: np.array([self._steps_done])
         }
 
     def restore(self, state: State) -> None:
@@ -221,15 +328,20 @@ class TensorFlowEngine:
             for name, variable in self._changing().items():
                 variable.assign(state[name])
             _wait()
-        self._steps_done = int(state[_STEPS_DONE][0])
+        self._steps_done = int(state[STEPS_DONE][0])
 
     def _changing(self) -> dict[str, tf.Variable]:
         """What a step changes, by names of its own."""
         parameters = {f"parameter/{name}": variable for name, variable in self._variables.items()}
-        return parameters | {f"slot/{number}": slot for number, slot in enumerate(self._slots)}
+        slots = {f"slot/{number}": slot for number, slot in enumerate(self._slots)}
+        return parameters | slots | ({} if self._scaling is None else self._scaling.variables())
+
+    def _value(self, variable: tf.Variable) -> NDArray[Any]:
+        values: NDArray[Any] = np.asarray(self._devices.copies(variable)[0].numpy())
+        return values
 
     def ceilings(self) -> Ceilings:
-        """Measure what the device can do at most, in float32.
+        """Measure what a device can do at most, products in the run's precision.
 
         Raises:
             OutOfMemory: too little memory is free for arrays that no cache holds.
@@ -238,16 +350,142 @@ class TensorFlowEngine:
         from trainbench.engines import ceilings
 
         with _naming_out_of_memory():
-            return ceilings.measure(_Probes(self._device, self._parts), ceilings.room(self._kind))
+            return ceilings.measure(_Probes(self._devices.names[0], self._type, self._parts), ceilings.room(self._kind))
+
+    def _training_loop(self, spec: ModelSpec, batch_size: int, seed: int) -> Callable[..., list[tf.Tensor]]:
+        """`loop(first_batch, batches, steps_done)`: train on these batches, give each device's share of the mean loss.
+
+        The parts of a batch are computed apart from one another, and their losses and gradients added up.
+        """
+        variables, devices, parts = self._variables, self._devices, self._parts
+        trained = list(variables.values())
+        shares = sizes(batch_size, len(devices.names))
+
+        def part(
+            data: tuple[tf.Tensor, tf.Tensor], begin: tf.Tensor, size: int, dropout: tuple[int, tf.Tensor]
+        ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            images, labels = data
+            x = tf.slice(images, [begin, 0], [size, images.shape[1]])
+            y = tf.slice(labels, [begin], [size])
+            with tf.GradientTape() as tape:
+                logits = tf.cast(_forward(spec.layers, variables, x, dropout, in_parts=parts > 1), tf.float32)
+            # This operation gives each loss and its gradient at once; the mean's is a division.
+            losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
+            slopes = slopes / batch_size if self._scaling is None else slopes * (self._scaling.scale / batch_size)
+            return tf.reduce_sum(losses), tape.gradient(logits, trained, output_gradients=slopes)
+
+        def share(
+            number: int, images: tf.Tensor, labels: tf.Tensor, batch: tf.Tensor, steps_done: tf.Tensor
+        ) -> tf.Tensor:
+            begin = batch * batch_size + sum(shares[:number])
+            losses, gradients = [], []
+            for part_number, size in enumerate(sizes(shares[number], parts)):
+                # A number of its own for each part and layer: layers are counted from the seed on.
+                part_seed = seed + (number * parts + part_number) * len(spec.layers)
+                part_loss, part_gradients = part((images, labels), begin, size, (part_seed, steps_done + batch))
+                losses.append(part_loss)
+                gradients.append(part_gradients)
+                begin += size
+            added = devices.added([tf.add_n(of_parts) for of_parts in zip(*gradients, strict=True)])
+            if self._scaling is None:
+                _descend(spec.optimiser, trained, self._slots, added)
+            else:
+                self._scaling.descend(spec.optimiser, trained, self._slots, added)
+            return tf.add_n(losses) / batch_size
+
+        def loop(first_batch: tf.Tensor, batches: tf.Tensor, steps_done: tf.Tensor) -> list[tf.Tensor]:
+            def step(batch: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                losses = devices.run(share, *self._train, batch, steps_done)
+                return batch + 1, *each(lambda total, loss: total + loss, totals, losses)
+
+            def each(function: Callable[..., tf.Tensor], *values: Sequence[tf.Tensor]) -> Iterator[tf.Tensor]:
+                for name, *of_device in zip(devices.names, *values, strict=True):
+                    with tf.device(name):
+                        yield function(*of_device)
+
+            end = first_batch + batches
+            zeros = each(lambda _: tf.zeros(()), devices.names)
+            _, *totals = tf.while_loop(lambda batch, *_: batch < end, step, (first_batch, *zeros))
+            return list(each(lambda total: total / tf.cast(batches, tf.float32), totals))
+
+        return loop
+
+    def _evaluation_loop(self, layers: tuple[Layer, ...]) -> Callable[..., tf.Tensor]:
+        """`loop(batches)`: count what is classified rightly in so many batches, and in what whole batches leave."""
+        devices, parts = self._devices, self._parts
+        whole_batches, rest = divmod(self._test_samples, EVALUATION_BATCH)
+
+        def part(images: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, size: int) -> tf.Tensor:
+            x = tf.slice(images, [begin, 0], [size, images.shape[1]])
+            logits = _forward(layers, self._variables, x, dropout=None, in_parts=parts > 1)
+            right = tf.equal(tf.argmax(logits, axis=1), tf.slice(labels, [begin], [size]))
+            return tf.reduce_sum(tf.cast(right, tf.int32))
+
+        def count(begin: tf.Tensor, size: int) -> tf.Tensor:
+            shares = sizes(size, len(devices.names))
+
+            def share(number: int, images: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
+                begin += sum(shares[:number])
+                counts = []
+                for part_size in filter(None, sizes(shares[number], parts)):
+                    counts.append(part(images, labels, begin, part_size))
+                    begin += part_size
+                return tf.add_n(counts) if counts else _integer(0)
+
+            return tf.add_n(devices.run(share, *self._test, begin))
+
+        def loop(batches: tf.Tensor) -> tf.Tensor:
+            def step(batch: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return batch + 1, right + count(batch * EVALUATION_BATCH, EVALUATION_BATCH)
+
+            with tf.device(devices.names[0]):
+                _, right = tf.while_loop(lambda batch, _: batch < batches, step, (_integer(0), _integer(0)))
+                return right + count(_integer(whole_batches * EVALUATION_BATCH), rest) if rest else right
+
+        return loop
+
+
+class _LossScaling:
+    """The loss scale (`trainbench.precision` says how it changes), in variables that a compiled step changes."""
+
+    def __init__(self) -> None:
+        self.scale = tf.Variable(precision.FIRST_LOSS_SCALE, dtype=tf.float32)
+        self.good_steps = tf.Variable(0, dtype=tf.int64)
+        self.skipped_steps = tf.Variable(0, dtype=tf.int64)
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Its variables by names of their own."""
+        return {f"loss_scaling/{name}": variable for name, variable in vars(self).items()}
+
+    def descend(
+        self, optimiser: Optimiser, variables: list[tf.Variable], slots: list[tf.Variable], scaled: list[tf.Tensor]
+    ) -> None:
+        """One step of the optimiser if all gradients are finite; then the scale's change."""
+        scale = self.scale.read_value()
+        gradients = [gradient / scale for gradient in scaled]
+        are_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+
+        def step() -> tf.Tensor:
+            _descend(optimiser, variables, slots, gradients)
+            return _integer(0)
+
+        tf.cond(are_finite, step, lambda: _integer(0))
+        good_steps = tf.where(are_finite, self.good_steps.read_value() + 1, 0)
+        grows = good_steps >= precision.LOSS_SCALE_GROWS_AFTER
+        factor = tf.where(grows, precision.LOSS_SCALE_GROWTH, 1.0)
+        self.scale.assign(scale * tf.where(are_finite, factor, 1 / precision.LOSS_SCALE_GROWTH))
+        self.good_steps.assign(tf.where(grows, tf.zeros_like(good_steps), good_steps))
+        self.skipped_steps.assign_add(tf.cast(tf.logical_not(are_finite), tf.int64))
 
 
 class _Probes:
     """`trainbench.engines.ceilings.Probes` on one device, compiled and shared among threads like the epochs are."""
 
-    def __init__(self, device: str, parts: int) -> None:
+    def __init__(self, device: str, compute_type: tf.DType, parts: int) -> None:
         self._device = device
+        self._type = compute_type
         self._parts = parts
-        matrix = tf.TensorSpec((None, None), tf.float32)
+        matrix = tf.TensorSpec((None, None), compute_type)
         rows = [matrix] * parts
         self._multiply = tf.function(self._multiplied, input_signature=(rows, matrix), autograph=False)
 
@@ -258,8 +496,11 @@ class _Probes:
     def product(self, size: int) -> Callable[[], None]:
         """Random matrices: a GPU draws less power, and clocks higher, for constant ones."""
         with tf.device(self._device):
-            left, right = (tf.random.stateless_uniform((size, size), seed=(size, side), minval=-1.0) for side in (1, 2))
-            lefts = tf.split(left, _sizes(size, self._parts))
+            left, right = (
+                tf.cast(tf.random.stateless_uniform((size, size), seed=(size, side), minval=-1.0), self._type)
+                for side in (1, 2)
+            )
+            lefts = tf.split(left, sizes(size, self._parts))
 
         def multiply() -> None:
             self._multiply(lefts, right)
@@ -270,7 +511,7 @@ class _Probes:
     def addition(self, values: int) -> Callable[[int], None]:
         """The loop over additions is part of the graph, so that starting a call is no part of an addition."""
         with tf.device(self._device):
-            sources = [tf.ones(size) for size in _sizes(values, self._parts)]
+            sources = [tf.ones(size) for size in sizes(values, self._parts)]
             targets = [tf.Variable(source) for source in sources]
 
         def additions(times: tf.Tensor) -> tf.Tensor:
@@ -305,6 +546,20 @@ def _naming_out_of_memory() -> Iterator[None]:
         raise OutOfMemory("a copy to the GPU failed for lack of memory") from error
 
 
+@contextmanager
+def _naming_missing_operations(kind: str, compute_type: str) -> Iterator[None]:
+    """Turn TensorFlow's errors for operations that it does not have in a type into `WrongPrecision`."""
+    try:
+        yield
+    except (tf.errors.UnimplementedError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        if compute_type == "float32":
+            raise
+        raise WrongPrecision(
+            f"TensorFlow {tf.__version__} cannot train this model in {compute_type} on a {kind.upper()}: "
+            f"{str(error.message).splitlines()[0]}; choose another precision or framework"
+        ) from error
+
+
 def _integer(value: int) -> tf.Tensor:
     return tf.constant(value, tf.int32)
 
@@ -317,12 +572,6 @@ def _wait() -> None:
 def _short(device: str) -> str:
     """`/job:localhost/replica:0/task:0/device:CPU:0` -> `/device:CPU:0`."""
     return "/device:" + device.rpartition("/device:")[2]
-
-
-def _sizes(whole: int, parts: int) -> list[int]:
-    """`whole` in so many parts that differ by one at most."""
-    least, larger = divmod(whole, parts)
-    return [least + 1] * larger + [least] * (parts - larger)
 
 
 def _pixels(images: NDArray[np.uint8]) -> tf.Tensor:
@@ -342,54 +591,6 @@ def _slots(optimiser: Optimiser, variables: Mapping[str, tf.Variable]) -> list[t
                 slots.append(tf.Variable(tf.fill(variable.shape, initial)))
                 slots.append(tf.Variable(tf.zeros(variable.shape)))
             return slots
-
-
-def _training_loop(
-    spec: ModelSpec,
-    variables: Mapping[str, tf.Variable],
-    slots: list[tf.Variable],
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    batch_size: int,
-    seed: int,
-    parts: int,
-) -> Callable[..., tf.Tensor]:
-    """`loop(first_batch, batches, steps_done)`: train on these batches, return the mean loss.
-
-    The parts of a batch are computed apart from one another, and their losses and gradients added up.
-    """
-    pixels = images.shape[1]
-    trained = list(variables.values())
-
-    def part(begin: tf.Tensor, size: int, dropout: tuple[int, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        x = tf.slice(images, [begin, 0], [size, pixels])
-        y = tf.slice(labels, [begin], [size])
-        with tf.GradientTape() as tape:
-            logits = _forward(spec.layers, variables, x, dropout, in_parts=parts > 1)
-        # This operation gives each loss and its gradient at once; the mean's is a division.
-        losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
-        return tf.reduce_sum(losses), tape.gradient(logits, trained, output_gradients=slopes / batch_size)
-
-    def loop(first_batch: tf.Tensor, batches: tf.Tensor, steps_done: tf.Tensor) -> tf.Tensor:
-        def step(batch: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            begin = batch * batch_size
-            losses, gradients = [], []
-            for number, size in enumerate(_sizes(batch_size, parts)):
-                # A number of its own for each part and layer: layers are counted from the seed on.
-                part_seed = seed + number * len(spec.layers)
-                part_loss, part_gradients = part(begin, size, (part_seed, steps_done + batch))
-                losses.append(part_loss)
-                gradients.append(part_gradients)
-                begin += size
-            _descend(spec.optimiser, trained, slots, [tf.add_n(of_parts) for of_parts in zip(*gradients, strict=True)])
-            return batch + 1, total + tf.add_n(losses) / batch_size
-
-        end = first_batch + batches
-        _, total = tf.while_loop(lambda batch, _: batch < end, step, (first_batch, tf.zeros(())))
-        return total / tf.cast(batches, tf.float32)
-
-    return loop
 
 
 def _descend(
@@ -415,40 +616,6 @@ def _descend(
                 )
 
 
-def _evaluation_loop(
-    layers: tuple[Layer, ...],
-    variables: Mapping[str, tf.Variable],
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    parts: int,
-) -> Callable[..., tf.Tensor]:
-    """`loop(batches)`: count what is classified rightly in so many batches, and in what whole batches leave over."""
-    samples, pixels = images.shape
-    whole_batches, rest = divmod(samples, EVALUATION_BATCH)
-
-    def count(begin: tf.Tensor, size: int) -> tf.Tensor:
-        x = tf.slice(images, [begin, 0], [size, pixels])
-        logits = _forward(layers, variables, x, dropout=None, in_parts=parts > 1)
-        predicted = tf.argmax(logits, axis=1)
-        right = tf.equal(predicted, tf.slice(labels, [begin], [size]))
-        return tf.reduce_sum(tf.cast(right, tf.int32))
-
-    def loop(batches: tf.Tensor) -> tf.Tensor:
-        def step(batch: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            begin = batch * EVALUATION_BATCH
-            counts = []
-            for size in _sizes(EVALUATION_BATCH, parts):
-                counts.append(count(begin, size))
-                begin += size
-            return batch + 1, right + tf.add_n(counts)
-
-        _, right = tf.while_loop(lambda batch, _: batch < batches, step, (_integer(0), _integer(0)))
-        return right + count(_integer(whole_batches * EVALUATION_BATCH), rest) if rest else right
-
-    return loop
-
-
 def _forward(
     layers: tuple[Layer, ...],
     variables: Mapping[str, tf.Variable],
@@ -457,90 +624,73 @@ def _forward(
     *,
     in_parts: bool,
 ) -> tf.Tensor:
-    """Logits [batch, classes] of pixels [batch, pixels]; `dropout` is (seed, step), None when not training."""
+    """Logits [batch, classes] of pixels [batch, pixels], all computed in the type of the pixels.
+
+    `dropout` is (seed, step), None when not training.
+    """
     batch = x.shape[0]
-    for position, layer in enumerate(_with_pooling_before_relu(layers)):
+    typed = {name: tf.cast(variable, x.dtype) for name, variable in variables.items()}
+    for position, layer in enumerate(with_pooling_before_relu(layers)):
         match layer:
             case Reshape(shape):
                 x = tf.reshape(x, (batch, *shape))
             case Dense(weights, bias, relu):
-                x = tf.matmul(x, variables[weights])
+                x = tf.matmul(x, typed[weights])
                 if bias is not None:
-                    x = x + variables[bias]
+                    x = x + typed[bias]
                 x = tf.nn.relu(x) if relu else x
             case Conv2D(kernel, relu):
-                x = tf.nn.conv2d(x, variables[kernel], strides=1, padding="SAME")
+                x = tf.nn.conv2d(x, typed[kernel], strides=1, padding="SAME")
                 x = tf.nn.relu(x) if relu else x
             case MaxPool2D(size):
                 x = tf.nn.max_pool2d(x, size, size, padding="SAME")
-            case _Relu():
+            case Relu():
                 x = tf.nn.relu(x)
             case Dropout(keep) if dropout is not None and keep < 1.0:
                 seed, step = dropout
                 state = tf.stack([_integer((seed + position) % 2**31), step])
-                x = dropped_out(x, keep, state)
+                x = x * dropout_factors(x, keep, state)
             case Dropout():
                 pass
             case Lstm():
-                x = _lstm_in_one(layer, variables, x) if in_parts else _lstm(layer, variables, x)
+                # The operation for the whole layer has no form for bfloat16.
+                in_one = in_parts and x.dtype != tf.bfloat16
+                x = _lstm_in_one(layer, typed, x) if in_one else _lstm(layer, typed, x)
     return x
 
 
-@dataclass(frozen=True)
-class _Relu:
-    """ReLU on its own, after the layer that it was a part of."""
+def dropout_factors(x: tf.Tensor, keep: float, seed: tf.Tensor) -> tf.Tensor:
+    """What dropout multiplies each value of `x` by: 0, or 1 / keep with the probability `keep`.
 
-
-def _with_pooling_before_relu(layers: tuple[Layer, ...]) -> Iterator[Layer | _Relu]:
-    """The layers, with each convolution's ReLU moved behind the pooling that follows it.
-
-    The maximum of a window is the same before and after ReLU, and so is the value that the gradient goes to, unless the
-    maximum is not positive: then ReLU passes none on. After pooling there is a quarter of the work.
-    """
-    waiting = False
-    for layer, following in zip(layers, (*layers[1:], None), strict=True):
-        match layer:
-            case Conv2D(kernel, relu=True) if isinstance(following, MaxPool2D):
-                yield Conv2D(kernel)
-                waiting = True
-            case MaxPool2D() if waiting:
-                yield layer
-                yield _Relu()
-                waiting = False
-            case _:
-                yield layer
-
-
-def dropped_out(x: tf.Tensor, keep: float, seed: tf.Tensor) -> tf.Tensor:
-    """Dropout with 16 random bits a value, which takes half the time of a random float32 for each.
-
-    `keep` is rounded to a multiple of 2**-16; dividing by what it is rounded to leaves the expected value as it is.
+    It takes 16 random bits a value, half the time of a random float32 for each. `keep` is rounded to a multiple of
+    2**-16; dividing by what it is rounded to leaves the expected value as it is.
     """
     steps = min(max(round(keep * 2**16), 1), 2**16 - 1)
-    pairs = tf.random.stateless_uniform((-(-x.shape.num_elements() // 2),), seed, None, None, tf.uint32)
-    bits = tf.reshape(tf.bitcast(pairs, tf.uint16), [-1])[: x.shape.num_elements()]
+    values = x.shape.num_elements()
+    pairs = tf.random.stateless_uniform((-(-values // 2),), seed, None, None, tf.uint32)
+    bits = tf.reshape(tf.bitcast(pairs, tf.uint16), [-1])[:values]
     kept = tf.reshape(bits, x.shape) < tf.constant(steps, tf.uint16)
-    return x * (tf.cast(kept, tf.float32) * (2**16 / steps))
+    return tf.cast(kept, x.dtype) * (2**16 / steps)
 
 
-def _lstm_in_one(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf.Tensor:
+def _lstm_in_one(layer: Lstm, parameters: Mapping[str, tf.Tensor], x: tf.Tensor) -> tf.Tensor:
     """What `_lstm` gives, by TensorFlow's one operation for the whole layer.
 
     It is as fast for a thread of its own and traced in a tenth of the time, but does not take well to several threads.
     Gates are in its order, and nothing is clipped or looked at besides.
     """
     steps, batch, units = x.shape[1], x.shape[0], layer.units
-    begin, no_peephole = tf.zeros((batch, units)), tf.zeros((units,))
+    begin, no_peephole = tf.zeros((batch, units), x.dtype), tf.zeros((units,), x.dtype)
     outputs = tf.raw_ops.BlockLSTM(
         seq_len_max=tf.constant(steps, tf.int64),
         x=tf.transpose(x, (1, 0, 2)),
         cs_prev=begin,
         h_prev=begin,
-        w=variables[layer.kernel],
+        w=parameters[layer.kernel],
         wci=no_peephole,
         wcf=no_peephole,
         wco=no_peephole,
-        b=variables[layer.bias],
+        b=parameters[layer.bias],
         forget_bias=layer.forget_bias,
         cell_clip=-1.0,
         use_peephole=False,
@@ -548,10 +698,10 @@ def _lstm_in_one(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor
     return outputs.h[-1]
 
 
-def _lstm(layer: Lstm, variables: Mapping[str, tf.Variable], x: tf.Tensor) -> tf.Tensor:
+def _lstm(layer: Lstm, parameters: Mapping[str, tf.Tensor], x: tf.Tensor) -> tf.Tensor:
     """Last output [batch, units] of the layer over x [batch, steps, inputs], unrolled as TensorFlow 1's static_rnn."""
-    kernel, bias = variables[layer.kernel], variables[layer.bias]
-    state = output = tf.zeros((x.shape[0], layer.units))
+    kernel, bias = parameters[layer.kernel], parameters[layer.bias]
+    state = output = tf.zeros((x.shape[0], layer.units), x.dtype)
     for row in tf.unstack(x, axis=1):
         gates = tf.matmul(tf.concat([row, output], axis=1), kernel) + bias
         input_gate, new_input, forget_gate, output_gate = tf.split(gates, 4, axis=1)
