@@ -155,7 +155,7 @@ def test_the_ceilings_of_parts_are_found_as_those_of_one(engine_on_cpu):
 def test_dropout_keeps_the_share_asked_for_and_the_expected_value(engine_on_cpu, keep):
     engine_on_cpu()
     values = 200_001
-    dropped = dropout_factors(tf.ones(values), keep, tf.constant([7, 1])).numpy()
+    dropped = dropout_factors(tf.ones(values), keep, 7, tf.constant(1)).numpy()
     # Four standard errors; a share that 16 random bits cannot tell from 0 is the least that they can.
     share = max(keep, 2**-16)
     assert (dropped > 0).mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / values))

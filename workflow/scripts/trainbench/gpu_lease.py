@@ -80,7 +80,7 @@ def leased(
         visible = f"only {len(cards)} are visible to it" if cards else "no card is visible to it"
         raise InputError(
             f"this run needs {'a GPU' if count == 1 else f'{count} GPUs'}, but {visible} (CUDA_VISIBLE_DEVICES names "
-            "no more, or NVML finds no more); run it on a machine that has them or select other devices (devices: [cpu])"
+            "no more, or NVML finds no more); run it on a machine that has them or select CPU devices (devices: [cpu])"
         )
     began = time.monotonic()
     reported = began

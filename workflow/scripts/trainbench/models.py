@@ -166,7 +166,7 @@ class ModelSpec:
     def train_bytes_per_example(self, batch_size: int, bytes_per_activation: int = BYTES_PER_FLOAT32) -> float:
         """The least bytes that training on one example moves from and to memory, at a batch size.
 
-        Images and activations have so many bytes a value; parameters, gradients and what the optimiser keeps are float32.
+        Images and activations have so many bytes a value; parameters, gradients and the optimiser's are float32.
         Each array that a step cannot do without moves once in each direction that it must. For each example: its image
         is read; what the layers put out is written by the forward pass and read by the backward pass. For each step,
         shared out among its examples: parameters and the optimiser's numbers are read and written, gradients are

@@ -648,8 +648,7 @@ def _forward(
                 x = tf.nn.relu(x)
             case Dropout(keep) if dropout is not None and keep < 1.0:
                 seed, step = dropout
-                state = tf.stack([_integer((seed + position) % 2**31), step])
-                x = x * dropout_factors(x, keep, state)
+                x = x * dropout_factors(x, keep, seed + position, step)
             case Dropout():
                 pass
             case Lstm():
@@ -659,15 +658,16 @@ def _forward(
     return x
 
 
-def dropout_factors(x: tf.Tensor, keep: float, seed: tf.Tensor) -> tf.Tensor:
+def dropout_factors(x: tf.Tensor, keep: float, seed: int, step: tf.Tensor) -> tf.Tensor:
     """What dropout multiplies each value of `x` by: 0, or 1 / keep with the probability `keep`.
 
-    It takes 16 random bits a value, half the time of a random float32 for each. `keep` is rounded to a multiple of
-    2**-16; dividing by what it is rounded to leaves the expected value as it is.
+    `seed` is that of the layer. It takes 16 random bits a value, half the time of a random float32 for each. `keep` is
+    rounded to a multiple of 2**-16; dividing by what it is rounded to leaves the expected value as it is.
     """
     steps = min(max(round(keep * 2**16), 1), 2**16 - 1)
     values = x.shape.num_elements()
-    pairs = tf.random.stateless_uniform((-(-values // 2),), seed, None, None, tf.uint32)
+    state = tf.stack([_integer(seed % 2**31), step])
+    pairs = tf.random.stateless_uniform((-(-values // 2),), state, None, None, tf.uint32)
     bits = tf.reshape(tf.bitcast(pairs, tf.uint16), [-1])[:values]
     kept = tf.reshape(bits, x.shape) < tf.constant(steps, tf.uint16)
     return tf.cast(kept, x.dtype) * (2**16 / steps)
