@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 import one_run
-from trainbench import host, launch, statistics
+from trainbench import drawing, host, launch, statistics
 
 SCRIPT: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"
@@ -262,8 +263,9 @@ def verdicts(cells: Sequence[Compared]) -> list[tuple[str, bool]]:
 
 def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
     """Seconds an epoch of each contender and the floor, on a logarithmic scale."""
+    plt.style.use(drawing.STYLE_FILE)
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.75 * len(cells)), layout="constrained")
-    markers = dict(zip(NAMES, "ovDs^", strict=True))
+    looks = drawing.device_looks(list(NAMES))
     shown = [name for name in NAMES if any(name in cell.seconds for cell in cells)]
     rows = range(len(cells))
     for place, name in enumerate(shown):
@@ -275,17 +277,22 @@ def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
             [(estimate.high or estimate.value or 0.0) - (estimate.value or 0.0) for _, estimate in drawn],
         ]
         places = [row + offset for row, _ in drawn]
-        axes.errorbar(values, places, xerr=reach, fmt=markers[name], capsize=3, label=NAMES[name])
+        look = looks[name]
+        axes.errorbar(
+            values, places, xerr=reach, fmt=look.marker, color=look.color, capsize=3, linestyle="", label=NAMES[name]
+        )
     for row, cell in zip(rows, cells, strict=True):
         if cell.floor_seconds is not None:
             axes.plot(
                 [cell.floor_seconds] * 2, [row - 0.35, row + 0.35], color="black", label="floor" if row == 0 else None
             )
-    axes.set(xscale="log", xlabel="seconds to train one epoch, evaluation left out", title=title)
+    seconds = [estimate.value for cell in cells for estimate in cell.seconds.values()]
+    known = [value for value in (*seconds, *(cell.floor_seconds for cell in cells)) if value is not None]
+    drawing.log_axis(axes, "x", np.array(known), margin=1.4)
+    axes.set(xlabel="Seconds to train one epoch, evaluation left out (log scale)", title=title)
     axes.set_yticks(list(rows), [f"{cell.model} {cell.batch_size}" for cell in cells])
     axes.invert_yaxis()
-    axes.grid(axis="x", which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path)
     plt.close(figure)
 
