@@ -41,6 +41,12 @@ def test_the_command_that_installs_a_framework_names_what_is_installed_once_and_
     assert engines.how_to_install(absent).endswith(" absent'")
 
 
+def test_the_command_for_gpus_names_the_framework_too_which_may_be_installed_for_cpus_beside_others(
+    absent: str,
+) -> None:
+    assert engines.how_to_install(absent, for_gpus=True).startswith("make setup BUILD=cuda FRAMEWORKS='tensorflow ")
+
+
 def test_of_a_framework_that_is_not_installed_nobody_knows_whether_it_can_use_gpus(absent: str) -> None:
     assert engines.uses_gpus(absent) is None
 
