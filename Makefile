@@ -71,8 +71,10 @@ FETCH_TORCH_FOR_CPUS = $(PIP) download --quiet --no-deps --only-binary :all: --d
 # cuDNN and NCCL for CUDA 12 (TensorFlow) and for CUDA 13 (JAX, PyTorch) are files of the same names, nvidia/cudnn and
 # nvidia/nccl: which of them are left shall not be chance. Everything else of the two lies apart.
 TWO_CUDAS := $(and $(filter cuda,$(BUILD)),$(filter tensorflow,$(ASKED)),$(ADDED))
-KEEP_CUDA_13 = $(UV) install --quiet --system-certs --compile-bytecode --require-hashes --no-deps --python .venv/bin/python \
-  --reinstall-package nvidia-cudnn-cu13 --reinstall-package nvidia-nccl-cu13 --requirement requirements/$(firstword $(ADDED))-cuda.txt
+CUDA_13_FILES := nvidia-cudnn-cu13 nvidia-nccl-cu13
+KEEP_CUDA_13 = $(UV) uninstall --quiet --python .venv/bin/python $(CUDA_13_FILES) && \
+  $(UV) install --quiet --system-certs --compile-bytecode --require-hashes --no-deps --python .venv/bin/python \
+  --requirement requirements/$(firstword $(ADDED))-cuda.txt
 
 setup: $(READY)
 
