@@ -6,13 +6,26 @@
 
 PYTHON ?= python3
 CORES ?= all
-# The build that is installed; at first cuda where the NVIDIA driver is loaded, else cpu. Override: make setup BUILD=cuda
-INSTALLED := $(patsubst .venv/ready-%,%,$(firstword $(wildcard .venv/ready-*)))
-BUILD ?= $(or $(INSTALLED),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
-$(if $(filter cpu cuda,$(BUILD)),,$(error BUILD=$(BUILD) is not known; allowed: cpu, cuda))
 
-REQUIREMENTS := requirements/$(BUILD).txt requirements/dev.txt
-READY := .venv/ready-$(BUILD)
+KNOWN := tensorflow jax torch
+# What is installed, from the name of the file that says so: .venv/ready-cpu-tensorflow-jax
+INSTALLED := $(subst -, ,$(patsubst .venv/ready-%,%,$(firstword $(wildcard .venv/ready-*))))
+# At first cuda where the NVIDIA driver is loaded, else cpu, and TensorFlow alone. Override: make setup BUILD=cuda FRAMEWORKS='jax torch'
+BUILD ?= $(or $(firstword $(INSTALLED)),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
+FRAMEWORKS ?= $(filter $(KNOWN),$(INSTALLED))
+$(if $(filter cpu cuda,$(BUILD)),,$(error BUILD=$(BUILD) is not known; allowed: cpu, cuda))
+$(if $(filter-out $(KNOWN),$(FRAMEWORKS)),$(error FRAMEWORKS has '$(firstword $(filter-out $(KNOWN),$(FRAMEWORKS)))', which is not known; \
+  allowed, with a space between two: $(KNOWN)))
+
+# TensorFlow is always there, because a device that names no framework trains with it: on a CPU as it is, with BUILD=cuda in
+# its build for CPUs alone unless FRAMEWORKS names it. So JAX and PyTorch can be had on a GPU without its CUDA 12.
+ASKED := $(filter $(or $(FRAMEWORKS),tensorflow) $(if $(filter cpu,$(BUILD)),tensorflow),$(KNOWN))
+ADDED := $(filter-out tensorflow,$(ASKED))
+REQUIREMENTS := requirements/$(if $(filter tensorflow,$(ASKED)),$(BUILD),cpu).txt \
+  $(patsubst %,requirements/%-$(BUILD).txt,$(ADDED)) requirements/dev.txt
+EMPTY :=
+READY := .venv/ready-$(BUILD)-$(subst $(EMPTY) $(EMPTY),-,$(ASKED))
+
 SNAKEMAKE := .venv/bin/snakemake
 SOURCES := workflow/scripts tests benchmarks
 RULES := Snakefile workflow/rules
@@ -44,6 +57,25 @@ benchmarks: setup
 	  cat benchmarks/results/$$name.md; \
 	done; exit $$missed
 
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+UV := .venv/bin/uv pip
+
+# PyPI has PyTorch for Linux with CUDA alone, 3 GB. Its build for CPUs has a version of its own, which pip finds where it is
+# told to look (pip.conf, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS; uv reads none of these). No hash: whoever builds it for another
+# place has another file. It is looked for before anything else is installed, which takes minutes.
+TORCH_FOR_CPUS := $(and $(filter cpu,$(BUILD)),$(filter torch,$(ASKED)))
+TORCH = torch==$(shell sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements/torch-cuda.txt)+cpu
+FETCH_TORCH_FOR_CPUS = $(PIP) download --quiet --no-deps --only-binary :all: --dest .venv/torch '$(TORCH)' || { \
+  echo "PyTorch's build for CPUs was not found: pip looked for $(TORCH), which PyPI does not have, where it is told to look; name PyTorch's index of builds for CPUs in PIP_EXTRA_INDEX_URL or a folder with the file in PIP_FIND_LINKS, or leave torch out of FRAMEWORKS." >&2; exit 1; }
+
+# cuDNN and NCCL for CUDA 12 (TensorFlow) and for CUDA 13 (JAX, PyTorch) are files of the same names, nvidia/cudnn and
+# nvidia/nccl: which of them are left shall not be chance. Everything else of the two lies apart.
+TWO_CUDAS := $(and $(filter cuda,$(BUILD)),$(filter tensorflow,$(ASKED)),$(ADDED))
+CUDA_13_FILES := nvidia-cudnn-cu13 nvidia-nccl-cu13
+KEEP_CUDA_13 = $(UV) uninstall --quiet --python .venv/bin/python $(CUDA_13_FILES) && \
+  $(UV) install --quiet --system-certs --compile-bytecode --require-hashes --no-deps --python .venv/bin/python \
+  --requirement requirements/$(firstword $(ADDED))-cuda.txt
+
 setup: $(READY)
 
 $(READY): $(REQUIREMENTS) Makefile
@@ -52,8 +84,11 @@ $(READY): $(REQUIREMENTS) Makefile
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "trainbench needs Python's venv and pip, which '$(PYTHON)' lacks; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/setup.txt
-	.venv/bin/uv pip sync --quiet --system-certs --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)
+	$(PIP) install --quiet --require-hashes --requirement requirements/setup.txt
+	$(if $(TORCH_FOR_CPUS),@$(FETCH_TORCH_FOR_CPUS))
+	$(UV) sync --quiet --system-certs --compile-bytecode --require-hashes --python .venv/bin/python $(REQUIREMENTS)
+	$(if $(TORCH_FOR_CPUS),$(PIP) install --quiet --no-deps --no-index --compile .venv/torch/*.whl && rm -r .venv/torch)
+	$(if $(TWO_CUDAS),$(KEEP_CUDA_13))
 	@touch $@
 
 lint: setup
@@ -71,10 +106,18 @@ format: setup
 
 # New exact versions of all packages, after a change of pyproject.toml or to bring them up to date.
 LOCK := .venv/bin/uv pip compile --quiet --system-certs --upgrade --universal --generate-hashes --no-header --python-version 3.11
+# What a framework adds, by the extra of its name, beside everything else. PyTorch's build for CPUs needs what PyPI's for
+# Windows does: no CUDA. JAX takes the CUDA whose versions PyTorch asks for to the last digit.
+EXTRA := .venv/bin/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
+BESIDE := --constraints requirements/cpu.txt --constraints requirements/cuda.txt
 lock: setup
 	$(LOCK) --group setup --output-file requirements/setup.txt
 	$(LOCK) pyproject.toml --extra cpu --group setup --output-file requirements/cpu.txt
 	$(LOCK) pyproject.toml --extra cuda --group setup --constraints requirements/cpu.txt --output-file requirements/cuda.txt
+	$(EXTRA) torch-cuda | $(LOCK) - $(BESIDE) --output-file requirements/torch-cuda.txt
+	$(EXTRA) torch | $(subst --universal,--python-platform windows,$(LOCK)) - $(BESIDE) --no-emit-package torch --output-file requirements/torch-cpu.txt
+	$(EXTRA) jax | $(LOCK) - $(BESIDE) --output-file requirements/jax-cpu.txt
+	$(EXTRA) jax-cuda | $(LOCK) - $(BESIDE) --constraints requirements/torch-cuda.txt --output-file requirements/jax-cuda.txt
 	$(LOCK) --group dev --constraints requirements/cpu.txt --output-file requirements/dev.txt
 
 # Not .snakemake: there Snakemake keeps what the results were made with.

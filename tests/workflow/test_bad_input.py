@@ -1,6 +1,7 @@
 """Whatever is wrong with the input is told in one sentence before anything trains."""
 
 import gzip
+import re
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_a_config_that_cannot_be_is_refused_naming_key_value_and_what_is_allowed
     sentence = refused(checkout.study(*arguments))
     for part in told:
         assert part in sentence
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)], ids=["", "dry run"])
+def test_a_framework_that_is_not_installed_is_refused_with_the_command_that_installs_it(new_checkout, arguments):
+    checkout = new_checkout()
+    registry = checkout.folder / "workflow/scripts/trainbench/engines/__init__.py"
+    registered = registry.read_text(encoding="utf-8")
+    assert registered.count('"jax", (') == 1
+    registry.write_text(registered.replace('"jax", (', '"no_such_package", ('), encoding="utf-8")
+    study = ("--config", "devices=[cpu,mine]", "device_settings={mine: {kind: cpu, framework: jax}}")
+    sentence = refused(checkout.study(*arguments, *study))
+    assert "'devices' has 'mine', which trains with jax, but that is not installed" in sentence
+    assert re.search(r"install it: make setup FRAMEWORKS='tensorflow (torch )?jax'$", sentence)
 
 
 def damage_cut(content):

@@ -36,6 +36,7 @@ from trainbench.configuration import conclusions_of, study_of
 PAGE = {page.name: page for page in map(Page.read, PAGES)}
 GUIDES = ("README.md", "docs/tutorial.md", *(name for name in PAGE if name.startswith("docs/how-to/")))
 NEW_MODEL = "docs/how-to/new-model.md"
+NEW_ENGINE = "docs/how-to/new-engine.md"
 TARGETS = {"compare", "so_far", "retry"}
 OTHER_HOST = "intel-xeon-8t-5e6f7a8b"
 
@@ -130,8 +131,11 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme():
 # --- every command ---
 
 
-# Those of the how-to for a new model run in a test of their own: here there is no such model.
-@pytest.mark.parametrize("command", [c for c in called("snakemake") if c.page != NEW_MODEL], ids=shown)
+# Those of the how-tos for a new model and a new engine run in tests of their own, the latter's in test_new_engine.py:
+# here there is no such model and no such engine.
+@pytest.mark.parametrize(
+    "command", [c for c in called("snakemake") if c.page not in {NEW_MODEL, NEW_ENGINE}], ids=shown
+)
 def test_a_call_of_snakemake_is_one_that_it_and_the_checks_of_the_config_accept(command, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     _, parsed = parse_args(command.arguments)
@@ -265,7 +269,7 @@ def server(tmp_path_factory) -> Checkout:
 
 
 # What the tests below this one really run is not repeated here.
-WALKED = ("docs/tutorial.md", "docs/how-to/new-data-set.md", NEW_MODEL, "docs/how-to/driver-upgrade.md")
+WALKED = ("docs/tutorial.md", "docs/how-to/new-data-set.md", NEW_MODEL, NEW_ENGINE, "docs/how-to/driver-upgrade.md")
 # A study that is looked at before it is measured is one dry run.
 DRY = {
     command.line.replace(" --dry-run --quiet rules", ""): command

@@ -205,6 +205,10 @@ CHANGES = {
     "`SHA256SUMS` of the data files": Change(NOTHING, edit=add_sums),
     "the prepared data set deleted": Change(NOTHING, edit=delete_prepared),
     "code of the training path, its script included": Change(again(train=6), edit=comment("train.py")),
+    "the engine of one framework": Change(again(train=6), edit=comment("trainbench/engines/tensorflow.py")),
+    "the engine of another framework, or a new one and its line": Change(
+        NOTHING, edit=comment("trainbench/engines/own.py", "trainbench/engines/__init__.py")
+    ),
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
     "code of the figures, its script included": Change(again(tables=0, timelines=0), edit=comment("draw_figure.py")),
     "code of the timelines, its script included": Change(
@@ -264,7 +268,7 @@ def test_every_line_of_the_table_has_its_case_and_every_case_its_line():
 
 
 @pytest.mark.parametrize(
-    "module", ["training.py", "monitor.py", "engines/tensorflow.py", "../../schemas/metrics.schema.json"]
+    "module", ["training.py", "monitor.py", "engines/interface.py", "../../schemas/metrics.schema.json"]
 )
 def test_whatever_the_training_path_is_made_of_counts_as_its_code(copied, module):
     path = copied.folder / "workflow/scripts/trainbench" / module

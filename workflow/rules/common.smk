@@ -162,7 +162,7 @@ def plan():
     if workflow.is_main_process and config["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
         logger.warning(
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
-            "for CPUs alone (make setup BUILD=cuda)."
+            f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
         )
     if workflow.is_main_process and machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.

@@ -111,7 +111,8 @@ def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
         if device.gpus and machine.frameworks is not None and machine.frameworks[device.framework] is False:
             raise InputError(
                 f"config key 'devices' has '{device.name}', which needs a GPU, but {device.framework} is installed in "
-                f"its build for CPUs alone; install the other build (make setup BUILD=cuda) or {cpu_only}"
+                f"its build for CPUs alone; install the other build "
+                f"({engines.how_to_install(device.framework, for_gpus=True)}) or {cpu_only}"
             )
 
 

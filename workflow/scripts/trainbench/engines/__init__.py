@@ -58,10 +58,11 @@ def _has(distribution: str) -> bool:
     return True
 
 
-def how_to_install(framework: str) -> str:
-    """The command that adds the framework to what is installed."""
+def how_to_install(framework: str, *, for_gpus: bool = False) -> str:
+    """The command that adds the framework, or its build for GPUs, to what is installed."""
     installed = [name for name in ENGINES if name != framework and is_installed(name)]
-    return f"make setup FRAMEWORKS='{' '.join([*installed, framework])}'"
+    build = "BUILD=cuda " if for_gpus else ""
+    return f"make setup {build}FRAMEWORKS='{' '.join([*installed, framework])}'"
 
 
 def start(framework: str, execution: "Execution") -> "Engine":
