@@ -21,7 +21,7 @@ from trainbench.figures import (
     speedup,
 )
 from trainbench.roofline import roofline_table
-from trainbench.scaling_tables import scaling_fits_table, scaling_table
+from trainbench.scaling_tables import gpu_scaling_table, scaling_fits_table, scaling_table
 from trainbench.speedups import Reference, speedups_table
 from trainbench.tables import TableOrder, cells_table, measured
 from trainbench.wording import TIMES
@@ -58,6 +58,7 @@ def tables_of(records, order):
         speedups=speedups_table(cells, order, Reference()),
         scaling=scaling_table(cells, order),
         scaling_fits=scaling_fits_table(cells, order),
+        gpu_scaling=gpu_scaling_table(cells, order),
         roofline=roofline_table(found.runs, order),
     )
 

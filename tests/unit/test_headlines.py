@@ -3,7 +3,9 @@
 import pytest
 
 from metrics_builder import make_record
+from trainbench.frameworks import frameworks_table
 from trainbench.headlines import Outcome, answers, outcome
+from trainbench.roofline import roofline_table
 from trainbench.speedups import Reference, speedups_table
 from trainbench.tables import TableOrder, cells_table, measured
 
@@ -22,7 +24,8 @@ def told(records, order=None):
     order = order or TableOrder()
     runs = measured(records, order).runs
     cells = cells_table(runs, order)
-    return answers(runs, cells, speedups_table(cells, order, Reference()), order)
+    frameworks = frameworks_table(cells, roofline_table(runs, order), order)
+    return answers(runs, cells, speedups_table(cells, order, Reference()), frameworks, order)
 
 
 def headlines(records):

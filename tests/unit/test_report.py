@@ -159,7 +159,7 @@ def test_runs_of_other_code_than_the_commit_s_are_told(page):
 def test_runs_of_the_commit_s_code_are_told(tmp_path):
     tables = write_tables(tmp_path, study())
     fingerprint = hashlib.sha256(b"code").hexdigest()
-    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=fingerprint), tmp_path / "report.html")
+    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=[fingerprint]), tmp_path / "report.html")
     assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()
 
 
@@ -191,7 +191,7 @@ def test_nothing_but_failures_makes_a_page_too(tmp_path):
 def test_published_results_are_told_from_measured_ones(tmp_path):
     tables = write_tables(tmp_path, study())
     with (tables / "settings.csv").open("a") as file:
-        file.write("published,published-2017,provenance,read by hand from top,\n")
+        file.write("published,published-2017,,provenance,read by hand from top,\n")
     report.write_page(tables, [], ORDER, REPETITION, tmp_path / "report.html")
     assert "Published, not measured here. read by hand from top" in read((tmp_path / "report.html").read_text()).text
 

@@ -281,6 +281,7 @@ def cell(device="cpu-1t", threads=1, samples_per_second=1000.0, runs=3, **change
         "precision": "float32",
         "threads": threads,
         "usable_threads": 8,
+        "gpus": int(kind == "gpu"),
         "n": figure.n,
         "samples_per_second": figure.value,
         "samples_per_second_low": figure.low,
