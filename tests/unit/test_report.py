@@ -11,6 +11,7 @@ import pytest
 
 from metrics_builder import make_record
 from page_builder import REPETITION, draw, make_page, write_tables
+from page_studies import three_frameworks
 from trainbench import drawing, page_tables, report, timeline
 from trainbench.analysis import AbsentRun, Question
 from trainbench.drawing import COLORS
@@ -257,3 +258,30 @@ def test_the_same_study_gives_the_same_bytes(tmp_path):
     for page in pages:
         report.write_page(tables, figures, ORDER, REPETITION, page)
     assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+# --- frameworks and several GPUs ---
+
+
+def sections(page):
+    return {attributes["id"] for tag, attributes in page.elements if tag == "section"}
+
+
+def test_a_study_of_one_framework_and_one_gpu_a_run_has_no_sections_of_several(page):
+    assert not {"frameworks", "gpus"} & sections(page)
+
+
+def test_a_study_of_several_frameworks_and_numbers_of_gpus_shows_them_side_by_side(tmp_path):
+    records, order = three_frameworks()
+    page = read(make_page(tmp_path, records, Question(order=order), names=["gpu_scaling"]).read_text(encoding="utf-8"))
+    assert {"frameworks", "gpus"} <= sections(page)
+    assert "Speedup over TensorFlow float32" in page.text
+    assert "anything about large networks or other frameworks than JAX, PyTorch and TensorFlow." in page.text
+    assert "cpu-torch-bf16 AMD EPYC 9B14, 16 threads, PyTorch, bfloat16" in page.text
+
+
+def test_code_of_frameworks_that_have_no_results_yet_is_no_other_code(tmp_path):
+    tables = write_tables(tmp_path, study())
+    now = [hashlib.sha256(code).hexdigest() for code in (b"code", b"code/torch")]
+    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=now), tmp_path / "report.html")
+    assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()

@@ -196,7 +196,8 @@ def shown_of(compared: Compared) -> Shown:
 def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     """The rows of one model and batch size in the shape of 2017: a name, then a field for each key, a device."""
     column = [shown.cells.get(key) for key in keys]
-    rows = [
+    rows = _computed_with(column)
+    rows += [
         [measure.row, *(_cell_text(cell, measure) for cell in column)]
         for measure in MEASURES
         if measure.row is not None and not (measure.only_if_known and _unknown_in(column, measure))
@@ -235,6 +236,16 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
             ]
             rows.append([f"{name} ({priced[0]['currency']})", *texts])
     rows.append(["Runs", *(_runs_text(cell) for cell in column)])
+    return rows
+
+
+def _computed_with(column: Sequence[Row | None]) -> list[list[str]]:
+    """Rows of the framework and the precision of each device, each where there are several."""
+    rows = []
+    for name, key, words in (("Framework", "framework", framework_words), ("Precision", "precision", str)):
+        known = [None if cell is None else cell[key] for cell in column]
+        if len(set(known) - {None}) > 1:
+            rows.append([name, *(UNKNOWN if value is None else words(value) for value in known)])
     return rows
 
 

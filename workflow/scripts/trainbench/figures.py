@@ -385,6 +385,7 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
     models, batch_sizes = shown.models or [""], shown.batch_sizes or [0]
     places = {(row["device"], row["host"]) for row in points}
     gpus = [one for one in executors_of(tables.cells, order) if (one.device, one.host) in places]
+    labels = {(one.device, one.host): one.label for one in gpus}
     ideal = Line2D([], [], color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0)
     figure, groups = _panels(
         groups=len(models),
@@ -411,6 +412,11 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
                 continue
             ideals = [_ideal(row, here) for row in here if row["device"] == row["reference_device"]]
             _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds])
+            for series in {_series_of(row): None for row in here}:
+                members = [row for row in here if _series_of(row) == series]
+                color = looks[labels[members[-1]["device"], members[-1]["host"]]].color
+                speeds_of_series = [row["samples_per_second"] for row in members]
+                axes.plot([row["gpus"] for row in members], speeds_of_series, color=color, linewidth=0.8, alpha=0.5)
             for counts, speeds in ideals:
                 axes.plot(counts, speeds, color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0, zorder=1.5)
             for executor in gpus:

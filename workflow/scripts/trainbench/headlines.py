@@ -38,6 +38,7 @@ MOST_MODELS: Final = 4
 MOST_NAMED: Final = 3
 OUT_OF_MEMORY: Final = "out_of_memory"
 DIFFERENT_HARDWARE: Final = NEVER_AVERAGED["device_name"]
+_COMPUTED_WITH: Final = ("framework", "precision")
 FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
 _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
 
@@ -91,13 +92,20 @@ def outcome_of(row: Row) -> Outcome:
 
 
 def answers(
-    runs: pd.DataFrame, cells: pd.DataFrame, speedups: pd.DataFrame, frameworks: pd.DataFrame, order: TableOrder
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    speedups: pd.DataFrame,
+    order: TableOrder,
+    *,
+    frameworks: pd.DataFrame,
+    gpu_scaling: pd.DataFrame,
 ) -> Answers:
     """The headlines and caveats of a study.
 
-    `runs`, `cells`, `speedups` and `frameworks` are the tables of these names. With one device there are its speeds,
-    with two the greatest difference between them and where the other one wins, with more the fastest of each model as
-    well. Devices that differ in framework or precision alone are called by these.
+    `runs`, `cells`, `speedups`, `frameworks` and `gpu_scaling` are the tables of these names. With one device there are
+    its speeds, with two the greatest difference between them and where the other one wins, with more the fastest of
+    each model as well. Devices that differ in framework or precision alone are called by these, and what several GPUs
+    gain over the fewest is told.
     """
     with_results = {(cell["device"], cell["host"]) for cell in rows_of(cells) if cell["n"]}
     executors = [one for one in executors_of(cells, order) if (one.device, one.host) in with_results]
@@ -110,6 +118,7 @@ def answers(
         if len(executors) > 2:  # noqa: PLR2004 - of two the pair says it
             found += _fastest(cells, executors, order)
         found += _side_by_side(frameworks, cells)
+        found += _several_gpus(gpu_scaling)
         found += _pairs(speedups, frameworks, executors)
         if speedups.empty:
             found += ["No completed run of the reference device: there are no speedups."]
@@ -240,6 +249,26 @@ def _where(row: Row, rows: Sequence[Row]) -> str:
     if row["device_kind"] == "cpu" and len({other["threads"] for other in alike}) > 1:
         place += f" with {row['threads']} {'thread' if row['threads'] == 1 else 'threads'}"
     return f" on {place}"
+
+
+def _several_gpus(gpu_scaling: pd.DataFrame) -> list[str]:
+    """A sentence on the most GPUs of each series: where they gain most over the fewest."""
+    series: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows_of(gpu_scaling):
+        series.setdefault(tuple(row[column] for column in ("host", "device_name", *_COMPUTED_WITH)), []).append(row)
+    hosts, kinds = {key[0] for key in series}, {key[2:] for key in series}
+    sentences = []
+    for (host, name, framework, precision), rows in list(series.items())[:MOST_PAIRS]:
+        most = max(row["gpus"] for row in rows)
+        best = max((row for row in rows if row["gpus"] == most), key=lambda row: float(row["speedup"]))
+        with_what = f" with {framework_words(framework)} in {precision}" if len(kinds) > 1 else ""
+        of_host = f" of {host}" if len(hosts) > 1 else ""
+        sentences.append(
+            f"For {_place(best)}, {most} GPUs ({name}){of_host} train {ratio_text(best)} as fast as "
+            f"{best['reference_gpus']}{with_what}: an efficiency of {100 * best['efficiency']:.0f} %"
+            f"{f' {FLAGGED}' if best['flagged_runs'] else ''}."
+        )
+    return [*sentences, *_more(len(series) - MOST_PAIRS, "comparison", "Several GPUs in one run")]
 
 
 def _pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:

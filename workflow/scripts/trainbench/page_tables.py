@@ -402,7 +402,7 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
     if len(references) == 1:
         ((framework, precision),) = references
         over = f"{framework_words(framework)} {precision}"
-    precisions = {row["precision"] for row in rows}
+    places, precisions = {_on(row) for row in rows}, {row["precision"] for row in rows}
 
     def compared(name: str, other: str) -> Callable[[Row], Field]:
         def show(row: Row) -> Field:
@@ -417,30 +417,26 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
 
         return show
 
-    def share(column: str) -> Callable[[Row], Field]:
-        return lambda row: Field(UNKNOWN if row[column] is None else format_number(100 * row[column], 3))
-
     return _table_or_none(
         "frameworks",
-        "The same network on the same hardware: a row a framework and precision. Shares are of what framework and "
-        "precision of the row were seen to do at most",
+        "The same network on the same hardware: a row a framework and precision; the ceiling is the most that these "
+        "were seen to do",
         "frameworks.csv",
         rows,
         (
             *_KEY,
-            _Shape("On", lambda row: Field(_on(row))),
+            *([_Shape("On", lambda row: Field(_on(row)))] if len(places) > 1 else []),
             _FRAMEWORK,
             _PRECISION,
             _Shape("Seconds an epoch", lambda row: _marked_seconds(row) if row["n"] else _absent(row), number=True),
+            _Shape("Final accuracy (%)", _share("final_accuracy", 100.0), number=True),
             _Shape(f"Speedup over {over}", compared("speedup", "reference"), number=True),
             *(
                 [_Shape("Over its own float32", compared("speedup_over_float32", "float32"), number=True)]
                 if len(precisions) > 1
                 else []
             ),
-            _Shape("Final accuracy (%)", _share("final_accuracy", 100.0), number=True),
-            _Shape("Of the FLOP ceiling (%)", share("fraction_of_flop_ceiling"), number=True, only_if_known=True),
-            _Shape("Of the attainable (%)", share("fraction_of_attainable"), number=True, only_if_known=True),
+            _Shape("Of the ceiling (%)", _percent("fraction_of_flop_ceiling"), number=True, only_if_known=True),
             _Shape(
                 "GPU energy an epoch (J)",
                 lambda row: field(_figure(row, "energy_joules_per_epoch")),
@@ -456,6 +452,10 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
         ),
         with_host=_several_hosts(frameworks),
     )
+
+
+def _percent(column: str) -> Callable[[Row], Field]:
+    return lambda row: Field(UNKNOWN if row[column] is None else format_number(100 * row[column], 3))
 
 
 def _on(row: Row) -> str:
@@ -706,7 +706,7 @@ class _Shape:
 _HOST: Final = _Shape("Host", lambda row: Field(row["host"]), host=True)
 _MODEL: Final = _Shape("Model", lambda row: Field(row["model"]))
 _SIZE: Final = _Shape("Batch size", lambda row: Field(str(row["batch_size"])), number=True)
-_DEVICE: Final = _Shape("Device", lambda row: Field(row["device"], device=row["device"]), host=False)
+_DEVICE: Final = _Shape("Device", lambda row: Field(row["device"], "", "device", row["device"]), host=False)
 _DEVICE_OF_HOST: Final = _Shape(
     "Device",
     lambda row: Field(row["device"], row["host"], "device", f"{row['device']} @ {row['host']}"),
