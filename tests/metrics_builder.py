@@ -15,6 +15,21 @@ ARITHMETIC = {
 }
 """At MNIST's size and a batch size of 512, the bytes rounded."""
 
+FRAMEWORKS = {
+    "tensorflow": {"version": "2.21.0", "devices": "/device:{kind}:{number}"},
+    "jax": {"version": "0.10.2", "devices": "{kind}:{number}"},
+    "torch": {"version": "2.13.0", "devices": "{kind}:{number}"},
+}
+"""Of each framework a version, and what it calls its devices."""
+
+PRODUCTS = {
+    "float32": ("float32", 2.1e-7),
+    "tf32": ("float32", 2.5e-4),
+    "bfloat16": ("bfloat16", 1.7e-3),
+    "float16": ("float16", 2.1e-4),
+}
+"""Of each precision the type that products multiply, and their error."""
+
 CEILINGS: dict[str, dict[str, float]] = {
     "cpu": {
         "flop_per_second": 4e11,
@@ -51,6 +66,8 @@ def make_record(
     cpu_percent: float | None = 198.2,
     other_cpu_percent: float | None = 1.2,
     gpus: int | None = None,
+    framework: str = "tensorflow",
+    precision: str = "float32",
     gpu_driver_version: str | None = None,
     canary_seconds: float = 0.2,
     flags: Sequence[str] = (),
@@ -76,6 +93,8 @@ def make_record(
         cpu_percent: 100 = one core busy.
         other_cpu_percent: That of everything else on the host.
         gpus: GPUs of the run; by default one where `kind` is "gpu".
+        framework: One of `FRAMEWORKS`, or any other name.
+        precision: One of `PRODUCTS`.
         gpu_driver_version: Of the host; by default some version where `kind` is "gpu".
         canary_seconds: Of the fixed computation before the run and after it.
         flags: Names of checks that found something of level "warning".
@@ -89,6 +108,14 @@ def make_record(
     identity = hashlib.sha256(f"{model}/{batch_size}/{device}/{repeat}/{host}".encode()).hexdigest()
     seed = int(identity[:7], 16)
     sha256 = hashlib.sha256(b"mnist").hexdigest()
+    of_framework = FRAMEWORKS.get(framework, {"version": "1.0", "devices": "{kind}:{number}"})
+    device_names = [
+        of_framework["devices"].format(kind=kind.upper() if framework == "tensorflow" else kind, number=number)
+        for number in range(max(1, len(cards)))
+    ]
+    product_type, product_error = PRODUCTS[precision]
+    # The code of a run is that of its framework's engine too.
+    code = b"code" if framework == "tensorflow" else f"code/{framework}".encode()
     samples = TRAIN_SAMPLES // batch_size * batch_size
     epochs = []
     clock = 100.0
@@ -134,8 +161,8 @@ def make_record(
                 "kind": kind,
                 "threads": "all",
                 "gpus": len(cards),
-                "framework": "tensorflow",
-                "precision": "float32",
+                "framework": framework,
+                "precision": precision,
             },
             "validation_samples": 5000,
             "study_seed": 2017,
@@ -178,10 +205,10 @@ def make_record(
         "software": {
             "trainbench": "0.1.0",
             "python": "3.11.7",
-            "code_sha256": hashlib.sha256(b"code").hexdigest(),
-            "framework": "tensorflow",
-            "versions": {"tensorflow": "2.21.0", "numpy": "2.4.6", "cuda": None, "cudnn": None},
-            "flags": {"tf32": False, "deterministic": False, "environment": {"OMP_NUM_THREADS": "2"}},
+            "code_sha256": hashlib.sha256(code).hexdigest(),
+            "framework": framework,
+            "versions": {framework: of_framework["version"], "numpy": "2.4.6", "cuda": None, "cudnn": None},
+            "flags": {"tf32": precision == "tf32", "deterministic": False, "environment": {"OMP_NUM_THREADS": "2"}},
         },
         "device_used": {
             "kind": kind,
@@ -189,10 +216,10 @@ def make_record(
             "gpu_uuids": [card["uuid"] for card in cards],
             "gpu_wait_seconds": 0.0 if on_gpu else None,
             "gpu_lists_process": True if on_gpu else None,
-            "parameters_on": ["/device:GPU:0" if on_gpu else "/device:CPU:0"],
-            "computation_on": ["/device:GPU:0" if on_gpu else "/device:CPU:0"],
-            "product_types": ["float32"],
-            "product_error": 2.1e-7,
+            "parameters_on": device_names,
+            "computation_on": device_names,
+            "product_types": [product_type],
+            "product_error": product_error,
             "cores_given": usable_threads,
             "cores": list(range(usable_threads)),
             "shared_cores": [],
@@ -216,7 +243,7 @@ def make_record(
         "samples_trained": samples * len(epochs),
         "peak_memory_mib": 1234.5 if completed else None,
         "arithmetic": ARITHMETIC.get(model, ARITHMETIC["conv"]) if completed else None,
-        "loss_scaling": None,
+        "loss_scaling": {"scale": 65536.0, "skipped_steps": 2} if completed and precision == "float16" else None,
         "ceilings": CEILINGS[kind] if completed else None,
         "canary": {"before_seconds": canary_seconds, "after_seconds": canary_seconds},
         "usage": {

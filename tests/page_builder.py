@@ -48,17 +48,24 @@ def make_page(
     records: Iterable[Mapping[str, Any]],
     question: Question | None = None,
     *,
-    names: Iterable[str] = tuple(figures.FIGURES),
+    names: Iterable[str] | None = None,
     renamed: Mapping[str, str] | None = None,
     absent: Iterable[AbsentRun] = (),
 ) -> Path:
-    """Make the page of the records below `folder`, with what `renamed` names by other texts in all tables."""
+    """Make the page of the records below `folder`, with what `renamed` names by other texts in all tables.
+
+    Without `names` it has the figures that the rules draw: a curve over threads or GPUs takes several numbers of them.
+    """
     question = question or Question()
     tables = write_tables(folder, records, question, absent)
     if renamed:
         for path in tables.glob("*.csv"):
             _rename(path, renamed)
     page = folder / "report.html"
+    if names is None:
+        data = figures.read_tables(tables)
+        empty = {"scaling": data.scaling_fits.empty, "gpu_scaling": data.gpu_scaling.empty}
+        names = [name for name in figures.FIGURES if not empty.get(name)]
     report.write_page(tables, draw(tables, question.order, names), question.order, REPETITION, page)
     return page
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, and pages to open in it: of a real small study, of four hosts, of hostile names."""
+"""A headless Chromium, and pages to open in it: of a real small study, four hosts, three frameworks, hostile names."""
 
 import shutil
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from page_builder import make_page
-from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records
-from trainbench.analysis import AbsentRun
+from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records, three_frameworks
+from trainbench.analysis import AbsentRun, Question
 
 HEIGHT = 1000
 
@@ -64,6 +64,12 @@ def four_hosts_page(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def three_frameworks_page(tmp_path_factory):
+    records, order = three_frameworks()
+    return make_page(tmp_path_factory.mktemp("three-frameworks"), records, Question(order=order))
+
+
+@pytest.fixture(scope="session")
 def hostile_page(tmp_path_factory):
     absent = [AbsentRun("evil-model", 512, "evil-device", 3, "cpu", "failed")]
     folder = tmp_path_factory.mktemp("hostile")
@@ -75,6 +81,6 @@ def small_study_page(finished):
     return finished.folder / "results/report.html"
 
 
-@pytest.fixture(params=["small_study_page", "four_hosts_page"])
+@pytest.fixture(params=["small_study_page", "four_hosts_page", "three_frameworks_page"])
 def page(request):
     return request.getfixturevalue(request.param)

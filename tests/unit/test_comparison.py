@@ -304,3 +304,24 @@ def test_how_many_cores_match_a_gpu_is_said_beside_the_best_number_of_threads():
     text = text_of(*records, order=TableOrder())
     assert "## CPU at its best number of threads" in text
     assert "cores match it" in text.partition("## How many cores match a GPU")[2]
+
+
+def test_devices_of_several_frameworks_and_precisions_are_told_by_these():
+    text = text_of(make_record(), make_record(device="gpu", framework="torch", precision="bfloat16"))
+    rows = table_rows(text)
+    assert (rows["Framework"], rows["Precision"]) == (["TensorFlow", "PyTorch"], ["float32", "bfloat16"])
+    assert "gpu = NVIDIA H200, PyTorch, bfloat16" in text
+
+
+def test_devices_of_one_framework_need_no_row_of_it():
+    assert not {"Framework", "Precision"} & set(table_rows(text_of(make_record(), make_record(device="gpu"))))
+
+
+def test_several_cards_of_a_run_are_counted():
+    assert "gpu = 4 x NVIDIA H200" in text_of(make_record(), make_record(device="gpu", gpus=4))
+
+
+def test_how_much_faster_than_itself_a_cpu_is_has_no_row():
+    records = [make_record(), make_record(device="cpu-b", framework="torch")]
+    order = TableOrder(devices=("cpu", "cpu-b"))
+    assert "Speedup over the CPU at its best" not in table_rows(text_of(*records, order=order))

@@ -158,3 +158,27 @@ def test_runs_of_a_cell_with_different_settings_are_found_and_both_values_are_na
 def test_seeds_and_repeats_are_no_different_settings():
     records = [make_record(repeat=1), make_record(repeat=2, settings={"study_seed": 5})]
     assert not any(across_runs(records).values())
+
+
+# --- several frameworks ---
+
+
+def test_another_framework_in_a_folder_is_no_other_version():
+    own = {"python": "3.12.1", "versions": {"numpy": "1.26.0"}}
+    records = [make_record(repeat=repeat) for repeat in (1, 2)]
+    records += [make_record(device="cpu-jax", repeat=repeat, framework="jax", software=own) for repeat in (1, 2)]
+    assert not any(across_runs(records).values())
+
+
+def test_the_run_of_a_framework_that_alone_has_another_version_is_found():
+    records = [make_record(batch_size=size, framework="jax") for size in (128, 256, 512)]
+    other = make_record(batch_size=1024, framework="jax", software={"versions": {"jax": "0.9.0"}})
+    tensorflow = [make_record(batch_size=size, device="cpu-tf") for size in (128, 256, 512, 1024)]
+    found = across_runs([*tensorflow, *records, other])
+    assert [run_id for run_id, findings in found.items() if findings] == [other["run_id"]]
+    assert found[other["run_id"]][0].finding.endswith(": jax is 0.9.0 here, 0.10.2 in others")
+
+
+def test_one_name_for_two_frameworks_is_two_settings_and_not_two_versions():
+    records = [make_record(repeat=1), make_record(repeat=2, framework="torch", software={"python": "3.12.1"})]
+    assert names_by_repeat(records) == {1: ["settings_differ"], 2: ["settings_differ"]}

@@ -6,6 +6,7 @@ import re
 import warnings
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
 from metrics_builder import make_record
@@ -16,12 +17,14 @@ from trainbench.figures import (
     accuracy_over_epochs,
     accuracy_over_time,
     cpu_percent,
+    gpu_scaling,
     roofline,
+    scaling,
     seconds_per_epoch,
     speedup,
 )
 from trainbench.roofline import roofline_table
-from trainbench.scaling_tables import scaling_fits_table, scaling_table
+from trainbench.scaling_tables import gpu_scaling_table, scaling_fits_table, scaling_table
 from trainbench.speedups import Reference, speedups_table
 from trainbench.tables import TableOrder, cells_table, measured
 from trainbench.wording import TIMES
@@ -35,13 +38,20 @@ def study(
     repeats=2,
     epochs=3,
     seconds=lambda device, batch_size: (2.0 if device.startswith("gpu") else 20.0) * 128 / batch_size,
+    each=lambda _: {},
     **settings,
 ):
-    """Tables of a whole study, and the order in which it names things."""
+    """Tables of a whole study, and the order in which it names things; `each` device has settings of its own."""
     order = TableOrder(models=tuple(models), batch_sizes=tuple(batch_sizes), devices=tuple(devices))
     records = [
         make_record(
-            model, size, device, repeat, train_seconds=[seconds(device, size) * (1 + repeat / 50)] * epochs, **settings
+            model,
+            size,
+            device,
+            repeat,
+            train_seconds=[seconds(device, size) * (1 + repeat / 50)] * epochs,
+            **settings,
+            **each(device),
         )
         for model, size, device, repeat in itertools.product(models, batch_sizes, devices, range(1, repeats + 1))
     ]
@@ -58,6 +68,7 @@ def tables_of(records, order):
         speedups=speedups_table(cells, order, Reference()),
         scaling=scaling_table(cells, order),
         scaling_fits=scaling_fits_table(cells, order),
+        gpu_scaling=gpu_scaling_table(cells, order),
         roofline=roofline_table(found.runs, order),
     )
 
@@ -90,6 +101,14 @@ SITUATIONS = {
     "nothing watched": {"watched": False},
     "unknown ceilings": {"ceilings": None},
     "flagged runs": {"flags": ["epochs_scatter", "other_load"]},
+    "several frameworks, precisions and numbers of GPUs": {
+        "devices": ["cpu", "cpu-torch-bfloat16", *(f"gpu-{count}g" for count in (1, 2, 4, 8))],
+        "each": lambda device: {
+            "framework": "torch" if "torch" in device else "tensorflow",
+            "precision": "bfloat16" if "bfloat16" in device else "float32",
+            "gpus": int(device[4]) if device.startswith("gpu") else 0,
+        },
+    },
 }  # fmt: skip
 
 
@@ -435,3 +454,63 @@ def test_a_png_has_150_dots_per_inch(tmp_path):
 def test_saving_leaves_nothing_but_the_two_files(tmp_path):
     save(seconds_per_epoch(*study()), tmp_path / "a.svg", tmp_path / "a.png")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "a.svg"]
+
+
+# --- several frameworks and GPUs ---
+
+
+def gpus_that_share_a_batch(counts=(1, 2, 4), **settings):
+    order = TableOrder(devices=tuple(f"gpu-{count}g" for count in counts))
+    records = [
+        make_record(device=f"gpu-{count}g", gpus=count, train_seconds=[9.0, 8.0 / count**0.5], **settings)
+        for count in counts
+    ]
+    return tables_of(records, order), order
+
+
+def test_throughput_over_gpus_stands_beside_one_that_grows_with_their_number():
+    figure = gpu_scaling(*gpus_that_share_a_batch())
+    (ideal,) = lines_of(figure, color="#666666")
+    slowest = 107 * 512 / 8.0
+    assert ideal.get_xdata().tolist() == [1, 4]
+    assert ideal.get_ydata().tolist() == pytest.approx([slowest, 4 * slowest])
+
+
+def test_both_axes_of_throughput_over_gpus_are_logarithmic_and_name_the_numbers_measured():
+    axes = gpu_scaling(*gpus_that_share_a_batch()).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.get_xticks().tolist() == [1, 2, 4]
+
+
+def test_every_series_of_gpus_has_an_ideal_of_its_own():
+    tables, order = gpus_that_share_a_batch()
+    jax, _ = gpus_that_share_a_batch((2, 4), framework="jax", host="other")
+    both = Tables(**{name: pd.concat([getattr(tables, name), getattr(jax, name)]) for name in vars(tables)})
+    assert len(lines_of(gpu_scaling(both, order), color="#666666")) == 2
+
+
+def test_one_number_of_gpus_is_said_to_be_no_curve():
+    assert "no GPU was measured in several numbers" in shown_texts(gpu_scaling(*gpus_that_share_a_batch((2,))))
+
+
+def test_the_law_of_each_framework_has_the_colour_of_its_devices():
+    order = TableOrder(devices=tuple(f"{name}-{count}t" for name in ("tensorflow", "torch") for count in (1, 2, 4)))
+    records = [
+        make_record(
+            device=device,
+            framework=device.split("-")[0],
+            usable_threads=int(device[-2]),
+            kind="cpu",
+            train_seconds=[9.0, 8.0 / int(device[-2])],
+        )
+        for device in order.devices
+    ]
+    colors = device_colors(order.devices)
+    laws = [line for line in lines_of(scaling(tables_of(records, order), order)) if len(line.get_xdata()) == 60]
+    assert {line.get_color() for line in laws} == {colors["tensorflow-4t"], colors["torch-4t"]}
+
+
+def test_a_legend_tells_what_devices_compute_with_where_that_differs():
+    order = TableOrder(devices=("cpu", "fast"))
+    tables = tables_of([make_record(), make_record(device="fast", framework="torch")], order)
+    assert legend_labels(seconds_per_epoch(tables, order)) == ["cpu: TensorFlow", "fast: PyTorch"]

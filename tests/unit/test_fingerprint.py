@@ -18,12 +18,15 @@ LAUNCH = (fingerprint.PACKAGE / "launch.py").read_text(encoding="utf-8")
 PROCESSES = re.findall(r'"-m", "(trainbench\.\w+)"', re.sub(r",\s+", ", ", LAUNCH))
 TRAINING = ["trainbench.launch", *PROCESSES]
 
+# What engines import of each other's: a run imports it with whichever engine it has.
+SHARED_BY_ENGINES = ["trainbench.engines.common", "trainbench.engines.ceilings"]
+
 # A run depends on its own framework's engine besides. The registry names all of them: a new one alters no other's runs.
 REGISTRY = "engines/__init__.py"
 
 LISTS = {
     "DATASET_CODE": (["trainbench.dataset"], set()),
-    "TRAINING_CODE": (TRAINING, {"../train.py", "../../schemas/metrics.schema.json"}),
+    "TRAINING_CODE": ([*TRAINING, *SHARED_BY_ENGINES], {"../train.py", "../../schemas/metrics.schema.json"}),
     "TABLES_CODE": (
         ["trainbench.analysis"],
         {"../make_tables.py", "../../schemas/metrics.schema.json", "../../schemas/published.schema.json"},

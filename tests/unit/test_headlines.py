@@ -3,9 +3,12 @@
 import pytest
 
 from metrics_builder import make_record
+from trainbench.frameworks import frameworks_table
 from trainbench.headlines import Outcome, answers, outcome
+from trainbench.roofline import roofline_table
+from trainbench.scaling_tables import gpu_scaling_table
 from trainbench.speedups import Reference, speedups_table
-from trainbench.tables import TableOrder, cells_table, measured
+from trainbench.tables import TableOrder, beside_cells, cells_table, measured
 
 HOST, OTHER = "amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b"
 
@@ -22,7 +25,14 @@ def told(records, order=None):
     order = order or TableOrder()
     runs = measured(records, order).runs
     cells = cells_table(runs, order)
-    return answers(runs, cells, speedups_table(cells, order, Reference()), order)
+    return answers(
+        runs,
+        cells,
+        speedups_table(cells, order, Reference()),
+        order,
+        frameworks=beside_cells(frameworks_table(cells, roofline_table(runs, order), order), cells),
+        gpu_scaling=beside_cells(gpu_scaling_table(cells, order), cells),
+    )
 
 
 def headlines(records):
@@ -200,3 +210,87 @@ def test_different_cards_in_one_cell_are_told():
     mixed = runs_of([1.0, 1.1], device="gpu")
     mixed[1]["device_used"]["name"] = "NVIDIA L4"
     assert any("different hardware: conv at 512 on gpu" in caveat for caveat in told([*CPU, *mixed]).caveats)
+
+
+# --- frameworks, precisions, several GPUs ---
+
+
+def test_devices_that_differ_in_framework_alone_are_called_by_it():
+    torch = runs_of([6.0, 6.1, 6.2], device="cpu-b", framework="torch")
+    assert headlines([*CPU, *torch]) == [
+        "For conv at batch size 512 PyTorch trains 1.98\u00d7 (1.92\u20132.05) faster than TensorFlow on this CPU."
+    ]
+
+
+def test_where_the_other_framework_wins_is_told():
+    torch = runs_of([6.0, 6.1, 6.2], device="cpu-b", framework="torch")
+    lstm = [*runs_of([1.0, 1.01], model="lstm"), *runs_of([2.0, 2.02], model="lstm", device="cpu-b", framework="torch")]
+    (sentence,) = headlines([*CPU, *torch, *lstm])
+    assert sentence.startswith("For conv at batch size 512 PyTorch trains ")
+    assert "faster than TensorFlow on this CPU; TensorFlow wins for lstm at 512 by 2.00\u00d7" in sentence
+
+
+def test_a_slower_framework_does_not_lead():
+    (sentence,) = headlines([*CPU, *runs_of([24.0, 24.1, 24.2], device="cpu-jax", framework="jax")])
+    assert sentence.startswith("For conv at batch size 512 TensorFlow trains ")
+    assert sentence.endswith(" faster than JAX on this CPU.")
+
+
+def test_devices_that_differ_in_precision_alone_are_called_by_it_with_both_accuracies():
+    half = runs_of([6.0, 6.1, 6.2], device="cpu-b", precision="bfloat16", accuracies=[0.5, 0.9, 0.975])
+    full = runs_of([12.0, 12.1, 12.2], accuracies=[0.5, 0.9, 0.98])
+    assert headlines([*full, *half]) == [
+        "For conv at batch size 512 bfloat16 trains 1.98\u00d7 (1.92\u20132.05) faster than float32 with TensorFlow on "
+        "this CPU, with a final accuracy of 97.50 % against 98.00 %."
+    ]
+
+
+def test_a_precision_is_told_of_a_framework_that_is_not_the_reference_too():
+    torch = runs_of([6.0, 6.1, 6.2], device="cpu-b", framework="torch")
+    half = runs_of([3.0, 3.1, 3.2], device="cpu-c", framework="torch", precision="bfloat16")
+    assert any(" faster than float32 with PyTorch on this CPU" in found for found in headlines([*CPU, *torch, *half]))
+
+
+def test_devices_that_differ_in_framework_and_precision_are_called_by_their_names():
+    torch = runs_of([6.0, 6.1, 6.2], device="cpu-b", framework="torch")
+    half = runs_of([3.0, 3.1, 3.2], device="cpu-c", framework="torch", precision="bfloat16")
+    assert any(" cpu-c trains 3.9" in found for found in headlines([*CPU, *torch, *half]))
+
+
+def test_frameworks_on_several_gpus_and_hosts_are_told_where():
+    jax, torch = (
+        runs_of(seconds, device=name, framework=name, kind="gpu", gpus=4)
+        for name, seconds in (("jax", [2.0, 2.01]), ("torch", [1.0, 1.01]))
+    )
+    assert " faster than JAX on these 4 GPUs." in " ".join(headlines([*jax, *torch]))
+    elsewhere = [
+        *runs_of([2.0, 2.01], device="cpu", host=OTHER),
+        *runs_of([1.0, 1.01], device="torch-cpu", framework="torch", host=OTHER),
+    ]
+    found = " ".join(headlines([*jax, *torch, *elsewhere]))
+    assert f" faster than JAX on the 4 GPUs of {HOST}." in found
+    assert f" faster than TensorFlow on the CPU of {OTHER}." in found
+
+
+def test_frameworks_at_several_numbers_of_threads_are_told_with_how_many():
+    records = []
+    for threads in (2, 8):
+        records += runs_of([2.0, 2.01], device=f"cpu-{threads}t", usable_threads=threads)
+        records += runs_of([1.0, 1.01], device=f"torch-{threads}t", framework="torch", usable_threads=threads)
+    found = " ".join(headlines(records))
+    assert all(f" faster than TensorFlow on this CPU with {threads} threads." in found for threads in (2, 8))
+
+
+def test_what_several_gpus_gain_is_told_with_their_efficiency():
+    gpus = [runs_of([seconds], device=f"gpu-{count}g", gpus=count) for count, seconds in ((1, 8.0), (4, 2.5))]
+    assert "For conv at batch size 512, 4 GPUs (NVIDIA H200) train 3.20\u00d7 as fast as 1: an efficiency of 80 %." in (
+        headlines([*gpus[0], *gpus[1]])
+    )
+
+
+def test_cells_that_mix_frameworks_are_told():
+    mixed = [*runs_of([1.0], device="gpu"), *runs_of([1.1], device="gpu", framework="torch")]
+    mixed[1]["repeat"] = 2
+    assert any(
+        "trained with different frameworks: conv at 512 on gpu" in caveat for caveat in told([*CPU, *mixed]).caveats
+    )

@@ -40,3 +40,8 @@ def test_what_changed_between_runs_stands_side_by_side():
 
 def test_no_hosts_are_a_table_of_columns():
     assert list(inventory_of().columns) == list(HOST_COLUMNS)
+
+
+def test_software_names_all_frameworks():
+    runs = [make_record(device=name, framework=name) for name in ("torch", "tensorflow", "jax")]
+    assert inventory_of(*runs).iloc[0]["software"] == "jax 0.10.2, tensorflow 2.21.0, torch 2.13.0, Python 3.11.7"

@@ -11,6 +11,7 @@ import pytest
 
 from metrics_builder import make_record
 from page_builder import REPETITION, draw, make_page, write_tables
+from page_studies import three_frameworks
 from trainbench import drawing, page_tables, report, timeline
 from trainbench.analysis import AbsentRun, Question
 from trainbench.drawing import COLORS
@@ -159,7 +160,7 @@ def test_runs_of_other_code_than_the_commit_s_are_told(page):
 def test_runs_of_the_commit_s_code_are_told(tmp_path):
     tables = write_tables(tmp_path, study())
     fingerprint = hashlib.sha256(b"code").hexdigest()
-    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=fingerprint), tmp_path / "report.html")
+    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=[fingerprint]), tmp_path / "report.html")
     assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()
 
 
@@ -191,7 +192,7 @@ def test_nothing_but_failures_makes_a_page_too(tmp_path):
 def test_published_results_are_told_from_measured_ones(tmp_path):
     tables = write_tables(tmp_path, study())
     with (tables / "settings.csv").open("a") as file:
-        file.write("published,published-2017,provenance,read by hand from top,\n")
+        file.write("published,published-2017,,provenance,read by hand from top,\n")
     report.write_page(tables, [], ORDER, REPETITION, tmp_path / "report.html")
     assert "Published, not measured here. read by hand from top" in read((tmp_path / "report.html").read_text()).text
 
@@ -257,3 +258,30 @@ def test_the_same_study_gives_the_same_bytes(tmp_path):
     for page in pages:
         report.write_page(tables, figures, ORDER, REPETITION, page)
     assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+# --- frameworks and several GPUs ---
+
+
+def sections(page):
+    return {attributes["id"] for tag, attributes in page.elements if tag == "section"}
+
+
+def test_a_study_of_one_framework_and_one_gpu_a_run_has_no_sections_of_several(page):
+    assert not {"frameworks", "gpus"} & sections(page)
+
+
+def test_a_study_of_several_frameworks_and_numbers_of_gpus_shows_them_side_by_side(tmp_path):
+    records, order = three_frameworks()
+    page = read(make_page(tmp_path, records, Question(order=order), names=["gpu_scaling"]).read_text(encoding="utf-8"))
+    assert {"frameworks", "gpus"} <= sections(page)
+    assert "Speedup over TensorFlow float32" in page.text
+    assert "anything about large networks or other frameworks than JAX, PyTorch and TensorFlow." in page.text
+    assert "cpu-torch-bf16 AMD EPYC 9B14, 16 threads, PyTorch, bfloat16" in page.text
+
+
+def test_code_of_frameworks_that_have_no_results_yet_is_no_other_code(tmp_path):
+    tables = write_tables(tmp_path, study())
+    now = [hashlib.sha256(code).hexdigest() for code in (b"code", b"code/torch")]
+    report.write_page(tables, [], ORDER, replace(REPETITION, code_sha256=now), tmp_path / "report.html")
+    assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()

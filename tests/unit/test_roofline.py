@@ -143,3 +143,25 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     table = roofline_table(measured(records).runs)
     write_csv(table, tmp_path / "roofline.csv")
     pd.testing.assert_frame_equal(read_csv(tmp_path / "roofline.csv", ROOFLINE_COLUMNS), table)
+
+
+# --- what a device computes with ---
+
+
+def test_ceilings_are_those_of_the_same_framework_and_precision() -> None:
+    low = {**make_record()["ceilings"], "flop_per_second": 1e11}
+    runs = [
+        record(),
+        make_record("lstm", framework="jax", ceilings=low),
+        make_record("logistic", precision="bfloat16", ceilings=None),
+    ]
+    found = roofline_table(measured(runs).runs).set_index("model")["flop_ceiling_per_second"]
+    assert (found["conv"], found["lstm"]) == (FLOP_CEILING, 1e11)
+    assert math.isnan(found["logistic"])
+
+
+def test_several_gpus_have_as_many_times_the_ceilings_of_one() -> None:
+    found = row(make_record(device="gpu", gpus=4))
+    one = make_record(device="gpu")["ceilings"]
+    assert found["flop_ceiling_per_second"] == 4 * one["flop_per_second"]
+    assert found["bytes_ceiling_per_second"] == 4 * one["bytes_per_second"]

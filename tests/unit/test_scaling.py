@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from trainbench.scaling import Point, Uncertainty, Usl, core_equivalent, fit_usl, parameter_bounds
-from trainbench.scaling_tables import core_equivalents_table, scaling_fits_table, scaling_table
+from trainbench.scaling_tables import core_equivalents_table, gpu_scaling_table, scaling_fits_table, scaling_table
 from trainbench.statistics import Estimate, estimate
 from trainbench.tables import TableOrder
 
@@ -281,6 +281,8 @@ def cell(device="cpu-1t", threads=1, samples_per_second=1000.0, runs=3, **change
         "precision": "float32",
         "threads": threads,
         "usable_threads": 8,
+        "gpus": int(kind == "gpu"),
+        "device_name": "NVIDIA H200" if kind == "gpu" else "AMD EPYC 9B14",
         "n": figure.n,
         "samples_per_second": figure.value,
         "samples_per_second_low": figure.low,
@@ -434,3 +436,42 @@ def test_cells_whose_runs_differ_in_precision_are_kept():
 def test_numbers_that_are_unknown_stay_empty():
     table = core_equivalents_table(cells(*cpus((1, 8)), cell("gpu", 1, 5000.0)))
     assert all(math.isnan(value) for value in table["cores"])
+
+
+# --- several GPUs ---
+
+
+def gpus(counts=(1, 2, 4, 8), share=0.9, **changes):
+    """Cells of one run each, in which every doubling of the GPUs gains the same share of it."""
+    rows = [cell(f"gpu-{count}g", gpus=count, runs=1) | changes for count in counts]
+    return [row | {"samples_per_second": 1000.0 * row["gpus"] * share ** math.log2(row["gpus"])} for row in rows]
+
+
+def test_gpus_are_shown_by_their_number_with_speedup_and_efficiency_over_the_fewest():
+    table = gpu_scaling_table(cells(*reversed(gpus((2, 4, 8)))))
+    assert table["gpus"].tolist() == [2, 4, 8]
+    assert table["speedup"].tolist() == pytest.approx([1.0, 1.8, 3.24])
+    assert table["efficiency"].tolist() == pytest.approx([1.0, 0.9, 0.81])
+    assert set(table["reference_gpus"]) == {2}
+
+
+def test_a_speedup_over_gpus_has_welchs_interval():
+    table = gpu_scaling_table(cells(cell("gpu-1g", 1, 1000.0, gpus=1), cell("gpu-2g", 2, 1900.0, gpus=2)))
+    low, value, high = table.loc[1, ["speedup_low", "speedup", "speedup_high"]]
+    assert 1.7 < low < value < high < 2.2
+
+
+def test_one_number_of_gpus_is_no_scaling():
+    assert gpu_scaling_table(cells(*gpus((2,)), cell("gpu-b", 1, 1000.0, gpus=2), *cpus())).empty
+
+
+@pytest.mark.parametrize(
+    "change", [{"host": "other"}, {"precision": "bfloat16"}, {"framework": "jax"}, {"device_name": "NVIDIA L4"}]
+)
+def test_gpus_that_differ_in_more_than_their_number_are_series_of_their_own(change):
+    others = [row | {"device": f"{row['device']}-b"} | change for row in gpus((1, 2))]
+    assert gpu_scaling_table(cells(*gpus((1, 2)), *others))["speedup"].tolist().count(1.0) == 2
+
+
+def test_gpus_are_no_threads():
+    assert scaling_table(cells(*gpus())).empty

@@ -61,3 +61,14 @@ def test_the_table_reads_back_as_it_was_written(table, tmp_path):
     write_csv(table, tmp_path / "settings.csv")
     again = read_csv(tmp_path / "settings.csv", SETTING_COLUMNS)
     assert again["value"].tolist() == table["value"].tolist()
+
+
+def test_software_is_that_of_a_framework():
+    settings = Settings()
+    for framework in ("torch", "tensorflow"):
+        settings.add(make_record(device=framework, framework=framework))
+    found = settings.table()
+    codes = found[found["name"] == "code_sha256"]
+    assert codes["framework"].tolist() == ["tensorflow", "torch"]
+    assert codes["value"].nunique() == 2
+    assert found.loc[found["part"] != "software", "framework"].isna().all()

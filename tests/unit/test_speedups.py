@@ -107,3 +107,16 @@ def test_the_tables_survive_their_files(tmp_path, name):
     }[name]
     write_csv(table, tmp_path / "table.csv")
     pd.testing.assert_frame_equal(read_csv(tmp_path / "table.csv", columns), table, check_exact=True)
+
+
+def test_the_best_cpu_is_the_fastest_of_the_cells_own_framework_and_precision():
+    records = [*runs_of("cpu", (20.0,)), *runs_of("cpu-b", (18.0,)), *runs_of("cpu-jax", (5.0,), framework="jax")]
+    records += [*runs_of("gpu", (1.0,)), *runs_of("gpu-jax", (1.0,), framework="jax")]
+    best = speedups_of(*records).set_index("device")["best_cpu_device"]
+    assert (best["gpu"], best["gpu-jax"]) == ("cpu-b", "cpu-jax")
+
+
+def test_without_a_cpu_in_its_precision_a_gpu_has_one_of_its_framework_beside_it():
+    records = [*runs_of("cpu", (20.0,)), *runs_of("cpu-jax", (30.0,), framework="jax")]
+    records += runs_of("gpu-jax", (1.0,), framework="jax", precision="tf32")
+    assert speedups_of(*records).set_index("device")["best_cpu_device"]["gpu-jax"] == "cpu-jax"

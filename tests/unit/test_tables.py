@@ -14,6 +14,7 @@ from trainbench.tables import (
     RUN_COLUMNS,
     TableOrder,
     cells_table,
+    executors_of,
     measured,
     read_csv,
     write_csv,
@@ -255,6 +256,42 @@ def test_the_interval_of_a_cells_figure_is_students_on_the_logarithm():
     logs = stats.ttest_1samp(np.log([10.0, 11.0, 12.0]), 0.0).confidence_interval(0.95)
     shown = cell[["train_seconds_per_epoch_low", "train_seconds_per_epoch_high"]].tolist()
     assert shown == pytest.approx(np.exp([logs.low, logs.high]))
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ({"framework": "torch"}, "different_frameworks"),
+        ({"precision": "bfloat16"}, "different_precisions"),
+        ({"gpus": 2}, "different_numbers_of_gpus"),
+    ],
+)
+def test_runs_that_share_no_more_than_their_devices_name_make_no_figure(other, status):
+    cell = cells_of(make_record(device="gpu"), make_record(device="gpu", repeat=2, **other)).iloc[0]
+    assert (cell["n"], cell["status"]) == (0, status)
+
+
+@pytest.mark.parametrize(("record", "gpus"), [({}, 0), ({"device": "gpu"}, 1), ({"device": "gpu", "gpus": 4}, 4)])
+def test_runs_and_cells_tell_the_number_of_gpus(record, gpus):
+    runs = measured([make_record(**record)]).runs
+    assert (runs["gpus"].tolist(), cells_table(runs)["gpus"].tolist()) == ([gpus], [gpus])
+
+
+def details_of(*records):
+    return [one.detail for one in executors_of(cells_of(*records), TableOrder())]
+
+
+def test_devices_of_one_framework_and_precision_need_no_label():
+    assert details_of(make_record(), make_record(device="gpu")) == ["", ""]
+
+
+def test_devices_are_labelled_by_what_differs_between_them():
+    assert details_of(make_record(), make_record(device="torch", framework="torch")) == ["TensorFlow", "PyTorch"]
+    assert details_of(
+        make_record(),
+        make_record(device="gpu", framework="jax", precision="bfloat16"),
+        make_record(device="toy", framework="toy"),
+    ) == ["TensorFlow, float32", "JAX, bfloat16", "toy, float32"]
 
 
 def test_runs_on_different_cards_make_no_figure():

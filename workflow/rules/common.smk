@@ -47,18 +47,18 @@ TIMELINE = "results/figures/timelines/{model}_{batch_size}_{device}_{repeat}"
 TABLES = [
     *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
     *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
-    *["settings.csv", "comparison.csv", "comparison.md"],
+    *["frameworks.csv", "gpu_scaling.csv", "settings.csv", "comparison.csv", "comparison.md"],
 ]
 FIGURES = [
-    *["seconds_per_epoch", "speedup", "scaling", "accuracy_over_epochs", "accuracy_over_time", "cpu_percent"],
-    "roofline",
+    *["seconds_per_epoch", "speedup", "scaling", "gpu_scaling", "accuracy_over_epochs", "accuracy_over_time"],
+    *["cpu_percent", "roofline"],
 ]
 
 # Of so many runs at most a timeline is drawn unasked: half a minute, whatever the size of the study.
 MOST_TIMELINES = 24
 PAGE = "report.html"
 
-DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "roofline"]
+DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "gpu_scaling", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 
 # The files that a rule's result depends on, its script among them: an edit of one of them runs that rule again, and no
@@ -75,9 +75,10 @@ TRAINING_CODE = [
 ]
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
-    *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "hosts.py", "markdown.py"],
-    *["published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "settings_table.py", "sources.py"],
-    *["speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
+    *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "frameworks.py", "hosts.py"],
+    *["markdown.py", "published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "settings_table.py"],
+    *["sources.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
+    "../make_tables.py",
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
 ]
 FIGURES_CODE = [
@@ -90,7 +91,7 @@ TIMELINE_CODE = ["drawing.py", "figures.mplstyle", "steady.py", "timeline.py", "
 PAGE_CODE = [
     *["accuracy_times.py", "comparability.py", "comparison.py", "costs.py", "cross_checks.py", "crossover.py"],
     *["drawing.py", "errors.py", "figures.mplstyle", "finding.py", "headlines.py", "hosts.py"],
-    *["inline_svg.py"],
+    *["frameworks.py", "inline_svg.py"],
     *["markdown.py", "page_tables.py", "report.py", "repository.py", "roofline.py", "scaling.py", "scaling_tables.py"],
     *["settings_table.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
     *["../make_report.py", "../../templates/report.css", "../../templates/report.html.j2"],
@@ -435,11 +436,13 @@ def absent_runs(wildcards):
 
 
 def all_figures(folder="results"):
-    """The figures of the study; a speedup takes two devices, a curve over threads several of them."""
+    """The figures of the study; a speedup takes two devices, a curve over threads or GPUs several numbers of them."""
     cpus = [device.threads for device in STUDY.selected_devices() if device.kind == "cpu"]
+    gpus = [device.gpus for device in STUDY.selected_devices() if device.kind == "gpu"]
     left_out = {
         "speedup": len(STUDY.devices) < 2 and not CONCLUSIONS.sources,
         "scaling": len(set(cpus)) < 2 and not CONCLUSIONS.sources,
+        "gpu_scaling": len(set(gpus)) < 2 and not CONCLUSIONS.sources,
     }
     names = [name for name in FIGURES if not left_out.get(name, False)]
     return [f"{folder}/figures/{name}.{extension}" for name in names for extension in ("svg", "png")]
@@ -492,8 +495,8 @@ def all_tables(folder="results"):
 
 # Of these the report of Snakemake has a caption, workflow/report/<name>.rst; the others are as large as the study.
 REPORTED_TABLES = [
-    *["comparison", "speedups", "cells", "accuracy_times", "costs", "core_equivalents", "roofline", "hosts", "checks"],
-    "settings",
+    *["comparison", "speedups", "frameworks", "cells", "accuracy_times", "costs", "core_equivalents", "gpu_scaling"],
+    *["roofline", "hosts", "checks", "settings"],
 ]
 
 

@@ -13,6 +13,7 @@ from trainbench.accuracy_times import accuracy_times_table
 from trainbench.comparison import Compared, comparison_markdown, comparison_table
 from trainbench.costs import costs_table
 from trainbench.errors import InputError
+from trainbench.frameworks import frameworks_table
 from trainbench.hosts import Inventory
 from trainbench.markdown import literal
 from trainbench.settings_table import LEFT_OUT, PUBLISHED, Settings
@@ -32,7 +33,7 @@ COMPARISON: Final = "comparison.md"
 TABLES: Final = (
     *("runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"),
     *("accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"),
-    *("settings.csv", "comparison.csv", COMPARISON),
+    *("frameworks.csv", "gpu_scaling.csv", "settings.csv", "comparison.csv", COMPARISON),
 )
 """The files that `write_all` writes."""
 
@@ -135,13 +136,16 @@ def _all_tables(
     cells = cells_table(runs, order)
     speedups = speedups_table(cells, order, question.reference)
     times = accuracy_times_table(runs, epochs, question.target_accuracy, order)
+    rooflines = roofline.roofline_table(runs, order)
     a_row_a_cell = {
         "speedups": speedups,
         "accuracy_times": times,
         "costs": costs_table(cells, times, question.prices, question.currency, order),
         "scaling": scaling_tables.scaling_table(cells, order),
         "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
-        "roofline": roofline.roofline_table(runs, order),
+        "gpu_scaling": scaling_tables.gpu_scaling_table(cells, order),
+        "roofline": rooflines,
+        "frameworks": frameworks_table(cells, rooflines, order),
     }
     return {
         "runs": runs,

@@ -29,6 +29,7 @@ from trainbench.wording import (
     format_fixed,
     format_interval,
     format_ratio,
+    framework_words,
     status_words,
 )
 
@@ -195,7 +196,8 @@ def shown_of(compared: Compared) -> Shown:
 def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     """The rows of one model and batch size in the shape of 2017: a name, then a field for each key, a device."""
     column = [shown.cells.get(key) for key in keys]
-    rows = [
+    rows = _computed_with(column)
+    rows += [
         [measure.row, *(_cell_text(cell, measure) for cell in column)]
         for measure in MEASURES
         if measure.row is not None and not (measure.only_if_known and _unknown_in(column, measure))
@@ -207,7 +209,8 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         rows.append(
             [over, *(_speedup_text(shown.cells.get(key), row) for key, row in zip(keys, speedups, strict=True))]
         )
-        if any(row["best_cpu_device"] != row["reference_device"] for row in known):
+        # Nobody asks how much faster than itself a CPU is.
+        if any(row["best_cpu_device"] not in {row["reference_device"], row["device"]} for row in known):
             texts = [UNKNOWN if row is None else ratio_text(row, "speedup_over_best_cpu") for row in speedups]
             rows.append(["Speedup over the CPU at its best", *texts])
     times = [shown.times.get(key) for key in keys]
@@ -233,6 +236,16 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
             ]
             rows.append([f"{name} ({priced[0]['currency']})", *texts])
     rows.append(["Runs", *(_runs_text(cell) for cell in column)])
+    return rows
+
+
+def _computed_with(column: Sequence[Row | None]) -> list[list[str]]:
+    """Rows of the framework and the precision of each device, each where there are several."""
+    rows = []
+    for name, key, words in (("Framework", "framework", framework_words), ("Precision", "precision", str)):
+        known = [None if cell is None else cell[key] for cell in column]
+        if len(set(known) - {None}) > 1:
+            rows.append([name, *(UNKNOWN if value is None else words(value) for value in known)])
     return rows
 
 
@@ -323,11 +336,14 @@ def _equivalents_markdown(compared: Compared, several_hosts: bool) -> str | None
 
 def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | None:
     """The CPU at its best thread count beside the CPU with all threads, or None where only one number was measured."""
+    several = [column for column in ("framework", "precision") if fits[column].nunique() > 1]
+    computed_with = {column: framework_words if column == "framework" else str for column in several}
     rows = [
         [
             literal(row["model"]),
             str(row["batch_size"]),
             *([literal(row["host"])] if several_hosts else []),
+            *(literal(words(row[column] or UNKNOWN)) for column, words in computed_with.items()),
             str(row["best_threads"]),
             UNKNOWN if row["all_threads"] is None else str(row["all_threads"]),
             UNKNOWN if row["best_over_all_threads"] is None else ratio_text(row, "best_over_all_threads"),
@@ -340,6 +356,7 @@ def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | Non
         "model",
         "batch size",
         *(["host"] if several_hosts else []),
+        *several,
         "best threads",
         "all threads",
         "best over all",
@@ -505,7 +522,8 @@ def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]
         for executor in executors:
             if executor.host == host:
                 hardware = _distinct(hardware_of(row) for row in on_host if row["device"] == executor.device)
-                devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}")
+                detail = f", {executor.detail}" if executor.detail else ""
+                devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}{detail}")
         hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
         lines.append(literal(f"{host} ({hostnames}): {'; '.join(devices)}"))
     if len(lines) == 1:
@@ -514,9 +532,11 @@ def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]
 
 
 def hardware_of(cell: Row) -> str | None:
-    """What a cell trained on: a card, or a processor and its threads."""
-    if cell["device_kind"] != "cpu" or cell["device_name"] is None or cell["threads"] is None:
-        name: str | None = cell["device_name"]
+    """What a cell trained on: a card or several, or a processor and its threads."""
+    name: str | None = cell["device_name"]
+    if name is not None and (cell["gpus"] or 0) > 1:
+        return f"{cell['gpus']} x {name}"
+    if cell["device_kind"] != "cpu" or name is None or cell["threads"] is None:
         return name
     return f"{cell['device_name']}, {cell['threads']} {'thread' if cell['threads'] == 1 else 'threads'}"
 

@@ -46,22 +46,27 @@ def speed_differs(runs: Sequence[Record]) -> FindingsByRun:
 
 
 def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
-    """Runs of one cell were measured with different software or different settings of it."""
-    variables = sorted({name for run in runs for name in run["software"]["flags"]["environment"]} - NOT_COMPARED)
-    installed = [_software(run, variables) for run in runs]
-    return {
-        run_id: _other_software(f"the cell's runs were measured with different software: {differences}")
-        for run_id, differences in _differences(runs, installed, _all_values(installed)).items()
-    }
+    """Runs of one cell and framework were measured with different software or different settings of it."""
+    found = {}
+    for of_framework in _by_framework(runs):
+        environments = [run["software"]["flags"]["environment"] for run in of_framework]
+        variables = sorted({name for environment in environments for name in environment} - NOT_COMPARED)
+        installed = [_software(run, variables) for run in of_framework]
+        for run_id, differences in _differences(of_framework, installed, _all_values(installed)).items():
+            found[run_id] = _other_software(f"the cell's runs were measured with different software: {differences}")
+    return found
 
 
 def other_versions(runs: Sequence[Record]) -> FindingsByRun:
-    """Other versions than most runs of a results folder have: its cells are compared with each other."""
-    installed = [_versions(run) for run in runs]
-    return {
-        run_id: _other_software(f"runs of these results were measured with different software: {differences}")
-        for run_id, differences in _differences(runs, installed, _usual_values(installed)).items()
-    }
+    """Other versions than most runs of their framework in a results folder: its cells are compared with each other."""
+    found = {}
+    for of_framework in _by_framework(runs):
+        installed = [_versions(run) for run in of_framework]
+        for run_id, differences in _differences(of_framework, installed, _usual_values(installed)).items():
+            found[run_id] = _other_software(
+                f"runs of these results were measured with different software: {differences}"
+            )
+    return found
 
 
 def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
@@ -167,6 +172,14 @@ def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
         for group in groups:
             for check in checks:
                 yield check(group)
+
+
+def _by_framework(runs: Iterable[Record]) -> Iterable[list[Record]]:
+    """The runs of each framework, which brings its own Python and packages where it has an environment of its own."""
+    groups: dict[str, list[Record]] = {}
+    for run in runs:
+        groups.setdefault(run["software"]["framework"], []).append(run)
+    return groups.values()
 
 
 def _software(run: Record, variables: Iterable[str]) -> dict[str, str]:

@@ -40,7 +40,7 @@ from trainbench.drawing import (
 )
 from trainbench.roofline import OVERHEAD_BELOW, ROOFLINE_COLUMNS
 from trainbench.scaling import Usl
-from trainbench.scaling_tables import SCALING_COLUMNS, SCALING_FIT_COLUMNS
+from trainbench.scaling_tables import GPU_SCALING_COLUMNS, GPUS, SCALING_COLUMNS, SCALING_FIT_COLUMNS, THREADS, Axis
 from trainbench.speedups import SPEEDUP_COLUMNS
 from trainbench.tables import (
     CELL_COLUMNS,
@@ -71,6 +71,7 @@ MOST_MODELS: Final = 12
 MOST_COLUMNS: Final = 4
 MOST_LABELLED_POINTS: Final = 60
 BEYOND_THREADS: Final = 2.0
+IDEAL_LINE: Final = (0, (5, 3))
 ROOFLINE_INCHES: Final = (8.4, 4.8)
 FLOP_PER_GFLOP: Final = 1e9
 BYTES_PER_GIGABYTE: Final = 1e9
@@ -113,6 +114,7 @@ class Tables:
     speedups: pd.DataFrame
     scaling: pd.DataFrame
     scaling_fits: pd.DataFrame
+    gpu_scaling: pd.DataFrame
     roofline: pd.DataFrame
 
 
@@ -125,6 +127,7 @@ def read_tables(folder: Path) -> Tables:
         "speedups": SPEEDUP_COLUMNS,
         "scaling": SCALING_COLUMNS,
         "scaling_fits": SCALING_FIT_COLUMNS,
+        "gpu_scaling": GPU_SCALING_COLUMNS,
         "roofline": ROOFLINE_COLUMNS,
     }
     return Tables(**{name: read_csv(folder / f"{name}.csv", of_table) for name, of_table in columns.items()})
@@ -324,7 +327,8 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
     cpus = [executor for executor in executors if executor not in gpus] if points else []
     # A law has the colour of the device with the most threads.
     law_looks = {
-        row["host"]: looks[labels[row["device"], row["host"]]] for row in sorted(points, key=lambda row: row["threads"])
+        _law_of(row): looks[labels[row["device"], row["host"]]]
+        for row in sorted(points, key=lambda row: row["threads"])
     }
     figure, groups = _panels(
         groups=len(models),
@@ -362,15 +366,79 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
             if not here:
                 say_empty(axes, "not measured")
                 continue
-            _scale_scaling(axes, here, list(known.values()))
+            _scale_scaling(axes, THREADS, here, list(known.values()))
             for label, level in known.items():
                 axes.axhline(level, color=looks[label].color, linewidth=1.2, zorder=1.5)
             for row in laws:
-                _draw_law(axes, row, law_looks[row["host"]])
+                _draw_law(axes, row, law_looks[_law_of(row)])
             for executor in cpus:
                 of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
-                _draw_threads(axes, of_executor, looks[executor.label])
+                _draw_scaled(axes, THREADS, of_executor, looks[executor.label])
     return figure
+
+
+@styled
+def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
+    """Throughput over the GPUs of a run against twice as fast with twice as many; a panel for each cell's place."""
+    points, looks = rows_of(tables.gpu_scaling), _looks(tables, order)
+    shown = _shown(tables.gpu_scaling, order)
+    models, batch_sizes = shown.models or [""], shown.batch_sizes or [0]
+    places = {(row["device"], row["host"]) for row in points}
+    gpus = [one for one in executors_of(tables.cells, order) if (one.device, one.host) in places]
+    labels = {(one.device, one.host): one.label for one in gpus}
+    ideal = Line2D([], [], color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0)
+    figure, groups = _panels(
+        groups=len(models),
+        panels_of_group=len(batch_sizes),
+        columns=_balanced_columns(len(batch_sizes)),
+        panel_size=(PANEL_INCHES, 2.3),
+        header=(
+            "Samples a second over the GPUs of a run: what do more of them gain?",
+            "Geometric mean of the runs with its 95 % interval. Dashed: twice as fast with twice the GPUs, from the "
+            f"fewest measured on. The batch size is that of all GPUs together.{shown.note}",
+        ),
+        legend=[*_scaling_entries(gpus, [], looks), (ideal, "twice as fast with twice the GPUs")],
+        labels=("GPUs (log scale)", "Samples a second, log scale"),
+    )
+    for model, panels in zip(models, groups, strict=True):
+        for axes, size in zip(panels, batch_sizes, strict=True):
+            if not points:
+                say_empty(axes, "no GPU was measured in several numbers")
+                continue
+            axes.set_title(_panel_title(f"{model}, batch size {size}"))
+            here = [row for row in points if (row["model"], row["batch_size"]) == (model, size)]
+            if not here:
+                say_empty(axes, "not measured")
+                continue
+            ideals = [_ideal(row, here) for row in here if row["device"] == row["reference_device"]]
+            _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds])
+            for series in {_series_of(row): None for row in here}:
+                members = [row for row in here if _series_of(row) == series]
+                color = looks[labels[members[-1]["device"], members[-1]["host"]]].color
+                speeds_of_series = [row["samples_per_second"] for row in members]
+                axes.plot([row["gpus"] for row in members], speeds_of_series, color=color, linewidth=0.8, alpha=0.5)
+            for counts, speeds in ideals:
+                axes.plot(counts, speeds, color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0, zorder=1.5)
+            for executor in gpus:
+                of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
+                _draw_scaled(axes, GPUS, of_executor, looks[executor.label])
+    return figure
+
+
+def _law_of(row: Row) -> tuple[object, ...]:
+    """Whose law of scaling a row of measurements or fits belongs to."""
+    return row["host"], row["framework"], row["precision"]
+
+
+def _ideal(reference: Row, points: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """Numbers of GPUs from the reference's to the most of its series, and throughputs that grow in proportion."""
+    most = max(row["gpus"] for row in points if _series_of(row) == _series_of(reference))
+    counts = [reference["gpus"], most]
+    return counts, [reference["samples_per_second"] * count / reference["gpus"] for count in counts]
+
+
+def _series_of(row: Row) -> tuple[object, ...]:
+    return tuple(row[column] for column in GPUS.key)
 
 
 def _is_gpu(tables: Tables, executor: Executor) -> bool:
@@ -394,16 +462,16 @@ def _scaling_entries(
             linestyle="none" if is_cpu else "-",
             markeredgecolor="white",
         )
-        entries.append((handle, legend_text(executor.label)))
+        entries.append((handle, legend_text(_full_name(executor))))
     return entries
 
 
-def _scale_scaling(axes: Axes, points: Sequence[Row], levels: Sequence[float]) -> None:
-    """Axes over threads, named where they were measured, and over samples a second."""
-    threads = sorted({row["threads"] for row in points})
+def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequence[float]) -> None:
+    """Axes over threads or GPUs, named where they were measured, and over samples a second."""
+    counts = sorted({row[axis.column] for row in points})
     axes.set_xscale("log", base=2)
-    axes.set_xlim(threads[0] / BEYOND_THREADS**0.25, threads[-1] * BEYOND_THREADS)
-    axes.xaxis.set_major_locator(FixedLocator(threads))
+    axes.set_xlim(counts[0] / BEYOND_THREADS**0.25, counts[-1] * (BEYOND_THREADS if axis is THREADS else 1.25))
+    axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: plain(count)))
     speeds = [row[f"samples_per_second{part}"] for row in points for part in ("", "_low", "_high")]
@@ -426,15 +494,15 @@ def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
         axes.plot(threads, speeds, color=look.color, linestyle=line_style, linewidth=1.0, zorder=2)
 
 
-def _draw_threads(axes: Axes, points: Sequence[Row], look: Look) -> None:
-    """A marker for each number of threads of one host, with its interval."""
+def _draw_scaled(axes: Axes, axis: Axis, points: Sequence[Row], look: Look) -> None:
+    """A marker for each number of threads or GPUs of one device, with its interval."""
     lows, highs = (
         np.array([math.nan if row[end] is None else row[end] for row in points])
         for end in ("samples_per_second_low", "samples_per_second_high")
     )
     speeds = np.array([row["samples_per_second"] for row in points])
     axes.errorbar(
-        [row["threads"] for row in points],
+        [row[axis.column] for row in points],
         speeds,
         yerr=(speeds - lows, highs - speeds),
         color=look.color,
@@ -504,6 +572,7 @@ FIGURES: Final[Mapping[str, Callable[[Tables, TableOrder], Figure]]] = {
     "seconds_per_epoch": seconds_per_epoch,
     "speedup": speedup,
     "scaling": scaling,
+    "gpu_scaling": gpu_scaling,
     "accuracy_over_epochs": accuracy_over_epochs,
     "accuracy_over_time": accuracy_over_time,
     "cpu_percent": cpu_percent,
@@ -1012,11 +1081,16 @@ def _legend_entries(looks: Mapping[str, Look], executors: Sequence[Executor]) ->
                 linestyle=look.line_style,
                 markeredgecolor="white",
             ),
-            legend_text(executor.label),
+            legend_text(_full_name(executor)),
         )
         for executor in executors
         for look in [looks[executor.label]]
     ]
+
+
+def _full_name(executor: Executor) -> str:
+    """A device's name for a legend, with what it computes with where that differs between devices."""
+    return f"{executor.label}: {executor.detail}" if executor.detail else executor.label
 
 
 def _failure_entries(by_key: Mapping[CellKey, Row], executors: Sequence[Executor]) -> list[tuple[Artist, str]]:

@@ -9,10 +9,11 @@ from typing import Final
 import pandas as pd
 
 from trainbench.comparison import MEASURES, Measure, figure_text, hardware_of, ratio_text
+from trainbench.frameworks import USUAL_PRECISION
 from trainbench.speedups import speedup
 from trainbench.tables import (
     COMPLETED,
-    DIFFERENT_HARDWARE,
+    NEVER_AVERAGED,
     CellKey,
     Executor,
     Row,
@@ -22,12 +23,23 @@ from trainbench.tables import (
     models_of,
     rows_of,
 )
-from trainbench.wording import FLAGGED, decimals_of, format_interval, format_ratio, status_words
+from trainbench.wording import (
+    FLAGGED,
+    decimals_of,
+    format_fixed,
+    format_interval,
+    format_ratio,
+    framework_words,
+    status_words,
+)
 
 MOST_PAIRS: Final = 3
 MOST_MODELS: Final = 4
 MOST_NAMED: Final = 3
 OUT_OF_MEMORY: Final = "out_of_memory"
+DIFFERENT_HARDWARE: Final = NEVER_AVERAGED["device_name"]
+_COMPUTED_WITH: Final = ("framework", "precision")
+FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
 _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
 
 SECONDS: Final = next(measure for measure in MEASURES if measure.metric == "train_seconds_per_epoch")
@@ -42,6 +54,20 @@ class Outcome(Enum):
     FASTER_ONCE = "faster, no interval"
     SLOWER_ONCE = "slower, no interval"
     EQUAL_ONCE = "equal, no interval"
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What the two sides of comparisons are called in a sentence.
+
+    `other` is what the second one is called where it is first named, `other_alone` later on; `where` says on what both
+    run, as in " on this CPU", where that is the same.
+    """
+
+    one: str
+    other: str
+    other_alone: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +91,21 @@ def outcome_of(row: Row) -> Outcome:
     return outcome(row["speedup"], row["speedup_low"], row["speedup_high"])
 
 
-def answers(runs: pd.DataFrame, cells: pd.DataFrame, speedups: pd.DataFrame, order: TableOrder) -> Answers:
+def answers(
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    speedups: pd.DataFrame,
+    order: TableOrder,
+    *,
+    frameworks: pd.DataFrame,
+    gpu_scaling: pd.DataFrame,
+) -> Answers:
     """The headlines and caveats of a study.
 
-    `runs`, `cells` and `speedups` are the tables of these names. With one device there are its speeds, with two the
-    greatest difference between them and where the other one wins, with more the fastest of each model as well.
+    `runs`, `cells`, `speedups`, `frameworks` and `gpu_scaling` are the tables of these names. With one device there are
+    its speeds, with two the greatest difference between them and where the other one wins, with more the fastest of
+    each model as well. Devices that differ in framework or precision alone are called by these, and what several GPUs
+    gain over the fewest is told.
     """
     with_results = {(cell["device"], cell["host"]) for cell in rows_of(cells) if cell["n"]}
     executors = [one for one in executors_of(cells, order) if (one.device, one.host) in with_results]
@@ -81,7 +117,9 @@ def answers(runs: pd.DataFrame, cells: pd.DataFrame, speedups: pd.DataFrame, ord
     else:
         if len(executors) > 2:  # noqa: PLR2004 - of two the pair says it
             found += _fastest(cells, executors, order)
-        found += _pairs(speedups, executors)
+        found += _side_by_side(frameworks, cells)
+        found += _several_gpus(gpu_scaling)
+        found += _pairs(speedups, frameworks, executors)
         if speedups.empty:
             found += ["No completed run of the reference device: there are no speedups."]
             found += [] if len(executors) > 2 else _fastest(cells, executors, order)  # noqa: PLR2004 - as above
@@ -119,6 +157,7 @@ def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrd
     Models that one device trains fastest share a sentence, which shows the one that takes longest.
     """
     labels = {(executor.device, executor.host): executor.label for executor in executors}
+    details = {(executor.device, executor.host): executor.detail for executor in executors}
     known = [cell for cell in rows_of(cells) if cell["train_seconds_per_epoch"] is not None]
     leads: dict[tuple[str, str, bool], list[tuple[Row, str]]] = {}
     for model in models_of(cells, order):
@@ -130,8 +169,8 @@ def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrd
     sentences = []
     for (device, host, _), members in list(leads.items())[:MOST_MODELS]:
         best, lead = max(members, key=lambda member: _seconds(member[0]))
-        hardware = hardware_of(best)
-        on = labels[device, host] + (f" ({hardware})" if hardware else "")
+        in_brackets = ", ".join(filter(None, (hardware_of(best), details[device, host])))
+        on = labels[device, host] + (f" ({in_brackets})" if in_brackets else "")
         models = _counted([cell["model"] for cell, _ in members])
         if len(members) > 1:
             sentences.append(f"{models} train fastest on {on}; {best['model']} takes {lead}.")
@@ -156,19 +195,108 @@ def _lead(best: Row, of_model: Sequence[Row], labels: Mapping[tuple[str, str], s
     return f"{words}, {format_ratio(ahead.value)}{interval}{once} faster than the next, {name}", True
 
 
-def _pairs(speedups: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
-    """A sentence on each device but the reference, those with the greatest speedups first."""
+def _side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """A sentence on each two devices that differ in framework alone, then on those that do in precision alone."""
+    rows = rows_of(frameworks)
+    by_framework: dict[tuple[str, ...], list[Row]] = {}
+    by_precision: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if _differs_in_framework(row):
+            by_framework.setdefault((row["device"], row["host"], row["reference_device"]), []).append(row)
+        if _differs_in_precision(row):
+            over_float32 = {
+                **row,
+                "reference_device": row["float32_device"],
+                "reference_flagged_runs": row["float32_flagged_runs"],
+                **{f"speedup{end}": row[f"speedup_over_float32{end}"] for end in ("", "_low", "_high")},
+            }
+            by_precision.setdefault((row["device"], row["host"], row["float32_device"]), []).append(over_float32)
+    accuracies = {key: cell["final_accuracy_mean"] for key, cell in cells_by_key(cells).items()}
+    sentences = []
+    for found in _greatest_first(by_framework):
+        name, reference = (framework_words(found[0][column]) for column in ("framework", "reference_framework"))
+        sentences.append(_pair(found, _Sides(name, reference, reference, _where(found[0], rows))))
+    for found in _greatest_first(by_precision):
+        where = f" with {framework_words(found[0]['framework'])}{_where(found[0], rows)}"
+        sides = _Sides(found[0]["precision"], USUAL_PRECISION, USUAL_PRECISION, where)
+        sentences.append(_pair(found, sides, accuracies))
+    count = max(0, len(by_framework) - MOST_PAIRS) + max(0, len(by_precision) - MOST_PAIRS)
+    return [*sentences, *_more(count, "comparison", FRAMEWORKS_HEADING)]
+
+
+def _differs_in_framework(row: Row) -> bool:
+    """Whether a row of the table of frameworks and its reference differ in framework alone."""
+    return (
+        row["speedup"] is not None
+        and row["framework"] != row["reference_framework"]
+        and row["precision"] == row["reference_precision"]
+    )
+
+
+def _differs_in_precision(row: Row) -> bool:
+    return row["speedup_over_float32"] is not None and row["precision"] != USUAL_PRECISION
+
+
+def _where(row: Row, rows: Sequence[Row]) -> str:
+    """On what devices side by side run, as in " on this CPU": as much of it as tells it from others side by side."""
+    noun, several_hosts = row["device_kind"].upper(), len({other["host"] for other in rows}) > 1
+    alike = [other for other in rows if (other["host"], other["device_kind"]) == (row["host"], row["device_kind"])]
+    count = row["gpus"] or 1
+    number = f"{count} {noun}s" if count > 1 else noun
+    place = f"the {number} of {row['host']}" if several_hosts else f"{'these' if count > 1 else 'this'} {number}"
+    if len({other["device_name"] for other in alike}) > 1:
+        place += f" ({row['device_name']})"
+    if row["device_kind"] == "cpu" and len({other["threads"] for other in alike}) > 1:
+        place += f" with {row['threads']} {'thread' if row['threads'] == 1 else 'threads'}"
+    return f" on {place}"
+
+
+def _several_gpus(gpu_scaling: pd.DataFrame) -> list[str]:
+    """A sentence on the most GPUs of each series: where they gain most over the fewest."""
+    series: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows_of(gpu_scaling):
+        series.setdefault(tuple(row[column] for column in ("host", "device_name", *_COMPUTED_WITH)), []).append(row)
+    hosts, kinds = {key[0] for key in series}, {key[2:] for key in series}
+    sentences = []
+    for (host, name, framework, precision), rows in list(series.items())[:MOST_PAIRS]:
+        most = max(row["gpus"] for row in rows)
+        best = max((row for row in rows if row["gpus"] == most), key=lambda row: float(row["speedup"]))
+        with_what = f" with {framework_words(framework)} in {precision}" if len(kinds) > 1 else ""
+        of_host = f" of {host}" if len(hosts) > 1 else ""
+        sentences.append(
+            f"For {_place(best)}, {most} GPUs ({name}){of_host} train {ratio_text(best)} as fast as "
+            f"{best['reference_gpus']}{with_what}: an efficiency of {100 * best['efficiency']:.0f} %"
+            f"{f' {FLAGGED}' if best['flagged_runs'] else ''}."
+        )
+    return [*sentences, *_more(len(series) - MOST_PAIRS, "comparison", "Several GPUs in one run")]
+
+
+def _pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
+    """A sentence on each device but the reference, those with the greatest speedups first.
+
+    Those that are side by side with the reference and differ in framework or precision alone have one already.
+    """
     labels = {(executor.device, executor.host): executor.label for executor in executors}
-    series: dict[tuple[str, str], list[Row]] = {}
+    told: set[frozenset[tuple[str, str]]] = set()
+    for row in rows_of(frameworks):
+        for other, differs in (("reference", _differs_in_framework(row)), ("float32", _differs_in_precision(row))):
+            if differs:
+                told.add(frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])}))
+    series: dict[tuple[str, ...], list[Row]] = {}
     for row in rows_of(speedups):
-        if not is_reference(row):
-            series.setdefault((row["device"], row["host"]), []).append(row)
-    ranked = sorted(series.values(), key=lambda rows: -max(row["speedup"] for row in rows))
-    sentences = [
-        _pair(rows, labels[rows[0]["device"], rows[0]["host"]], _reference(rows[0], labels))
-        for rows in ranked[:MOST_PAIRS]
-    ]
-    return [*sentences, *_more(len(ranked) - MOST_PAIRS, "device", "Speedups")]
+        device, reference = (row["device"], row["host"]), (row["reference_device"], row["reference_host"])
+        if device != reference and frozenset({device, reference}) not in told:
+            series.setdefault(device, []).append(row)
+    sentences = []
+    for rows in _greatest_first(series):
+        name = labels[rows[0]["device"], rows[0]["host"]]
+        sentences.append(_pair(rows, _Sides(name, _reference(rows[0], labels), rows[0]["reference_device"])))
+    return [*sentences, *_more(len(series) - MOST_PAIRS, "device", "Speedups")]
+
+
+def _greatest_first(series: Mapping[tuple[str, ...], list[Row]]) -> list[list[Row]]:
+    """Those with the greatest speedups, a few."""
+    return sorted(series.values(), key=lambda rows: -max(row["speedup"] for row in rows))[:MOST_PAIRS]
 
 
 def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
@@ -178,10 +306,11 @@ def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
     return f"{key[0]} of the same host" if several_hosts and row["host"] == key[1] else labels.get(key, key[0])
 
 
-def _pair(rows: Sequence[Row], device: str, reference: str) -> str:
-    """Where one of two devices is ahead most, and whether the other one ever is.
+def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float | None] | None = None) -> str:
+    """Where one of two sides is ahead most, and whether the other one ever is.
 
-    Where some speedups have an interval those without one are not called.
+    Where some speedups have an interval those without one are not called. With `accuracies`, by cell, those of both
+    stand beside the speed.
     """
     faster = [row for row in rows if outcome_of(row) is Outcome.FASTER]
     slower = [row for row in rows if outcome_of(row) is Outcome.SLOWER]
@@ -194,19 +323,31 @@ def _pair(rows: Sequence[Row], device: str, reference: str) -> str:
     doubt = " Single runs: how sure that is takes at least two runs of each cell." if once else ""
     if faster:
         best = max(faster, key=lambda row: float(row["speedup"]))
-        lead = f"For {_place(best)} {_faster(device, reference, best)}"
-        tail = _tail(rows[0]["reference_device"], rows, slower, undecided, inverse=True)
+        lead = f"For {_place(best)} {_faster(sides.one, sides.other + sides.where, best)}"
+        lead += _accuracies_text(best, accuracies or {}, inverse=False)
+        tail = _tail(sides.other_alone, rows, slower, undecided, inverse=True)
     elif slower:
         worst = min(slower, key=lambda row: float(row["speedup"]))
-        lead = f"For {_place(worst)} {_faster(reference, device, worst, inverse=True)}"
-        tail = _tail(device, rows, faster, undecided, inverse=False)
+        lead = f"For {_place(worst)} {_faster(sides.other, sides.one + sides.where, worst, inverse=True)}"
+        lead += _accuracies_text(worst, accuracies or {}, inverse=True)
+        tail = _tail(sides.one, rows, faster, undecided, inverse=False)
     else:
-        lead = f"Between {device} and {reference} no difference is shown"
+        lead = f"Between {sides.one} and {sides.other}{sides.where} no difference is shown"
         if len(rows) > 1:
             tail = f" in any of {len(rows)} comparisons: every interval contains 1{_mark(rows)}"
         else:
             tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
     return f"{lead}{tail}.{doubt}"
+
+
+def _accuracies_text(row: Row, accuracies: Mapping[CellKey, float | None], *, inverse: bool) -> str:
+    """How well both sides learnt, the winner first; nothing where one is unknown."""
+    model, size, host = row["model"], row["batch_size"], row["host"]
+    both = [accuracies.get((model, size, row[column], host)) for column in ("device", "reference_device")]
+    first, second = reversed(both) if inverse else both
+    if first is None or second is None:
+        return ""
+    return f", with a final accuracy of {format_fixed(100 * first, 2)} % against {format_fixed(100 * second, 2)} %"
 
 
 def _place(row: Row) -> str:
@@ -290,9 +431,11 @@ def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
         count = statuses[OUT_OF_MEMORY]
         out = _places(cells_by_key(cells), OUT_OF_MEMORY)
         caveats.append(f"Memory ran out in {count} {'run' if count == 1 else 'runs'}: {out}.")
-    different = _places(cells_by_key(cells), DIFFERENT_HARDWARE)
-    if different:
-        caveats.append(f"No figures where the runs of a cell trained on different hardware: {different}.")
+    for status in NEVER_AVERAGED.values():
+        different = _places(cells_by_key(cells), status)
+        if different:
+            with_what = "on different hardware" if status == DIFFERENT_HARDWARE else f"with {status_words(status)}"
+            caveats.append(f"No figures where the runs of a cell trained {with_what}: {different}.")
     completed = runs[runs["status"] == COMPLETED]
     flagged = int((completed["flags"] != "").sum())
     if flagged:

@@ -54,7 +54,8 @@ class Inventory:
                 "gpu_driver_version": {},
                 "system": {},
                 "kernel": {},
-                "software": {},
+                "frameworks": {},
+                "pythons": {},
             },
         )
         known["runs"] += 1
@@ -62,7 +63,7 @@ class Inventory:
         cards = known["gpus"].setdefault(host["hostname"], {})
         for gpu in host["gpus"]:
             cards.setdefault(gpu["uuid"] or gpu["index"], gpu)
-        version = software["versions"].get(software["framework"])
+        framework, version = software["framework"], software["versions"].get(software["framework"])
         for column, value in (
             ("hostnames", host["hostname"]),
             ("usable_threads", host["usable_threads"]),
@@ -70,8 +71,8 @@ class Inventory:
             ("gpu_driver_version", host["gpu_driver_version"]),
             ("system", host["system"]),
             ("kernel", host["kernel"]),
-            ("software", f"{software['framework']} {version}" if version else None),
-            ("software", f"Python {software['python']}"),
+            ("frameworks", f"{framework} {version}" if version else None),
+            ("pythons", f"Python {software['python']}"),
         ):
             if value is not None:
                 known[column][str(value)] = None
@@ -94,9 +95,10 @@ def _row(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         column: ", ".join(known[column]) or None
         for column in (
             *("hostnames", "usable_threads", "cpu_quota_cores", "gpu_driver_version"),
-            *("system", "kernel", "software"),
+            *("system", "kernel"),
         )
     }
+    software = [*sorted(known["frameworks"]), *sorted(known["pythons"])]
     return {
         "host": host,
         **joined,
@@ -106,6 +108,7 @@ def _row(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
         "caches": ", ".join(_cache(cache) for cache in cpu["caches"] or ()) or None,
         "memory_mib": known["memory_mib"],
         "gpus": _counted(gpu["name"] or "unnamed GPU" for gpu in gpus),
+        "software": ", ".join(software) or None,
         "gpu_memory_mib": _counted(f"{gpu['memory_mib']:.0f}" for gpu in gpus if gpu["memory_mib"]),
         "runs": known["runs"],
     }

@@ -17,7 +17,7 @@ from trainbench.comparison import (
     ratio_text,
     shown_of,
 )
-from trainbench.headlines import SECONDS, Outcome, is_reference, outcome_of
+from trainbench.headlines import SECONDS, Outcome, is_reference, outcome, outcome_of
 from trainbench.tables import (
     COMPLETED,
     FLAG_LEVELS,
@@ -30,7 +30,7 @@ from trainbench.tables import (
     models_of,
     rows_of,
 )
-from trainbench.wording import FLAGGED, UNKNOWN, format_number, status_words
+from trainbench.wording import FLAGGED, UNKNOWN, format_number, framework_words, status_words
 
 MOST_ROWS: Final = 400
 MOST_GROUPS: Final = 60
@@ -93,7 +93,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Device:
-    """A device of a host as the page shows it: `color` is the number of its colour, the same as in the figures."""
+    """A device of a host as the page shows it: `color` is the number of its colour, the same as in the figures.
+
+    `hardware` says on what it computes, and where that differs with what framework and precision.
+    """
 
     label: str
     color: int
@@ -264,6 +267,7 @@ def cells_list(cells: pd.DataFrame) -> Table:
         (
             *_KEY,
             _Shape("Hardware", lambda row: Field(hardware_of(row) or UNKNOWN)),
+            *_computed_with(cells),
             _Shape("Seconds an epoch", _seconds_field, number=True),
             _Shape("Samples a second", lambda row: field(_figure(row, "samples_per_second")), number=True),
             _Shape("Final accuracy (%)", _share("final_accuracy", 100.0), number=True),
@@ -361,6 +365,7 @@ def scaling_list(scaling: pd.DataFrame, fits: pd.DataFrame) -> Table | None:
         rows,
         (
             *_KEY,
+            *_computed_with(scaling),
             _Shape("Threads", lambda row: Field(str(row["threads"])), number=True),
             _Shape("Samples a second", lambda row: field(_figure(row, "samples_per_second")), number=True),
             _Shape("Speedup", speedup, number=True),
@@ -368,6 +373,98 @@ def scaling_list(scaling: pd.DataFrame, fits: pd.DataFrame) -> Table | None:
         ),
         with_host=_several_hosts(scaling),
     )
+
+
+def gpu_scaling_list(scaling: pd.DataFrame) -> Table | None:
+    """Throughput over GPUs, where several numbers of them were measured."""
+    return _table_or_none(
+        "gpu-scaling",
+        "Throughput over the GPUs that share each batch; speedup is over the fewest, efficiency is speedup a GPU",
+        "gpu_scaling.csv",
+        rows_of(scaling),
+        (
+            *_KEY,
+            *_computed_with(scaling),
+            _Shape("GPUs", lambda row: Field(str(row["gpus"])), number=True),
+            _Shape("Samples a second", lambda row: field(_figure(row, "samples_per_second")), number=True),
+            _Shape("Speedup", lambda row: field(ratio_text(row)), number=True),
+            _Shape("Efficiency (%)", lambda row: Field(format_number(100 * row["efficiency"], 3)), number=True),
+        ),
+        with_host=_several_hosts(scaling),
+    )
+
+
+def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
+    """Frameworks and precisions beside each other on the same hardware."""
+    rows = rows_of(frameworks)
+    references = {(row["reference_framework"], row["reference_precision"]) for row in rows} - {(None, None)}
+    over = "its reference"
+    if len(references) == 1:
+        ((framework, precision),) = references
+        over = f"{framework_words(framework)} {precision}"
+    places, precisions = {_on(row) for row in rows}, {row["precision"] for row in rows}
+
+    def compared(name: str, other: str) -> Callable[[Row], Field]:
+        def show(row: Row) -> Field:
+            if row[name] is None:
+                return _absent(row)
+            looks = outcome(row[name], row[f"{name}_low"], row[f"{name}_high"])
+            itself = row[f"{other}_device"] == row["device"]
+            shown = field(ratio_text(row, name), "" if itself else _LOOKS[looks])
+            flagged = FLAGGED if row["flagged_runs"] or row[f"{other}_flagged_runs"] else ""
+            detail = shown.detail or ("" if itself else "one run")
+            return Field(shown.text, " ".join(filter(None, (detail, flagged))), shown.look)
+
+        return show
+
+    return _table_or_none(
+        "frameworks",
+        "The same network on the same hardware: a row a framework and precision; the ceiling is the most that these "
+        "were seen to do",
+        "frameworks.csv",
+        rows,
+        (
+            *_KEY,
+            *([_Shape("On", lambda row: Field(_on(row)))] if len(places) > 1 else []),
+            _FRAMEWORK,
+            _PRECISION,
+            _Shape("Seconds an epoch", lambda row: _marked_seconds(row) if row["n"] else _absent(row), number=True),
+            _Shape("Final accuracy (%)", _share("final_accuracy", 100.0), number=True),
+            _Shape(f"Speedup over {over}", compared("speedup", "reference"), number=True),
+            *(
+                [_Shape("Over its own float32", compared("speedup_over_float32", "float32"), number=True)]
+                if len(precisions) > 1
+                else []
+            ),
+            _Shape("Of the ceiling (%)", _percent("fraction_of_flop_ceiling"), number=True, only_if_known=True),
+            _Shape(
+                "GPU energy an epoch (J)",
+                lambda row: field(_figure(row, "energy_joules_per_epoch")),
+                number=True,
+                only_if_known=True,
+            ),
+            _Shape(
+                "CPU energy an epoch (J)",
+                lambda row: field(_figure(row, "cpu_energy_joules_per_epoch")),
+                number=True,
+                only_if_known=True,
+            ),
+        ),
+        with_host=_several_hosts(frameworks),
+    )
+
+
+def _percent(column: str) -> Callable[[Row], Field]:
+    return lambda row: Field(UNKNOWN if row[column] is None else format_number(100 * row[column], 3))
+
+
+def _on(row: Row) -> str:
+    """On how much hardware: threads of a CPU, or GPUs."""
+    if row["device_kind"] == "cpu":
+        count, what = row["threads"], "thread"
+    else:
+        count, what = row["gpus"], "GPU"
+    return UNKNOWN if count is None else f"{count} {what if count == 1 else f'{what}s'}"
 
 
 def best_threads_list(fits: pd.DataFrame) -> Table | None:
@@ -390,6 +487,7 @@ def best_threads_list(fits: pd.DataFrame) -> Table | None:
             _MODEL,
             _SIZE,
             _HOST,
+            *_computed_with(fits),
             _Shape("Best threads", lambda row: Field(str(row["best_threads"])), number=True),
             _Shape("All threads", _number("all_threads", "d"), number=True),
             _Shape("Best over all", _best_over_all, number=True),
@@ -429,6 +527,7 @@ def roofline_list(roofline: pd.DataFrame) -> Table | None:
         rows,
         (
             *_KEY,
+            *_computed_with(roofline),
             _Shape("Achieved (GFLOP/s)", scaled("achieved_flop_per_second", FLOP_PER_GFLOP), number=True),
             _Shape("Attainable (GFLOP/s)", scaled("attainable_flop_per_second", FLOP_PER_GFLOP), number=True),
             _Shape("Of the attainable (%)", scaled("fraction_of_attainable", 0.01), number=True),
@@ -582,6 +681,7 @@ def settings_list(settings: pd.DataFrame) -> Table:
         rows,
         (
             _Shape("Of", lambda row: Field(" ".join(filter(None, (_PARTS[row["part"]], row["of"]))))),
+            *([_OF_FRAMEWORK] if settings["framework"].nunique() > 1 else []),
             _Shape("Name", lambda row: Field(row["name"])),
             _Shape("Value", lambda row: Field(row["value"], look="code")),
             _Shape("Runs", lambda row: Field(str(row["runs"])), number=True),
@@ -606,13 +706,22 @@ class _Shape:
 _HOST: Final = _Shape("Host", lambda row: Field(row["host"]), host=True)
 _MODEL: Final = _Shape("Model", lambda row: Field(row["model"]))
 _SIZE: Final = _Shape("Batch size", lambda row: Field(str(row["batch_size"])), number=True)
-_DEVICE: Final = _Shape("Device", lambda row: Field(row["device"], device=row["device"]), host=False)
+_DEVICE: Final = _Shape("Device", lambda row: Field(row["device"], "", "device", row["device"]), host=False)
 _DEVICE_OF_HOST: Final = _Shape(
     "Device",
     lambda row: Field(row["device"], row["host"], "device", f"{row['device']} @ {row['host']}"),
     host=True,
 )
 _KEY: Final = (_MODEL, _SIZE, _DEVICE, _DEVICE_OF_HOST)
+_OF_FRAMEWORK: Final = _Shape("Framework", lambda row: Field(framework_words(row["framework"] or "")))
+_FRAMEWORK: Final = _Shape("Framework", lambda row: Field(framework_words(row["framework"] or UNKNOWN)))
+_PRECISION: Final = _Shape("Precision", lambda row: Field(row["precision"] or UNKNOWN))
+
+
+def _computed_with(table: pd.DataFrame) -> list[_Shape]:
+    """Columns of framework and precision, each where there are several."""
+    shapes = {"framework": _FRAMEWORK, "precision": _PRECISION}
+    return [shape for column, shape in shapes.items() if table[column].nunique() > 1]
 
 
 def _table(
@@ -652,8 +761,12 @@ def _figure(row: Row, metric: str) -> str:
 def _seconds_field(row: Row) -> Field:
     if not row["n"]:
         return _absent(row)
+    return _marked_seconds(row, "*" if row["first_epoch_only"] else "")
+
+
+def _marked_seconds(row: Row, mark: str = "") -> Field:
     shown = field(_figure(row, "train_seconds_per_epoch"))
-    marks = ("*" if row["first_epoch_only"] else "", FLAGGED if row["flagged_runs"] else "")
+    marks = (mark, FLAGGED if row["flagged_runs"] else "")
     return Field(shown.text, " ".join(filter(None, (shown.detail, *marks))), shown.look)
 
 

@@ -16,12 +16,18 @@ from trainbench.accuracy_times import ACCURACY_TIME_COLUMNS
 from trainbench.comparison import Compared, answers_of, hardware_of
 from trainbench.costs import COST_COLUMNS
 from trainbench.drawing import COLORS
-from trainbench.headlines import answers
+from trainbench.frameworks import FRAMEWORK_COLUMNS
+from trainbench.headlines import FRAMEWORKS_HEADING, answers
 from trainbench.hosts import HOST_COLUMNS
 from trainbench.page_tables import Device, Table
 from trainbench.repository import Commit
 from trainbench.roofline import ROOFLINE_COLUMNS
-from trainbench.scaling_tables import CORE_EQUIVALENT_COLUMNS, SCALING_COLUMNS, SCALING_FIT_COLUMNS
+from trainbench.scaling_tables import (
+    CORE_EQUIVALENT_COLUMNS,
+    GPU_SCALING_COLUMNS,
+    SCALING_COLUMNS,
+    SCALING_FIT_COLUMNS,
+)
 from trainbench.settings_table import LEFT_OUT, PUBLISHED, SETTING_COLUMNS, SOFTWARE, STUDY
 from trainbench.speedups import CROSSOVER_COLUMNS, SPEEDUP_COLUMNS
 from trainbench.tables import (
@@ -33,10 +39,11 @@ from trainbench.tables import (
     batch_sizes_of,
     executors_of,
     models_of,
+    ranked,
     read_csv,
     rows_of,
 )
-from trainbench.wording import TIMES, format_number
+from trainbench.wording import TIMES, format_number, framework_words
 
 TEMPLATES: Final = Path(__file__).resolve().parents[2] / "templates"
 
@@ -53,7 +60,9 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     "scaling": SCALING_COLUMNS,
     "scaling_fits": SCALING_FIT_COLUMNS,
     "core_equivalents": CORE_EQUIVALENT_COLUMNS,
+    "gpu_scaling": GPU_SCALING_COLUMNS,
     "roofline": ROOFLINE_COLUMNS,
+    "frameworks": FRAMEWORK_COLUMNS,
     "settings": SETTING_COLUMNS,
 }
 """The tables that the page is made of, and the types of their columns."""
@@ -127,6 +136,11 @@ FIGURE_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "scaling": (
         "Throughput over threads",
         "Where the curve bends down, threads wait for each other; where it falls, more of them make training slower.",
+    ),
+    "gpu_scaling": (
+        "Throughput over GPUs",
+        "On the dashed line twice the GPUs train twice as fast. What lies below it is the price of sharing each batch "
+        "out and adding the gradients up again.",
     ),
     "roofline": (
         "Roofline",
@@ -209,7 +223,9 @@ def _rendered(
         "scaling": page_tables.scaling_list(tables["scaling"], tables["scaling_fits"]),
         "best_threads": page_tables.best_threads_list(tables["scaling_fits"]),
         "core_equivalents": page_tables.core_equivalents_list(compared.core_equivalents),
+        "gpu_scaling": page_tables.gpu_scaling_list(tables["gpu_scaling"]),
         "roofline": page_tables.roofline_list(tables["roofline"]),
+        "frameworks": page_tables.frameworks_list(tables["frameworks"]),
         "hosts": page_tables.hosts_side_by_side(tables["hosts"]),
         "flags": page_tables.flags_summary(runs, compared.checks),
         "flagged_runs": page_tables.flagged_runs_list(compared.checks),
@@ -232,7 +248,16 @@ def _rendered(
         version=__version__,
         title=_title(cells, order),
         kicker=_kicker(runs, tables["hosts"]),
-        answers=answers(runs, cells, compared.speedups, order),
+        answers=answers(
+            runs,
+            cells,
+            compared.speedups,
+            order,
+            frameworks=tables["frameworks"],
+            gpu_scaling=tables["gpu_scaling"],
+        ),
+        frameworks_heading=FRAMEWORKS_HEADING,
+        unsaid=_unsaid(cells),
         contents=_contents(shown),
         tables=shown,
         drawn={**over_time, **drawn},
@@ -314,14 +339,25 @@ def _kicker(runs: pd.DataFrame, hosts: pd.DataFrame) -> str:
     return " \N{MIDDLE DOT} ".join(parts)
 
 
+def _unsaid(cells: pd.DataFrame) -> str:
+    """What the numbers say nothing about: what was not measured."""
+    frameworks = ranked((framework_words(name) for name in cells["framework"].dropna()), ())
+    others = f"other frameworks than {_some(frameworks, 'these')}" if frameworks else "frameworks"
+    if (cells["gpus"] > 1).any():
+        return f"anything about large networks or {others}"
+    return f"anything about large networks, {others} or several GPUs a run"
+
+
 def _contents(shown: Mapping[str, Table | None]) -> list[tuple[str, str]]:
     sections = (
         ("devices", "Which device", True),
         ("speedups", "Speedups", shown["speedups"] is not None),
+        ("frameworks", "Frameworks, precisions", shown["frameworks"] is not None),
         ("comparison", "Every model and batch size", True),
         ("accuracy", "Accuracy", True),
         ("cost", "Energy and cost", shown["costs"] is not None),
         ("scaling", "CPU scaling", shown["scaling"] is not None),
+        ("gpus", "Several GPUs", shown["gpu_scaling"] is not None),
         ("use", "How well used", True),
         ("machines", "The machines", True),
         ("flagged", "Flagged runs", True),
@@ -338,7 +374,11 @@ def _devices(cells: pd.DataFrame, order: TableOrder, colors: Mapping[str, int]) 
         if found is not None:
             hardware.setdefault((cell["device"], cell["host"]), {})[found] = None
     return [
-        Device(executor.label, colors[executor.label], " / ".join(hardware.get((executor.device, executor.host), ())))
+        Device(
+            executor.label,
+            colors[executor.label],
+            ", ".join(filter(None, (" / ".join(hardware.get((executor.device, executor.host), ())), executor.detail))),
+        )
         for executor in executors_of(cells, order)[: page_tables.MOST_EXECUTORS]
     ]
 
@@ -436,12 +476,12 @@ def _code_sentence(settings: pd.DataFrame, repetition: Repetition) -> str:
         else f"This page was made at commit {commit.sha}{' with uncommitted changes' if commit.changed else ''}."
     )
     shown, now = (", ".join(sorted(sha[:12] for sha in hashes)) for hashes in (found, repetition.code_sha256))
-    if found == set(repetition.code_sha256):
+    if not found:
+        measured = "Which training code measured is not known."
+    elif found <= set(repetition.code_sha256):
         measured = (
             f"All runs were measured by exactly this training code: each metrics file has its fingerprint ({shown})."
         )
-    elif not found:
-        measured = "Which training code measured is not known."
     else:
         measured = (
             f"Runs were measured by other training code than this one: the fingerprints are {shown}, here it is {now}."

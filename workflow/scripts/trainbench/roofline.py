@@ -4,7 +4,7 @@ Source of the model: S. Williams, A. Waterman and D. Patterson, "Roofline: an in
 multicore architectures" (Communications of the ACM 52(4), 2009).
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -26,12 +26,18 @@ one whose matrices are too small to fill the device at half of it; at less than 
 and dispatching many small operations, one after the other.
 """
 
+COMPUTED_WITH: Final = ("framework", "precision", "gpus")
+"""What a device computes with, on which its ceilings depend: the same name can mean another in another study."""
+
 ROOFLINE_COLUMNS: Final[Mapping[str, str]] = {
     "model": "str",
     "batch_size": "int64",
     "device": "str",
     "host": "str",
     "n": "int64",
+    "framework": "str",
+    "precision": "str",
+    "gpus": "Int64",
     "achieved_flop_per_second": "float64",
     "achieved_flop_per_second_low": "float64",
     "achieved_flop_per_second_high": "float64",
@@ -50,9 +56,11 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     """A row for each cell of each host, with the columns `ROOFLINE_COLUMNS`.
 
     `runs` is the table of runs. `n` counts the completed runs, whose FLOP a second are summarised by their geometric
-    mean with its 95 % interval. A device's ceilings are the highest that any of its runs on the host saw: a disturbed
-    measurement can only be too low. `attainable_flop_per_second` is the lower of the two roofs at the cell's arithmetic
-    intensity (`flop_per_byte`), and `bound` says which that is, or "overhead" for less than `OVERHEAD_BELOW` of it.
+    mean with its 95 % interval. A device's ceilings are the highest that any of its runs on the host saw, with its
+    framework and in its precision: a disturbed measurement can only be too low. Runs measure the ceilings of one GPU,
+    so those of a device with several are as many times as high. `attainable_flop_per_second` is the lower of the two
+    roofs at the cell's arithmetic intensity (`flop_per_byte`), and `bound` says which that is, or "overhead" for less
+    than `OVERHEAD_BELOW` of it.
     """
     order = order or TableOrder()
     ceilings = _ceilings(runs)
@@ -60,6 +68,7 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     achieved = _values_of_cells(completed, "achieved_flop_per_second")
     intensities = _values_of_cells(completed, "flop_per_byte")
     counts = completed.groupby(list(CELL_KEY), sort=False).size()
+    computed_with = {column: _values_of_cells(runs, column) for column in COMPUTED_WITH}
     present = set(zip(*(runs[column].tolist() for column in CELL_KEY), strict=True))
     executors = executors_of(runs, order)
     rows = []
@@ -69,15 +78,17 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
                 key = (model, batch_size, executor.device, executor.host)
                 if key in present:
                     known = estimate(achieved.get(key, ()))
+                    own = {column: _common(values.get(key, ())) for column, values in computed_with.items()}
                     row = {
                         **dict(zip(CELL_KEY, key, strict=True)),
                         "n": int(counts.get(key, 0)),
+                        **own,
                         "achieved_flop_per_second": known.value,
                         "achieved_flop_per_second_low": known.low,
                         "achieved_flop_per_second_high": known.high,
                         "achieved_flop_per_second_spread_percent": known.spread_percent,
                         "flop_per_byte": next(iter(intensities.get(key, ())), None),
-                        **ceilings.get(key[2:], {}),
+                        **ceilings.get((*key[2:], *own.values()), {}),
                     }
                     rows.append(row | _placed(row))
     return pd.DataFrame(
@@ -102,14 +113,21 @@ def bound(achieved: float, flop_per_byte: float, flop_ceiling: float, bytes_ceil
     return COMPUTE if flop_per_byte >= flop_ceiling / bytes_ceiling else MEMORY
 
 
-def _ceilings(runs: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    """The ceilings of each device of each host that knows them."""
+def _ceilings(runs: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, float]]:
+    """The ceilings of each device of each host that knows them, by these and what it computed with."""
     names = ["flop_ceiling_per_second", "bytes_ceiling_per_second"]
-    highest = runs.dropna(subset=names).groupby(["device", "host"], sort=False)[names].max()
-    return dict(zip(highest.index, highest.to_dict("records"), strict=True))
+    highest = runs.dropna(subset=names).groupby(["device", "host", *COMPUTED_WITH], sort=False)[names].max()
+    cards = [max(1, key[-1]) for key in highest.index]
+    return dict(zip(highest.index, highest.mul(cards, axis=0).to_dict("records"), strict=True))
 
 
-def _values_of_cells(runs: pd.DataFrame, column: str) -> dict[Hashable, list[float]]:
+def _common(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a text or a number
+    """The value that all have, None where they differ."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _values_of_cells(runs: pd.DataFrame, column: str) -> dict[Hashable, list[Any]]:
     known = runs.dropna(subset=[column])
     return {key: values.tolist() for key, values in known.groupby(list(CELL_KEY), sort=False)[column]}
 

@@ -1,4 +1,4 @@
-"""Turns the table of cells into the tables of CPU scaling: throughput over threads, its law, and core equivalents."""
+"""Turns the table of cells into the tables of scaling: throughput over threads and GPUs, its law, core equivalents."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +29,27 @@ SCALING_COLUMNS: Final[Mapping[str, str]] = {
     "speedup_high": "float64",
     "efficiency": "float64",
     "modelled_samples_per_second": "float64",
+}
+
+GPU_SCALING_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "str",
+    "batch_size": "int64",
+    "host": "str",
+    "device_name": "str",
+    "framework": "str",
+    "precision": "str",
+    "device": "str",
+    "gpus": "int64",
+    "n": "int64",
+    "samples_per_second": "float64",
+    "samples_per_second_low": "float64",
+    "samples_per_second_high": "float64",
+    "reference_device": "str",
+    "reference_gpus": "int64",
+    "speedup": "float64",
+    "speedup_low": "float64",
+    "speedup_high": "float64",
+    "efficiency": "float64",
 }
 
 SCALING_FIT_COLUMNS: Final[Mapping[str, str]] = {
@@ -95,24 +116,44 @@ CORE_EQUIVALENT_COLUMNS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Series:
-    """The CPU cells over which throughput scales: all that differs is the device's threads, ascending."""
+class Axis:
+    """Over what the throughput of devices of a `kind` scales: a `column` of the table of cells.
 
+    Cells of one series have what is in the columns `key` in common.
+    """
+
+    kind: str
+    column: str
+    key: tuple[str, ...]
+
+
+SERIES_KEY: Final = ("model", "batch_size", "host", "framework", "precision")
+THREADS: Final = Axis("cpu", "threads", SERIES_KEY)
+# A machine can have two kinds of card, but not of processor.
+GPUS: Final = Axis("gpu", "gpus", (*SERIES_KEY, "device_name"))
+
+
+@dataclass(frozen=True)
+class Series:
+    """The cells over which throughput scales: all that differs is the device's place on the axis, ascending."""
+
+    axis: Axis
     cells: tuple[Row, ...]
-    fit: Fit
 
     @property
     def key(self) -> dict[str, Any]:
         """What its cells have in common."""
-        return {column: self.cells[0][column] for column in SERIES_KEY}
+        return {column: self.cells[0][column] for column in self.axis.key}
 
     @property
-    def thread_counts(self) -> list[int]:
-        """The distinct numbers of threads, ascending."""
-        return list(dict.fromkeys(cell["threads"] for cell in self.cells))
+    def counts(self) -> list[int]:
+        """The distinct numbers of threads or GPUs, ascending."""
+        return list(dict.fromkeys(cell[self.axis.column] for cell in self.cells))
 
-
-SERIES_KEY: Final = ("model", "batch_size", "host", "framework", "precision")
+    @property
+    def fit(self) -> Fit:
+        """The law of threads."""
+        return fit_usl(tuple(Point(cell[self.axis.column], _samples_per_second(cell)) for cell in self.cells))
 
 
 def scaling_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
@@ -123,23 +164,22 @@ def scaling_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     as fast. `modelled_samples_per_second` is that of the fitted law, unknown where there is none.
     """
     rows = []
-    for series in _series(cells, order):
-        reference = series.cells[0]
+    for series in _series(cells, order, THREADS):
         law = series.fit.law
-        for cell in series.cells:
-            speedup = _ratio(cell, reference)
-            rows.append(
-                series.key
-                | {column: cell[column] for column in ("device", "threads", "n")}
-                | _estimate_columns("samples_per_second", cell)
-                | {"reference_device": reference["device"], "reference_threads": reference["threads"]}
-                | _ratio_columns("speedup", speedup)
-                | {
-                    "efficiency": speedup.value * reference["threads"] / cell["threads"],
-                    "modelled_samples_per_second": None if law is None else law.throughput(cell["threads"]),
-                }
-            )
+        for row in _scaled(series):
+            modelled = None if law is None else law.throughput(row["threads"])
+            rows.append(row | {"modelled_samples_per_second": modelled})
     return _frame(rows, SCALING_COLUMNS)
+
+
+def gpu_scaling_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
+    """A row for each GPU cell measured with several numbers of GPUs, with the columns `GPU_SCALING_COLUMNS`.
+
+    `speedup` is over the series' first device with the fewest GPUs, `reference_device`, and `efficiency` the speedup
+    for each of the reference's GPUs, as `scaling_table` has them of threads. The batch size is that of all.
+    """
+    several = [series for series in _series(cells, order, GPUS) if len(series.counts) > 1]
+    return _frame([row for series in several for row in _scaled(series)], GPU_SCALING_COLUMNS)
 
 
 def scaling_fits_table(cells: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
@@ -152,15 +192,15 @@ def scaling_fits_table(cells: pd.DataFrame, order: TableOrder | None = None) -> 
     truth the luckiest), `all_threads_` the one that trained with all threads that the host gave, where it was measured.
     """
     rows = []
-    for series in _series(cells, order):
-        if len(series.thread_counts) == 1:
+    for series in _series(cells, order, THREADS):
+        if len(series.counts) == 1:
             continue
         best = max(series.cells, key=lambda cell: cell["samples_per_second"])
         everything = next((cell for cell in series.cells if cell["threads"] == cell["usable_threads"]), None)
         row = series.key | {
-            "thread_counts": len(series.thread_counts),
-            "fewest_threads": series.thread_counts[0],
-            "most_threads": series.thread_counts[-1],
+            "thread_counts": len(series.counts),
+            "fewest_threads": series.counts[0],
+            "most_threads": series.counts[-1],
             "misfit_percent": series.fit.misfit_percent,
             "no_fit_reason": series.fit.reason,
             "best_device": best["device"],
@@ -186,16 +226,16 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
     cores match it"; where nothing is known, `no_fit_reason` says why.
     """
     order = order or TableOrder()
-    all_series = _series(cells, order)
+    all_series = _series(cells, order, THREADS)
     rows = []
     gpus = [cell for cell in cells_by_key(cells).values() if cell["device_kind"] == "gpu" and _is_known(cell)]
     for gpu in _sorted(gpus, order, ("model", "batch_size", "device", "host")):
         series = _series_beside(gpu, all_series)
-        if series is None or len(series.thread_counts) == 1:
+        if series is None or len(series.counts) == 1:
             continue
         row = {column: gpu[column] for column in ("model", "batch_size", "device", "host", "samples_per_second")}
         row |= {f"cpu_{column}": series.key[column] for column in ("host", "framework", "precision")}
-        row |= {"fewest_threads": series.thread_counts[0], "most_threads": series.thread_counts[-1]}
+        row |= {"fewest_threads": series.counts[0], "most_threads": series.counts[-1]}
         law = series.fit.law
         if law is None:
             verdict = f"how many cores match it is unknown: {series.fit.reason}"
@@ -207,20 +247,34 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
     return _frame(rows, CORE_EQUIVALENT_COLUMNS)
 
 
-def _series(cells: pd.DataFrame, order: TableOrder | None) -> list[Series]:
-    """All series of CPU cells with a known throughput, in order."""
-    cells_on_cpu = [
+def _series(cells: pd.DataFrame, order: TableOrder | None, axis: Axis) -> list[Series]:
+    """All series of an axis' cells with a known throughput, in order."""
+    known = [
         cell
         for cell in cells_by_key(cells).values()
-        if cell["device_kind"] == "cpu" and cell["threads"] is not None and _is_known(cell)
+        if cell["device_kind"] == axis.kind and cell[axis.column] is not None and _is_known(cell)
     ]
     members: dict[tuple[Any, ...], list[Row]] = {}
-    for cell in _sorted(cells_on_cpu, order or TableOrder(), (*SERIES_KEY, "threads", "device")):
-        members.setdefault(tuple(cell[column] for column in SERIES_KEY), []).append(cell)
-    return [
-        Series(tuple(rows), fit_usl(tuple(Point(cell["threads"], _samples_per_second(cell)) for cell in rows)))
-        for rows in members.values()
-    ]
+    for cell in _sorted(known, order or TableOrder(), (*axis.key, axis.column, "device")):
+        members.setdefault(tuple(cell[column] for column in axis.key), []).append(cell)
+    return [Series(axis, tuple(rows)) for rows in members.values()]
+
+
+def _scaled(series: Series) -> list[dict[str, Any]]:
+    """What the tables of both axes say of each cell of a series."""
+    reference, count = series.cells[0], series.axis.column
+    rows = []
+    for cell in series.cells:
+        speedup = _ratio(cell, reference)
+        rows.append(
+            series.key
+            | {column: cell[column] for column in ("device", count, "n")}
+            | _estimate_columns("samples_per_second", cell)
+            | {"reference_device": reference["device"], f"reference_{count}": reference[count]}
+            | _ratio_columns("speedup", speedup)
+            | {"efficiency": speedup.value * reference[count] / cell[count]}
+        )
+    return rows
 
 
 def _series_beside(gpu: Row, all_series: Iterable[Series]) -> Series | None:

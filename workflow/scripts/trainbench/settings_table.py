@@ -20,6 +20,7 @@ LEFT_OUT: Final = "left out"
 SETTING_COLUMNS: Final[Mapping[str, str]] = {
     "part": "str",
     "of": "str",
+    "framework": "str",
     "name": "str",
     "value": "str",
     "runs": "Int64",
@@ -28,7 +29,7 @@ SETTING_COLUMNS: Final[Mapping[str, str]] = {
 _OF_STUDY: Final = ("isolation", "monitor_interval_seconds", "validation_samples", "study_seed")
 _OF_DEVICE: Final = ("kind", "threads", "gpus", "framework", "precision")
 
-Setting = tuple[str, str, str, str]
+Setting = tuple[str, str, str | None, str, str]
 
 
 class Settings:
@@ -40,7 +41,7 @@ class Settings:
 
     def __init__(self) -> None:
         self._counts: Counter[Setting] = Counter()
-        self._told: list[tuple[str, str, str, str]] = []
+        self._told: list[Setting] = []
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count the settings of one metrics record."""
@@ -48,20 +49,22 @@ class Settings:
 
     def tell(self, part: str, of: str, name: str, value: str) -> None:
         """Take note of what no metrics record says, such as where published results come from."""
-        self._told.append((part, of, name, value))
+        self._told.append((part, of, None, name, value))
 
     def table(self, models: Iterable[str] = (), devices: Iterable[str] = ()) -> pd.DataFrame:
         """A row for each value, with the columns `SETTING_COLUMNS`; models and devices in the order given.
 
-        `part` says what kind of thing `of` is; `runs` counts the runs with this value, unknown for what was told.
+        `part` says what kind of thing `of` is. Software is that of a `framework`, which brings its own and the
+        fingerprint of its engine's code; elsewhere that is unknown. `runs` counts the runs with this value, unknown for
+        what was told.
         """
         parts = (STUDY, MODEL, DEVICE, DATA, SOFTWARE)
         named = {MODEL: list(models), DEVICE: list(devices)}
 
-        def rank(setting: Setting) -> tuple[int, int, str]:
-            part, of, *_ = setting
+        def rank(setting: Setting) -> tuple[int, int, str, str]:
+            part, of, framework, *_ = setting
             order = named.get(part, [])
-            return parts.index(part), order.index(of) if of in order else len(order), of
+            return parts.index(part), order.index(of) if of in order else len(order), of, framework or ""
 
         counted = sorted(self._counts, key=rank)  # stable: names stay in order of appearance
         rows = [(*setting, self._counts[setting]) for setting in counted] + [(*told, None) for told in self._told]
@@ -86,16 +89,16 @@ def _settings_of(record: Mapping[str, Any]) -> Iterator[Setting]:
         **{name: flags[name] for name in ("tf32", "deterministic")},
         **{name: value for name, value in flags["environment"].items() if name not in NOT_COMPARED},
     }
-    for part, of, values in (
-        (STUDY, "", {name: settings[name] for name in _OF_STUDY}),
-        (MODEL, settings["model"], {"epochs": settings["epochs"], **settings["hyperparameters"]}),
-        (DEVICE, device["name"], {name: device[name] for name in _OF_DEVICE}),
-        (DATA, "", data),
-        (SOFTWARE, record["host"]["id"], versions),
+    for part, of, framework, values in (
+        (STUDY, "", None, {name: settings[name] for name in _OF_STUDY}),
+        (MODEL, settings["model"], None, {"epochs": settings["epochs"], **settings["hyperparameters"]}),
+        (DEVICE, device["name"], None, {name: device[name] for name in _OF_DEVICE}),
+        (DATA, "", None, data),
+        (SOFTWARE, record["host"]["id"], software["framework"], versions),
     ):
         for name, value in values.items():
             if value is not None:
-                yield part, of, name, _text(value)
+                yield part, of, framework, name, _text(value)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any value of a record

@@ -66,10 +66,12 @@ def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference)
 
     `speedup` is the ratio of the seconds to train an epoch, `speedup_with_evaluation` that of training and evaluating
     one, `speedup_over_best_cpu` that over whichever CPU device of the reference's host trains this model and batch
-    size fastest; each with Welch's 95 % interval. The reference's own row has a speedup of exactly 1.
+    size fastest, of those with the cell's own framework and precision or else the nearest to it, so that hardware is
+    compared as far as it was measured. Each has Welch's 95 % interval. The reference's own row has a speedup of
+    exactly 1.
     """
     by_key = cells_by_key(cells)
-    best_cpus = _best_cpus(by_key)
+    cpus = _cpus(by_key)
     hosts = _hosts_with(reference.device, cells, order)
     rows = []
     for cell in by_key.values():
@@ -77,7 +79,7 @@ def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference)
         of_reference = by_key.get((cell["model"], cell["batch_size"], reference.device, host or ""))
         if of_reference is None or not cell["n"] or not of_reference["n"]:
             continue
-        best = best_cpus.get((cell["model"], cell["batch_size"], of_reference["host"]))
+        best = _best_cpu(cell, cpus.get((cell["model"], cell["batch_size"], of_reference["host"]), ()))
         rows.append(
             {
                 **{column: cell[column] for column in ("model", "batch_size", "device", "host", "n", "flagged_runs")},
@@ -156,13 +158,23 @@ def _hosts_with(device: str, cells: pd.DataFrame, order: TableOrder) -> list[str
     return [host for host in (*order.hosts, *sorted(found.difference(order.hosts))) if host in found]
 
 
-def _best_cpus(by_key: Mapping[CellKey, Row]) -> dict[tuple[str, int, str], Row]:
-    """The fastest CPU cell of each model, batch size and host."""
-    best: dict[tuple[str, int, str], Row] = {}
+def _cpus(by_key: Mapping[CellKey, Row]) -> dict[tuple[str, int, str], list[Row]]:
+    """The CPU cells with a known speed of each model, batch size and host."""
+    cpus: dict[tuple[str, int, str], list[Row]] = {}
     for (model, batch_size, _, host), cell in by_key.items():
-        seconds = cell["train_seconds_per_epoch"]
-        if cell["device_kind"] == "cpu" and seconds is not None:
-            earlier = best.setdefault((model, batch_size, host), cell)
-            if seconds < earlier["train_seconds_per_epoch"]:
-                best[model, batch_size, host] = cell
-    return best
+        if cell["device_kind"] == "cpu" and cell["train_seconds_per_epoch"] is not None:
+            cpus.setdefault((model, batch_size, host), []).append(cell)
+    return cpus
+
+
+def _best_cpu(cell: Row, cpus: Iterable[Row]) -> Row | None:
+    """The fastest of CPU cells that are the nearest to a cell in framework and precision."""
+
+    def rank(cpu: Row) -> tuple[bool, bool, float]:
+        return (
+            cpu["framework"] != cell["framework"],
+            cpu["precision"] != cell["precision"],
+            float(cpu["train_seconds_per_epoch"]),
+        )
+
+    return min(cpus, key=rank, default=None)

@@ -13,9 +13,20 @@ from trainbench import cross_checks, whole_file
 from trainbench.comparability import threads_in_use
 from trainbench.statistics import Estimate, estimate, first_epoch_only, steady_count, steady_median, summarize
 from trainbench.steady import positions_of_last_part
+from trainbench.wording import framework_words
 
 COMPLETED: Final = "completed"
-DIFFERENT_HARDWARE: Final = "different_hardware"
+NEVER_AVERAGED: Final[Mapping[str, str]] = {
+    "device_name": "different_hardware",
+    "framework": "different_frameworks",
+    "precision": "different_precisions",
+    "gpus": "different_numbers_of_gpus",
+}
+"""What runs of a cell must have in common for it to have figures, and its status where they have not.
+
+A mean over two kinds of card is the speed of none, and neither is one over two frameworks: the same name can mean
+different things in the folders of two studies.
+"""
 
 # Findings of these levels flag a run; infos only inform.
 FLAG_LEVELS: Final = ("warning", "error")
@@ -37,6 +48,7 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "precision": "str",
     "device_kind": "str",
     "device_name": "str",
+    "gpus": "Int64",
     "threads": "Int64",
     "cores_given": "Int64",
     "epochs": "Int64",
@@ -142,6 +154,7 @@ CELL_COLUMNS: Final[Mapping[str, str]] = (
         "device_name": "str",
         "framework": "str",
         "precision": "str",
+        "gpus": "Int64",
         "threads": "Int64",
         "usable_threads": "Int64",
         "runs": "int64",
@@ -179,12 +192,14 @@ class TableOrder:
 class Executor:
     """A device of a host: what one column of the comparison and one colour of the figures stand for.
 
-    `label` names the host too where the results come from several hosts.
+    `label` names the host too where the results come from several hosts. `detail` says with what it computes, as in
+    "PyTorch, bfloat16": its framework and its precision, each where there are several among all devices, else "".
     """
 
     device: str
     host: str
     label: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,9 +260,9 @@ def cells_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.DataF
 
     A figure is the geometric mean over the completed runs, with its 95 % interval; no run is dropped. `runs` counts
     all runs of the cell and `n` the completed ones, on which the figures rest. `status` is "completed" where all were,
-    otherwise it names how the others ended; "different_hardware" says that they were measured on different models of
-    card, over which there are no figures. `flagged_runs` counts the completed runs that have flags, and `flags` says
-    in how many of them each was found, as in "other_load:2 epochs_scatter:1".
+    otherwise it names how the others ended; those of `NEVER_AVERAGED` say that they were measured on different models
+    of card, say, over which there are no figures. `flagged_runs` counts the completed runs that have flags, and `flags`
+    says in how many of them each was found, as in "other_load:2 epochs_scatter:1".
     """
     cells: dict[CellKey, list[Row]] = {}
     for run in rows_of(runs):
@@ -281,12 +296,26 @@ def executors_of(cells: pd.DataFrame, order: TableOrder) -> tuple[Executor, ...]
     """The devices of each host that have at least one run, in order: by device, then by host."""
     pairs = set(zip(cells["device"].tolist(), cells["host"].tolist(), strict=True))
     several_hosts = len({host for _, host in pairs}) > 1
+    details = _details(cells)
     device_rank = _ranks((device for device, _ in pairs), order.devices)
     host_rank = _ranks((host for _, host in pairs), order.hosts)
     return tuple(
-        Executor(device, host, f"{device} @ {host}" if several_hosts else device)
+        Executor(
+            device, host, f"{device} @ {host}" if several_hosts else device, ", ".join(details.get((device, host), ()))
+        )
         for device, host in sorted(pairs, key=lambda pair: (device_rank[pair[0]], host_rank[pair[1]]))
     )
+
+
+def _details(cells: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Framework and precision of each device of a host, each where there are several among all."""
+    details: dict[tuple[str, str], list[str]] = {}
+    for column, words in (("framework", framework_words), ("precision", str)):
+        known = cells[["device", "host", column]].dropna().drop_duplicates()
+        if known[column].nunique() > 1:
+            for device, host, name in known.itertuples(index=False):
+                details.setdefault((device, host), []).append(words(name))
+    return details
 
 
 def cells_by_key(cells: pd.DataFrame) -> dict[CellKey, Row]:
@@ -335,6 +364,7 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "framework_version": software["versions"].get(software["framework"]),
         "precision": settings["device"]["precision"],
         "device_kind": settings["device"]["kind"],
+        "gpus": settings["device"]["gpus"],
         "epochs": len(record["epochs"]),
         "usable_threads": record["host"]["usable_threads"],
         "canary_seconds": record["canary"]["before_seconds"],
@@ -447,12 +477,14 @@ def _flags(findings: Iterable[Mapping[str, str]]) -> str:
 def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
     completed = [run for run in runs if run["status"] == COMPLETED]
     others = sorted({run["status"] for run in runs} - {COMPLETED})
-    if len({run["device_name"] for run in completed} - {None}) > 1:
-        # A mean over two kinds of card is the speed of none.
-        completed, others = [], [*others, DIFFERENT_HARDWARE]
+    mixed = [
+        status for column, status in NEVER_AVERAGED.items() if len({run[column] for run in completed} - {None}) > 1
+    ]
+    if mixed:
+        completed, others = [], [*others, *mixed]
     row: dict[str, Any] = {column: runs[0][column] for column in CELL_KEY}
     row["hostname"] = ", ".join(dict.fromkeys(run["hostname"] for run in runs if run["hostname"])) or None
-    for column in ("device_kind", "device_name", "framework", "precision", "threads", "usable_threads"):
+    for column in ("device_kind", "device_name", "framework", "precision", "gpus", "threads", "usable_threads"):
         values = {run[column] for run in runs} - {None}
         row[column] = values.pop() if len(values) == 1 else None
     row["runs"] = len(runs)

@@ -7,6 +7,8 @@ UNKNOWN: Final = "\N{EN DASH}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FLAGGED: Final = "\N{DAGGER}"
 
+_FRAMEWORKS: Final = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
 
 def format_number(value: float, significant: int = 4) -> str:
     """A number with so many significant digits, never in scientific notation: 12.15, 0.0412, 55210."""
@@ -36,6 +38,11 @@ def decimals_of(value: float, significant: int = 4) -> int:
 def format_fixed(value: float, decimals: int) -> str:
     """A number rounded to so many decimal places, which may be negative."""
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def framework_words(framework: str) -> str:
+    """What a framework calls itself: "torch" as "PyTorch"; one that is not known here keeps its name."""
+    return _FRAMEWORKS.get(framework, framework)
 
 
 def status_words(status: str) -> str:
