@@ -1,7 +1,7 @@
 """Trains with TensorFlow: data on the device, one compiled call an epoch."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
 
@@ -377,15 +377,14 @@ class TensorFlowEngine:
         def share(
             number: int, images: tf.Tensor, labels: tf.Tensor, batch: tf.Tensor, steps_done: tf.Tensor
         ) -> tf.Tensor:
-            begin = batch * batch_size + sum(shares[:number])
             losses, gradients = [], []
-            for part_number, size in enumerate(sizes(shares[number], parts)):
+            pieces = _pieces(batch * batch_size, sum(shares[:number]), sizes(shares[number], parts))
+            for part_number, (begin, size) in enumerate(pieces):
                 # A number of its own for each part and layer: layers are counted from the seed on.
                 part_seed = seed + (number * parts + part_number) * len(spec.layers)
                 part_loss, part_gradients = part((images, labels), begin, size, (part_seed, steps_done + batch))
                 losses.append(part_loss)
                 gradients.append(part_gradients)
-                begin += size
             added = devices.added([tf.add_n(of_parts) for of_parts in zip(*gradients, strict=True)])
             if self._scaling is None:
                 _descend(spec.optimiser, trained, self._slots, added)
@@ -425,11 +424,8 @@ class TensorFlowEngine:
             shares = sizes(size, len(devices.names))
 
             def share(number: int, images: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
-                begin += sum(shares[:number])
-                counts = []
-                for part_size in filter(None, sizes(shares[number], parts)):
-                    counts.append(part(images, labels, begin, part_size))
-                    begin += part_size
+                pieces = _pieces(begin, sum(shares[:number]), filter(None, sizes(shares[number], parts)))
+                counts = [part(images, labels, part_begin, part_size) for part_begin, part_size in pieces]
                 return tf.add_n(counts) if counts else _integer(0)
 
             return tf.add_n(devices.run(share, *self._test, begin))
@@ -473,9 +469,14 @@ class _LossScaling:
         good_steps = tf.where(are_finite, self.good_steps.read_value() + 1, 0)
         grows = good_steps >= precision.LOSS_SCALE_GROWS_AFTER
         factor = tf.where(grows, precision.LOSS_SCALE_GROWTH, 1.0)
-        self.scale.assign(scale * tf.where(are_finite, factor, 1 / precision.LOSS_SCALE_GROWTH))
-        self.good_steps.assign(tf.where(grows, tf.zeros_like(good_steps), good_steps))
-        self.skipped_steps.assign_add(tf.cast(tf.logical_not(are_finite), tf.int64))
+        skipped_steps = self.skipped_steps.read_value() + tf.cast(tf.logical_not(are_finite), tf.int64)
+        for variable, value in (
+            (self.scale, scale * tf.where(are_finite, factor, 1 / precision.LOSS_SCALE_GROWTH)),
+            (self.good_steps, tf.where(grows, tf.zeros_like(good_steps), good_steps)),
+            (self.skipped_steps, skipped_steps),
+        ):
+            # Each device its own copy: `assign` would want to be told how to make one value of several, which are equal.
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
 class _Probes:
@@ -558,6 +559,13 @@ def _naming_missing_operations(kind: str, compute_type: str) -> Iterator[None]:
             f"TensorFlow {tf.__version__} cannot train this model in {compute_type} on a {kind.upper()}: "
             f"{str(error.message).splitlines()[0]}; choose another precision or framework"
         ) from error
+
+
+def _pieces(begin: tf.Tensor, offset: int, lengths: Iterable[int]) -> Iterator[tuple[tf.Tensor, int]]:
+    """Where each piece begins and its length, one after the other from `begin + offset` on; nothing is added to 0."""
+    for length in lengths:
+        yield (begin + offset if offset else begin), length
+        offset += length
 
 
 def _integer(value: int) -> tf.Tensor:
