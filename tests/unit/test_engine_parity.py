@@ -6,6 +6,7 @@ registered, and by an entry in `DROPOUT_FROM_TABLE` that puts the table's factor
 
 import functools
 import gzip
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +98,23 @@ def in_jax(numbers: Mapping[int, int]) -> Callable[..., Any]:
     return factors
 
 
+def in_torch(numbers: Mapping[int, int]) -> Callable[..., Any]:
+    import torch
+
+    def factors(x: Any, keep: float, draw: Any) -> Any:
+        return torch.from_numpy(table(numbers[draw.position], tuple(x.shape), keep))[draw.step].to(x.dtype)
+
+    return factors
+
+
 DROPOUT_FROM_TABLE: Mapping[str, Callable[[Mapping[int, int]], Callable[..., Any]]] = {
     "tensorflow": in_tensorflow,
     "jax": in_jax,
+    "torch": in_torch,
 }
-"""Of each framework, what makes its engine's `dropout_factors`, given the number of a dropout layer by its seed.
+"""Of each framework, what makes its engine's `dropout_factors`, given the number of a dropout layer by its position.
 
-The runs of these tests have the seed 0, so the seed of a layer is its position.
+The runs of these tests have the seed 0, so where an engine hands on the seed of a layer, that is its position.
 """
 
 
@@ -188,3 +199,15 @@ def test_fifty_steps_move_parameters_the_way_of_the_reference(train: Train, mode
     found, expected = ways(spec, train(spec, STEPS)), ways(spec, exact(spec, STEPS))
     errors = {name: relative_error(way, expected[name]) for name, way in found.items()}
     assert {name: error for name, error in errors.items() if error > 10 * TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(engines.ENGINES, 2)))
+def test_two_engines_come_to_the_same_loss_and_parameters(first: str, second: str, model: str) -> None:
+    for framework in (first, second):
+        pytest.importorskip(engines.ENGINES[framework].module, reason=f"{framework} is not installed")
+    spec = specification(model)
+    one, other = trained(first, spec, STEPS), trained(second, spec, STEPS)
+    assert one.loss == pytest.approx(other.loss, rel=TOLERANCE)
+    errors = {name: relative_error(one.parameters[name], value) for name, value in other.parameters.items()}
+    assert {name: error for name, error in errors.items() if error > TOLERANCE} == {}
