@@ -102,7 +102,9 @@ def in_torch(numbers: Mapping[int, int]) -> Callable[..., Any]:
     import torch
 
     def factors(x: Any, keep: float, draw: Any) -> Any:
-        return torch.from_numpy(table(numbers[draw.position], tuple(x.shape), keep))[draw.step].to(x.dtype)
+        steps = torch.from_numpy(table(numbers[draw.position], tuple(x.shape), keep))
+        # The step is a number or a tensor that has one value.
+        return steps[draw.step].reshape(x.shape).to(x.dtype)
 
     return factors
 
