@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
 from trainbench import host
 from trainbench.engines.ceilings import Room, measure, room
 from trainbench.engines.interface import OutOfMemory
@@ -115,6 +117,23 @@ def test_unknown_free_memory_is_no_reason_to_measure_nothing() -> None:
 def test_the_room_of_a_cpu_is_what_this_machine_has() -> None:
     found = room("cpu")
     assert found.free_bytes == pytest.approx(host.available_memory_mib() * MIB, rel=0.2)
+
+
+def test_the_free_memory_of_several_gpus_is_that_of_the_first(nvml_library: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text(
+        "driver 580.65.06\n"
+        "gpu 0 GPU-1 40000000000 00000000:02:00.0 NVIDIA H200\n"
+        "gpu 1 GPU-2 40000000000 00000000:03:00.0 NVIDIA H200\n"
+        "sample 0 0 0 30000000000 - - - - -\n"
+        "sample 0 1 0 10000000000 - - - - -\n",
+        encoding="utf-8",
+    )
+    program = (
+        "import os\nfrom trainbench.engines.ceilings import room\n"
+        "os.environ['CUDA_VISIBLE_DEVICES'] = 'GPU-2,GPU-1'\nprint(room('gpu').free_bytes)"
+    )
+    assert run_python(program, nvml_library, trace).strip() == "30000000000"
 
 
 def test_the_free_memory_of_a_gpu_that_nvml_does_not_know_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,16 +40,17 @@ FactsOf = Callable[..., Facts]
 
 @pytest.fixture
 def facts(tmp_path: Path) -> FactsOf:
-    """Give a function that makes up the facts of a quiet run on a CPU, or on a GPU, but for what it is told."""
+    """Give a function that makes up the facts of a quiet run on a CPU, or on GPUs, but for what it is told."""
 
     def make(
         *,
         span_summary: dict[str, Any] | None = None,
         gpu: dict[str, Any] | None = None,
+        second_gpu: dict[str, Any] | None = None,
         other: np.ndarray | None = None,
         **changes: Any,
     ) -> Facts:
-        gpus = [] if gpu is None else [{**GPU, **gpu}]
+        gpus = [{**GPU, **given} for given in (gpu, second_gpu) if given is not None]
         load = np.ones_like(TIMES) if other is None else other
         quiet = {
             "threads": 2,
@@ -287,6 +288,26 @@ def test_all_check_functions_of_the_module_are_listed() -> None:
         name for name, function in functions if inspect.signature(function).return_annotation == checks.Finding | None
     ]
     assert sorted(written) == sorted(check.__name__ for check in checks.CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "of_second"),
+    [
+        ("gpu_shared", {"other_processes": 1}),
+        ("gpu_throttled", {"throttle_reasons": ["thermal"]}),
+        ("gpu_clocks", {"sm_clock_min_mhz": 1000.0}),
+        ("gpu_few_samples", {"samples": 2}),
+        ("gpu_unread", {"problem": "GPU is lost"}),
+        ("gpu_energy", {"energy_source": "power"}),
+    ],
+)
+def test_what_disturbs_the_second_of_two_gpus_is_found(name: str, of_second: dict[str, Any], facts: FactsOf) -> None:
+    found = checks.findings(facts(gpu={}, second_gpu=of_second))
+    assert [finding.name for finding in found] == [name]
+
+
+def test_two_quiet_gpus_have_no_findings(facts: FactsOf) -> None:
+    assert checks.findings(facts(gpu={}, second_gpu={})) == []
 
 
 @pytest.mark.parametrize("gpu", [None, {}], ids=["cpu", "gpu"])

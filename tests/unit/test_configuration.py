@@ -18,9 +18,11 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from trainbench.conclusions import Conclusions
-from trainbench.configuration import conclusions_of, study_of
+from trainbench.configuration import conclusions_of, framework_for_auto, study_of
+from trainbench.engines import ENGINES
 from trainbench.errors import InputError
 from trainbench.models import MODELS
+from trainbench.precision import PRECISIONS
 from trainbench.study import ModelSettings, Run, Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -219,6 +221,68 @@ def test_a_device_of_kind_gpu_takes_one_gpu() -> None:
     assert study_with({"device_settings": {"mine": {"kind": "gpu"}}}).device("mine").gpus == 1
 
 
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_device_trains_with_tensorflow_in_float32_unless_it_says_otherwise(kind: str) -> None:
+    found = study_with({"device_settings": {"mine": {"kind": kind}}}).device("mine")
+    assert (found.framework, found.precision) == ("tensorflow", "float32")
+
+
+@pytest.mark.parametrize("framework", list(ENGINES))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
+def test_a_gpu_device_takes_every_framework_in_every_precision(framework: str, precision: str) -> None:
+    found = study_with(device("mine", kind="gpu", framework=framework, precision=precision)).device("mine")
+    assert (found.framework, found.precision) == (framework, precision)
+
+
+def test_framework_precision_and_gpus_of_a_device_can_be_given_on_the_command_line() -> None:
+    study = study_from("devices=[b]", "device_settings={b: {kind: gpu, framework: jax, precision: bfloat16, gpus: 4}}")
+    (found,) = study.selected_devices()
+    assert (found.framework, found.precision, found.gpus) == ("jax", "bfloat16", 4)
+
+
+def test_a_list_of_gpus_is_a_device_for_each() -> None:
+    study = study_from("devices=[gpu]", "device_settings={gpu: {gpus: [1, 2, 4]}}")
+    assert [(found.name, found.gpus, found.threads) for found in study.selected_devices()] == [
+        ("gpu-1g", 1, "all"), ("gpu-2g", 2, "all"), ("gpu-4g", 4, "all"),
+    ]  # fmt: skip
+
+
+def test_lists_of_threads_and_of_gpus_are_a_device_for_each_pair() -> None:
+    study = study_from("devices=[gpu]", "device_settings={gpu: {threads: [4, all], gpus: [1, 2]}}")
+    assert [found.name for found in study.selected_devices()] == ["gpu-4t-1g", "gpu-4t-2g", "gpu-1g", "gpu-2g"]
+
+
+def test_one_device_of_a_list_of_gpus_can_be_selected() -> None:
+    assert study_from("devices=[gpu-2g]", "device_settings={gpu: {gpus: [1, 2]}}").devices == ("gpu-2g",)
+
+
+def test_every_device_of_a_list_has_its_framework_and_precision() -> None:
+    study = study_with(device("mine", kind="gpu", gpus=[1, 2], framework="torch", precision="tf32"), {"devices": ["mine"]})
+    assert [(found.framework, found.precision) for found in study.selected_devices()] == [("torch", "tf32")] * 2
+
+
+def test_a_name_that_a_list_of_gpus_takes_too_is_refused() -> None:
+    listed = {"gpu": {"gpus": [1, 2]}, "gpu-2g": {"kind": "gpu"}}
+    assert "describes the device 'gpu-2g' twice" in refusal_of({"device_settings": listed})
+
+
+@pytest.mark.parametrize("changed", [{"framework": "torch"}, {"precision": "bfloat16"}, {"gpus": 2}])
+def test_framework_precision_and_gpus_are_settings_of_a_run(changed: dict[str, object]) -> None:
+    run = Run("conv", 128, "gpu", 1)
+    before, after = (
+        study_with(device("gpu", **settings)).settings(run, "0" * 64)["device"] for settings in ({}, changed)
+    )
+    assert {key: value for key, value in after.items() if before[key] != value} == changed
+
+
+@pytest.mark.parametrize(
+    ("settings", "framework"),
+    [({}, "tensorflow"), ({"framework": "jax"}, "jax"), ({"framework": "jaxx"}, "tensorflow")],
+)
+def test_auto_asks_for_gpus_of_the_framework_of_the_gpu_device(settings: dict[str, str], framework: str) -> None:
+    assert framework_for_auto(layered(device("gpu", **settings))) == framework
+
+
 def test_a_number_may_name_a_device_and_a_folder() -> None:
     study = study_with({"device_settings": {8: {"kind": "cpu"}}, "devices": [8], "dataset": {"path": date(2024, 1, 2)}})
     assert (study.devices, study.dataset_path) == (("8",), "2024-01-02")
@@ -276,6 +340,15 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case({"devices": ["cpu", "auto"]}, "'devices'", "'auto'", "cpu, gpu"),
         case({"isolation": "strict"}, "'isolation'", '"strict"', "one of device, host, none"),
         case(device("mine", kind="tpu"), "'device_settings/mine/kind'", '"tpu"', "one of cpu, gpu"),
+        case(device("mine", kind="gpu", framework="torhc"), "'device_settings/mine/framework'", "'torhc'", "'torch'?"),
+        case(device("mine", kind="gpu", precision="fp16"), "/mine/precision'", '"fp16"', "one of float32, tf32, bfloat16"),
+        case(device("mine", kind="cpu", precision="tf32"), "/mine/precision'", "tf32", "float32, bfloat16, float16"),
+        case(device("mine", kind="cpu", gpus=1), "'device_settings/mine/gpus'", "is given", "set kind: gpu"),
+        case(device("gpu", gpus=0), "'device_settings/gpu/gpus'", "is 0", f"{COUNT} or a list"),
+        case(device("gpu", gpus=[]), "'device_settings/gpu/gpus'", "is []", f"one or more of: {COUNT}"),
+        case(device("gpu", gpus=[2, 2]), "'device_settings/gpu/gpus'", "[2, 2]", "without repetition"),
+        case(device("gpu", gpus=[0, 1]), "'device_settings/gpu/gpus'", "[0, 1]", f"one or more of: {COUNT}"),
+        case(device("gpu", gpus="all"), "'device_settings/gpu/gpus'", '"all"', COUNT),
         # what is missing
         case(device("mine", threads=1), "'kind'", "is missing", "in 'device_settings/mine'"),
         case({"models": []}, "'models'", "[]", "one or more"),

@@ -1,5 +1,7 @@
 """Runs may use the cards that are visible to them, one run a card at a time, whoever started the runs."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -71,32 +73,34 @@ import subprocess, sys
 from pathlib import Path
 from trainbench.gpu_lease import leased
 
-folder, child, *cards = sys.argv[1:]
-with leased(cards, 1, Path(folder), print, wait_limit_seconds=0) as lease:
+folder, child, count, *cards = sys.argv[1:]
+with leased(cards, int(count), Path(folder), print, wait_limit_seconds=0) as lease:
     if child == "inherits":
         subprocess.Popen(["cat"], pass_fds=lease.descriptors)
-    print(lease.uuids[0], flush=True)
+    print(*lease.uuids, flush=True)
     sys.stdin.read()
 """
-"""Holds a card, alone or with a child, until its standard input is closed."""
+"""Holds so many cards, alone or with a child, until its standard input is closed."""
 
 TAKE_TURNS = """
 import fcntl, sys, time
 from pathlib import Path
 from trainbench.gpu_lease import leased
 
-folder, turns, *cards = sys.argv[1:]
+folder, turns, count, *cards = sys.argv[1:]
 # A second lock, of another kind. Opened before any lease, so that the kernel closes it first when it ends a process.
 witnesses = {card: Path(folder, f"{card}.witness").open("w") for card in cards}
 for turn in range(int(turns)):
-    with leased(cards, 1, Path(folder), print, wait_limit_seconds=20) as lease:
+    with leased(cards, int(count), Path(folder), print, wait_limit_seconds=40) as lease:
         if turn == 0:
             print("began", flush=True)
-        fcntl.lockf(witnesses[lease.uuids[0]], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for card in lease.uuids:
+            fcntl.lockf(witnesses[card], fcntl.LOCK_EX | fcntl.LOCK_NB)
         time.sleep(0.01)
-        fcntl.lockf(witnesses[lease.uuids[0]], fcntl.LOCK_UN)
+        for card in lease.uuids:
+            fcntl.lockf(witnesses[card], fcntl.LOCK_UN)
 """
-"""Holds a card again and again; fails when it meets another holder there."""
+"""Holds so many cards again and again; fails when it meets another holder there."""
 
 
 @pytest.fixture
@@ -115,18 +119,18 @@ def is_free(card: str, folder: Path, wait_limit_seconds: float = 0) -> bool:
 
 
 def test_a_card_that_another_process_holds_is_not_leased(start: Start, folder: Path) -> None:
-    assert first_line(start(HOLD, folder, "none", FIRST)) == FIRST
+    assert first_line(start(HOLD, folder, "none", 1, FIRST)) == FIRST
     assert not is_free(FIRST, folder)
 
 
 def test_a_run_takes_the_next_card_that_is_free(start: Start, folder: Path) -> None:
-    assert first_line(start(HOLD, folder, "none", FIRST, SECOND)) == FIRST
+    assert first_line(start(HOLD, folder, "none", 1, FIRST, SECOND)) == FIRST
     with gpu_lease.leased([FIRST, SECOND], 1, folder, print) as lease:
         assert lease.uuids[0] == SECOND
 
 
 def test_a_run_that_waited_gets_the_card_and_says_how_long(start: Start, folder: Path) -> None:
-    holder = start(HOLD, folder, "none", FIRST)
+    holder = start(HOLD, folder, "none", 1, FIRST)
     assert first_line(holder) == FIRST
     close_input(holder)
     with gpu_lease.leased([FIRST], 1, folder, print, wait_limit_seconds=20) as lease:
@@ -135,8 +139,8 @@ def test_a_run_that_waited_gets_the_card_and_says_how_long(start: Start, folder:
 
 def test_runs_that_take_turns_and_are_killed_never_meet_on_a_card(start: Start, folder: Path) -> None:
     """Those that are not killed finish all their turns: no lock is left behind."""
-    finishing = [start(TAKE_TURNS, folder, 8, FIRST, SECOND) for _ in range(3)]
-    killed = [start(TAKE_TURNS, folder, 1000, FIRST, SECOND) for _ in range(2)]
+    finishing = [start(TAKE_TURNS, folder, 8, 1, FIRST, SECOND) for _ in range(3)]
+    killed = [start(TAKE_TURNS, folder, 1000, 1, FIRST, SECOND) for _ in range(2)]
     for process in killed:
         assert first_line(process) == "began"
         kill(process)
@@ -157,14 +161,14 @@ def test_a_lease_ends_with_an_error_in_its_block(folder: Path) -> None:
 
 
 def test_a_killed_process_holds_no_card(start: Start, folder: Path) -> None:
-    holder = start(HOLD, folder, "none", FIRST)
+    holder = start(HOLD, folder, "none", 1, FIRST)
     assert first_line(holder) == FIRST
     kill(holder)
     assert is_free(FIRST, folder)
 
 
 def test_a_child_that_inherited_the_lease_holds_it_after_its_parent_was_killed(start: Start, folder: Path) -> None:
-    holder = start(HOLD, folder, "inherits", FIRST)
+    holder = start(HOLD, folder, "inherits", 1, FIRST)
     assert first_line(holder) == FIRST
     kill(holder)
     assert not is_free(FIRST, folder)
@@ -196,9 +200,140 @@ def test_a_run_that_waits_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch)
         gpu_lease.leased([FIRST], 1, folder, lines.append, wait_limit_seconds=0.1),
     ):
         pass
-    assert "all 1 are leased to other runs" in lines[0]
+    assert lines[0] == "waiting for a GPU for 0 s: all 1 are leased to other runs"
 
 
 def test_a_run_without_a_visible_card_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="no card is visible to it"), gpu_lease.leased([], 1, folder, print):
         pass
+
+
+# --- several cards for one run ---
+
+
+def test_a_run_holds_all_the_cards_that_it_asked_for(folder: Path) -> None:
+    with gpu_lease.leased([FIRST, SECOND, THIRD], 2, folder, print) as lease:
+        assert lease.uuids == (FIRST, SECOND)
+        assert [card for card in (FIRST, SECOND, THIRD) if is_free(card, folder)] == [THIRD]
+
+
+def test_a_run_takes_several_of_those_that_are_free(start: Start, folder: Path) -> None:
+    assert first_line(start(HOLD, folder, "none", 1, SECOND)) == SECOND
+    with gpu_lease.leased([FIRST, SECOND, THIRD], 2, folder, print) as lease:
+        assert lease.uuids == (FIRST, THIRD)
+
+
+def test_all_cards_come_free_with_the_block(folder: Path) -> None:
+    with gpu_lease.leased([FIRST, SECOND], 2, folder, print):
+        pass
+    assert is_free(FIRST, folder)
+    assert is_free(SECOND, folder)
+
+
+@pytest.mark.parametrize("held", [FIRST, SECOND, THIRD])
+def test_a_run_that_waits_for_several_cards_holds_none(start: Start, folder: Path, held: str) -> None:
+    assert first_line(start(HOLD, folder, "none", 1, held)) == held
+    free: list[str] = []
+
+    def look(_: float) -> None:
+        free.extend(card for card in (FIRST, SECOND, THIRD) if is_free(card, folder))
+        raise KeyboardInterrupt
+
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        patched.setattr(gpu_lease.time, "sleep", look)
+        with gpu_lease.leased([FIRST, SECOND, THIRD], 3, folder, print):
+            pass
+    assert free == [card for card in (FIRST, SECOND, THIRD) if card != held]
+
+
+def test_a_card_is_left_alone_as_soon_as_too_few_are_left(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two runs that both want two cards might take one each, time and again."""
+    assert first_line(start(HOLD, folder, "none", 1, FIRST)) == FIRST
+    tried: list[str] = []
+    try_lock = gpu_lease.locks.try_lock
+
+    def noting(path: Path) -> int | None:
+        tried.append(path.name)
+        return try_lock(path)
+
+    monkeypatch.setattr(gpu_lease.locks, "try_lock", noting)
+    with (
+        pytest.raises(InputError),
+        gpu_lease.leased([FIRST, SECOND], 2, folder, print, wait_limit_seconds=0),
+    ):
+        pass
+    assert tried == [f"{FIRST}.lock"]
+
+
+def test_runs_that_want_several_cards_and_runs_that_want_one_all_come_to_their_end(start: Start, folder: Path) -> None:
+    """However they find the cards, in whichever order: none waits for what another one that waits holds."""
+    both = [start(TAKE_TURNS, folder, 6, 2, *cards) for cards in ((FIRST, SECOND), (SECOND, FIRST), (FIRST, SECOND))]
+    one = start(TAKE_TURNS, folder, 6, 1, FIRST, SECOND)
+    errors = [process.communicate(timeout=60)[1] for process in (*both, one)]
+    assert errors == [""] * 4
+
+
+def test_a_killed_process_holds_none_of_its_cards(start: Start, folder: Path) -> None:
+    holder = start(HOLD, folder, "none", 2, FIRST, SECOND)
+    assert first_line(holder) == f"{FIRST} {SECOND}"
+    kill(holder)
+    assert is_free(FIRST, folder)
+    assert is_free(SECOND, folder)
+
+
+def test_a_child_inherits_every_card_of_a_lease(start: Start, folder: Path) -> None:
+    holder = start(HOLD, folder, "inherits", 2, FIRST, SECOND)
+    assert first_line(holder) == f"{FIRST} {SECOND}"
+    kill(holder)
+    assert not is_free(FIRST, folder)
+    assert not is_free(SECOND, folder)
+
+
+def test_no_descriptor_is_left_of_an_attempt_that_found_too_few(start: Start, folder: Path) -> None:
+    assert first_line(start(HOLD, folder, "none", 1, THIRD)) == THIRD
+    before = os.listdir("/proc/self/fd")
+    with (
+        pytest.raises(InputError),
+        gpu_lease.leased([FIRST, SECOND, THIRD], 3, folder, print, wait_limit_seconds=0),
+    ):
+        pass
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(("cards", "words"), [((FIRST,), "only 1 is visible"), ((FIRST, SECOND), "only 2 are visible")])
+def test_a_run_that_needs_more_cards_than_are_visible_is_refused(
+    folder: Path, cards: tuple[str, ...], words: str
+) -> None:
+    with (
+        pytest.raises(InputError, match=f"needs 3 GPUs, but {words} to it"),
+        gpu_lease.leased(cards, 3, folder, print),
+    ):
+        pass
+
+
+def test_after_the_limit_the_refusal_says_how_many_did_not_come_free_together(start: Start, folder: Path) -> None:
+    assert first_line(start(HOLD, folder, "none", 1, FIRST)) == FIRST
+    with (
+        pytest.raises(InputError, match=rf"not 2 of the 2 GPUs \({FIRST}, {SECOND}\) came free together within 0 s"),
+        gpu_lease.leased([FIRST, SECOND], 2, folder, print, wait_limit_seconds=0),
+    ):
+        pass
+
+
+def test_a_run_that_waits_for_several_says_how_many_are_leased(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease, "_REPORT_SECONDS", 0.0)
+    assert first_line(start(HOLD, folder, "none", 2, FIRST, SECOND)) == f"{FIRST} {SECOND}"
+    lines: list[str] = []
+    with (
+        pytest.raises(InputError),
+        gpu_lease.leased([FIRST, SECOND, THIRD], 2, folder, lines.append, wait_limit_seconds=0.1),
+    ):
+        pass
+    assert lines[0] == "waiting for 2 GPUs for 0 s: more than 1 of the 3 are leased to other runs"

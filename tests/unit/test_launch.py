@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from idx_writer import write_idx_directory
+from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
 from study_builder import make_study
 from trainbench import dataset, host, journal, launch, record
 from trainbench.errors import InputError, RunFailed
@@ -118,3 +120,80 @@ def test_the_training_process_starts_without_keras() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["False"]
+
+
+# --- two cards ---
+
+FIRST, SECOND, THIRD = (f"GPU-00000000-0000-0000-0000-00000000000{index}" for index in range(3))
+CARDS = f"""
+driver 580.65.06
+cuda 13000
+gpu 0 {FIRST} 150000000000 00000000:1B:00.0 NVIDIA H200
+gpu 1 {SECOND} 150000000000 00000000:43:00.0 NVIDIA H200
+gpu 2 {THIRD} 150000000000 00000000:52:00.0 NVIDIA H200
+"""
+
+Replay = Callable[..., str]
+
+
+@pytest.fixture
+def replay(nvml_library: Path, tmp_path: Path) -> Replay:
+    """Give a function that runs a program that launches, on a machine with three cards of which more lines tell."""
+
+    def run(program: str, *lines: str) -> str:
+        trace = tmp_path / "trace.txt"
+        trace.write_text(CARDS + "\n".join(lines) + "\n", encoding="utf-8")
+        begin = f"import os\nfrom trainbench import gpu_lease, launch\nFIRST, SECOND, THIRD = {[FIRST, SECOND, THIRD]}\n"
+        return run_python(begin + textwrap.dedent(program), nvml_library, trace).strip()
+
+    return run
+
+
+def test_the_training_process_sees_the_leased_cards_alone_by_their_uuids() -> None:
+    made = launch.environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, (SECOND, FIRST))
+    assert (made["CUDA_VISIBLE_DEVICES"], made["CUDA_DEVICE_ORDER"]) == (f"{SECOND},{FIRST}", "PCI_BUS_ID")
+
+
+def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:
+    assert launch.environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, ())["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("listed", "answer"),
+    [
+        (["process 0 self 1048576", "process 1 self 1048576"], "True"),
+        (["process 0 self 1048576", f"process 1 {os.getpid()} 1048576"], "False"),
+        ([f"process 0 {os.getpid()} 1048576"], "False"),
+        (["process 0 self 1048576"], "None"),
+        ([], "None"),
+    ],
+    ids=["on both", "another's on the second", "another's on the first", "none to see on the second", "none to see"],
+)
+def test_a_run_is_listed_where_each_of_its_cards_lists_it(replay: Replay, listed: list[str], answer: str) -> None:
+    assert replay("print(launch._gpus_list([FIRST, SECOND], os.getpid()))", *listed) == answer
+
+
+def test_a_process_that_the_training_started_counts_as_the_training(replay: Replay) -> None:
+    """Some frameworks train on each card with a process of its own."""
+    program = "print(launch._gpus_list([FIRST, SECOND], os.getppid()))"
+    assert replay(program, f"process 0 {os.getpid()} 1048576", "process 1 self 1048576") == "True"
+
+
+@pytest.mark.parametrize(
+    ("near", "cores"),
+    [
+        (["near 0 3", "near 1 c"], "[0, 1, 2, 3]"),
+        (["near 0 3", "near 1 6"], "[0, 1, 2]"),
+        (["near 0 3"], "None"),
+        ([], "None"),
+        (["near 0 3", "near 1 c", "lost 0 1"], "None"),
+    ],
+    ids=["apart", "shared", "those of one card", "unknown", "a lost card"],
+)
+def test_the_cores_near_several_cards_are_those_near_any_of_them(replay: Replay, near: list[str], cores: str) -> None:
+    program = """
+        os.cpu_count = lambda: 16
+        near = launch._near_cores(gpu_lease.Lease((FIRST, SECOND), (), 0.0))
+        print(None if near is None else sorted(near))
+        """
+    assert replay(program, *near) == cores

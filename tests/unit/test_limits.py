@@ -30,6 +30,11 @@ STUDY = Study(
         "cpu-8t": Device("cpu-8t", "cpu", 8, gpus=0),
         "gpu": Device("gpu", "gpu", "all", gpus=1),
         "gpu-16t": Device("gpu-16t", "gpu", 16, gpus=1),
+        "gpu-2g": Device("gpu-2g", "gpu", "all", gpus=2),
+        "gpu-3g": Device("gpu-3g", "gpu", "all", gpus=3),
+        "jax": Device("jax", "cpu", "all", gpus=0, framework="jax"),
+        "jax-gpu": Device("jax-gpu", "gpu", "all", gpus=1, framework="jax"),
+        "torch": Device("torch", "cpu", "all", gpus=0, framework="torch"),
     },
 )
 SERVER = Machine(
@@ -95,6 +100,42 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
             id="a TensorFlow that knows no GPU",
         ),
         pytest.param(
+            {"devices": ("gpu", "jax-gpu")},
+            {},
+            ["'devices' has 'jax-gpu'", "jax is installed in its build for CPUs alone", "make setup BUILD=cuda"],
+            id="a JAX that knows no GPU beside a TensorFlow that does",
+        ),
+        pytest.param(
+            {"devices": ("cpu", "torch")},
+            {},
+            ["'devices' has 'torch'", "trains with torch", "not installed", "make setup FRAMEWORKS='", "torch'"],
+            id="a framework that is not installed",
+        ),
+        pytest.param(
+            {"devices": ("gpu", "gpu-2g")},
+            {"gpus": 1},
+            ["'devices' has 'gpu-2g'", "needs 2 GPUs", "but found 1; lower its gpus"],
+            id="more GPUs in a run than there are",
+        ),
+        pytest.param(
+            {"devices": ("gpu", "gpu-2g")},
+            {"gpu_limit": 1},
+            ["'devices' has 'gpu-2g'", "needs 2 GPUs", "--resources gpu=1 allows no more of the 4 found"],
+            id="more GPUs in a run than the limit allows",
+        ),
+        pytest.param(
+            {"devices": ("gpu", "gpu-2g")},
+            {"gpus": 0, "gpu_problem": None},
+            ["'devices' has 'gpu-2g'", "needs 2 GPUs", "none is found"],
+            id="several GPUs where there is none",
+        ),
+        pytest.param(
+            {"devices": ("gpu-3g",)},
+            {},
+            ["'batch_sizes' has 128", "the 3 GPUs of the device 'gpu-3g'", "multiples of 3"],
+            id="a batch that the GPUs cannot share evenly",
+        ),
+        pytest.param(
             {"devices": ("gpu-16t",)},
             {},
             ["'device_settings/gpu-16t/threads' is 16", "its runs get 8 of 32 usable cores"],
@@ -128,6 +169,14 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="all images"),
         pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
         pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
+        pytest.param({"devices": ("gpu-2g",)}, {"gpus": 2}, id="as many GPUs in a run as there are"),
+        pytest.param({"devices": ("gpu-2g",)}, {"gpu_limit": 2}, id="as many GPUs in a run as the limit allows"),
+        pytest.param(
+            {"devices": ("gpu-3g",), "batch_sizes": (126, 510)}, {}, id="batches that three GPUs can share evenly"
+        ),
+        pytest.param({"batch_sizes": (127,)}, {}, id="an uneven batch where GPUs that are not selected would share it"),
+        pytest.param({"devices": ("jax",)}, {}, id="a CPU study of a framework whose build is for CPUs alone"),
+        pytest.param({"devices": ("torch",)}, {"frameworks": None}, id="a framework that conda brings"),
         pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
         pytest.param({"devices": ("gpu",)}, {"frameworks": None}, id="a TensorFlow that is not known yet"),
         pytest.param(
@@ -146,7 +195,7 @@ def test_a_possible_study_is_not_refused(study: Mapping[str, Any], machine: Mapp
     check(study, machine)
 
 
-@pytest.mark.parametrize("devices", [("cpu",), ("cpu-8t",), ("gpu",)])
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu-8t",), ("gpu",), ("gpu-2g",), ("torch",)])
 def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, ...]) -> None:
     refuse_impossible(dataclasses.replace(STUDY, devices=devices), MNIST, ELSEWHERE)
 
@@ -154,6 +203,12 @@ def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, 
 def test_too_few_images_are_refused_for_a_machine_that_is_not_known_too() -> None:
     with pytest.raises(InputError, match="'batch_sizes' has 128, expected at most 100"):
         refuse_impossible(STUDY, dataclasses.replace(MNIST, train_samples=5100), ELSEWHERE)
+
+
+def test_batches_that_gpus_cannot_share_are_refused_for_a_machine_that_is_not_known_too() -> None:
+    study = dataclasses.replace(STUDY, devices=("gpu-3g",))
+    with pytest.raises(InputError, match="'batch_sizes' has 128"):
+        refuse_impossible(study, MNIST, ELSEWHERE)
 
 
 def test_memory_counts_images_activations_and_three_values_a_parameter() -> None:

@@ -11,6 +11,7 @@ CPU = Device("cpu", "cpu", "all", gpus=0)
 CPU_8T = Device("cpu-8t", "cpu", 8, gpus=0)
 GPU = Device("gpu", "gpu", "all", gpus=1)
 GPU_4T = Device("gpu-4t", "gpu", 4, gpus=1)
+GPU_2G = Device("gpu-2g", "gpu", "all", gpus=2)
 
 
 def with_resources(device: Device, **resources: int | str) -> Device:
@@ -66,6 +67,15 @@ def test_what_the_config_names_is_asked_for_as_it_stands() -> None:
     given = {"slurm_partition": "gpu", "gpu_model": "a100", "runtime": "2h"}
     asked = submission.resources(with_resources(GPU, **given), "device")
     assert {name: asked[name] for name in given} == given
+
+
+def test_all_gpus_of_a_run_are_asked_for_on_one_node() -> None:
+    assert submission.resources(GPU_2G, "device")["nodes"] == 1
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_run_with_one_device_names_no_number_of_nodes(device: Device) -> None:
+    assert "nodes" not in submission.resources(device, "device")
 
 
 @pytest.mark.parametrize(

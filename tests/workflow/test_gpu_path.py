@@ -1,4 +1,4 @@
-"""The way to a GPU run on a machine without a card: NVML replays two cards, TensorFlow sees none."""
+"""The way to a GPU run on a machine without a card: NVML replays two cards or four, TensorFlow sees none."""
 
 import json
 import os
@@ -9,22 +9,33 @@ import pytest
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401 - a fixture
 from trainbench.study import Device, ModelSettings, Run, Study
 
-TRACE = """
-driver 580.65.06
-cuda 13000
-gpu 0 GPU-aaaaaaaa-0000-0000-0000-000000000000 150000000000 00000000:1B:00.0 NVIDIA H200
-gpu 1 GPU-bbbbbbbb-0000-0000-0000-000000000000 150000000000 00000000:43:00.0 NVIDIA H200
-sample 0 0 50 1000000000 300000 1000000 40 1980 0
-sample 0 1 50 1000000000 300000 1000000 40 1980 0
-"""
+CARDS = [f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abcd"]
+
+
+def trace_of(cards):
+    """A trace of NVML with these cards."""
+    lines = ["driver 580.65.06", "cuda 13000"]
+    for number, uuid in enumerate(cards):
+        lines.append(f"gpu {number} {uuid} 150000000000 00000000:{number + 1}B:00.0 NVIDIA H200")
+        lines.append(f"sample 0 {number} 50 1000000000 300000 1000000 40 1980 0")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="module")
-def two_cards(nvml_library, tmp_path_factory):
-    """Environment variables that make NVML replay two cards."""
-    trace = tmp_path_factory.mktemp("trace") / "trace.txt"
-    trace.write_text(TRACE)
-    return {"LD_LIBRARY_PATH": str(nvml_library), "NVML_REPLAY": str(trace)}
+def replay(nvml_library, tmp_path_factory):
+    """Give a function that gives environment variables which make NVML replay so many cards."""
+
+    def variables(count):
+        trace = tmp_path_factory.mktemp("trace") / "trace.txt"
+        trace.write_text(trace_of(CARDS[:count]))
+        return {"LD_LIBRARY_PATH": str(nvml_library), "NVML_REPLAY": str(trace)}
+
+    return variables
+
+
+@pytest.fixture(scope="module")
+def two_cards(replay):
+    return replay(2)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +117,52 @@ def test_as_many_gpu_runs_begin_as_there_are_cards_or_the_limit_allows(any_tenso
     assert {run["gpus"] for run in runs} == {1}
 
 
+SEVERAL = "device_settings={gpu: {gpus: [1, 2]}}"
+
+
+@pytest.mark.parametrize(("cards", "most_at_once"), [(2, {1: 2, 2: 1}), (4, {1: 4, 2: 2})])
+def test_runs_reserve_the_gpus_of_their_device_and_go_side_by_side_where_there_are_enough(
+    any_tensorflow, replay, cards, most_at_once
+):
+    config = ["models=[logistic]", "devices=[gpu]", SEVERAL, "repeats=2"]
+    run = any_tensorflow.study("--cores", "8", "--until", "train", "--config", *config, **replay(cards))
+    assert run.returncode == 0, run.stderr
+    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
+    assert sorted(run["gpus"] for run in runs) == [1] * 4 + [2] * 4
+    # At the begin of each run, what runs then.
+    together = [[other["gpus"] for other in runs if other["begin"] <= run["begin"] < other["end"]] for run in runs]
+    assert max(sum(gpus) for gpus in together) == cards
+    assert all(gpus.count(count) <= most for gpus in together for count, most in most_at_once.items())
+    if cards > 2:
+        assert any(set(gpus) == {1, 2} for gpus in together), together
+
+
+def test_a_run_with_two_of_four_gpus_has_half_of_the_cores_and_one_with_one_a_quarter(any_tensorflow, replay):
+    cores = len(os.sched_getaffinity(0))
+    config = ["models=[logistic]", "batch_sizes=[16]", "devices=[gpu]", SEVERAL]
+    run = any_tensorflow.study("--cores", "8", "--until", "train", "--config", *config, **replay(4))
+    assert run.returncode == 0, run.stderr
+    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
+    assert {run["gpus"]: run["cores"] for run in runs} == {1: max(1, cores // 4), 2: max(1, cores // 2)}
+
+
+@pytest.mark.parametrize(
+    ("cards", "limit", "batch_size", "parts"),
+    [
+        (1, [], 16, ["'gpu-2g'", "needs 2 GPUs", "found 1"]),
+        (4, ["--resources", "gpu=1"], 16, ["'gpu-2g'", "needs 2 GPUs", "gpu=1 allows no more of the 4 found"]),
+        (4, [], 15, ["'batch_sizes' has 15", "the 2 GPUs of the device 'gpu-2g'", "multiples of 2"]),
+    ],
+)
+def test_a_study_that_wants_several_gpus_and_cannot_be_is_refused_with_the_reason(
+    any_tensorflow, replay, cards, limit, batch_size, parts
+):
+    config = ["devices=[gpu-2g]", SEVERAL, f"batch_sizes=[{batch_size}]"]
+    run = any_tensorflow.study("--dry-run", *limit, "--config", *config, **replay(cards))
+    assert run.returncode != 0
+    assert [part for part in parts if part not in told(run)] == []
+
+
 def test_a_cpu_study_takes_any_limit_of_gpus(any_tensorflow, two_cards):
     run = any_tensorflow.study("--dry-run", "--resources", "gpu=9", **two_cards)
     assert run.returncode == 0, run.stderr
@@ -124,32 +181,75 @@ LAUNCH = """
 import json, sys
 from pathlib import Path
 from trainbench import dataset, launch
-from trainbench.errors import InputError
+from trainbench.errors import InputError, RunFailed
 
 folder = Path({folder!r})
 dataset.prepare(Path({data!r}), folder / "dataset.safetensors")
+settings = json.loads({settings!r})
 task = launch.Task(
-    settings=json.loads({settings!r}), dataset=folder / "dataset.safetensors", cores=1, gpus=1,
+    settings=settings, dataset=folder / "dataset.safetensors", cores=1, gpus=settings["device"]["gpus"],
     metrics=folder / "metrics.json", samples=folder / "samples.csv", log=folder / "train.log",
 )
 try:
     launch.run(task, announce=print)
 except InputError as error:
     print("told:", error)
+except RunFailed as error:
+    print("RunFailed:", error)
 """
 
 
+SAYS_WHAT_IT_SEES = """
+import os, sys, time
+if "trainbench.training" in " ".join(sys.orig_argv):
+    print("sees", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+    time.sleep(2)
+    os._exit(1)
+"""
+"""In the place of the training: says which cards are visible to it, waits for the monitor and ends."""
+
+
+@pytest.fixture
+def launched(nvml_library, replay, checkout, tmp_path):
+    """Give a function that launches a run with so many of four cards, and gives what it said; no Snakemake is needed."""
+
+    def launch(gpus):
+        device = Device("gpu", "gpu", "all", gpus=gpus)
+        settings = Study(
+            models=("logistic",), batch_sizes=(16,), devices=("gpu",), repeats=1, seed=1, isolation="device",
+            monitor_interval_seconds=0.1, dataset_path="data", validation_samples=40,
+            model_settings={"logistic": ModelSettings(2, {"learning_rate": 0.05})}, device_settings={"gpu": device},
+        ).settings(Run("logistic", 16, "gpu", 1), "0" * 64)  # fmt: skip
+        code = LAUNCH.format(folder=str(tmp_path), data=str(checkout.folder / "data"), settings=json.dumps(settings))
+        return run_python(code, nvml_library, replay(4)["NVML_REPLAY"])
+
+    return launch
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
 def test_a_gpu_run_that_tensorflow_cannot_carry_out_fails_with_the_reason_and_leaves_no_metrics(
-    two_cards, nvml_library, checkout, tmp_path
+    launched, tmp_path, monkeypatch, gpus
 ):
-    device = Device("gpu", "gpu", "all", gpus=1)
-    settings = Study(
-        models=("logistic",), batch_sizes=(16,), devices=("gpu",), repeats=1, seed=1, isolation="device",
-        monitor_interval_seconds=0.1, dataset_path="data", validation_samples=40,
-        model_settings={"logistic": ModelSettings(2, {"learning_rate": 0.05})}, device_settings={"gpu": device},
-    ).settings(Run("logistic", 16, "gpu", 1), "0" * 64)  # fmt: skip
-    code = LAUNCH.format(folder=str(tmp_path), data=str(checkout.folder / "data"), settings=json.dumps(settings))
-    shown = run_python(code, nvml_library, two_cards["NVML_REPLAY"])
+    monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
+    shown = launched(gpus)
     assert "told: logistic 16 on gpu, repeat 1: a GPU was asked for, but TensorFlow" in shown
     assert "make setup BUILD=cuda" in shown
     assert not (tmp_path / "metrics.json").exists()
+    assert sorted(path.stem for path in (tmp_path / "leases").glob("GPU-*")) == CARDS[:gpus]
+
+
+def test_the_training_process_of_a_run_sees_both_of_its_cards_and_the_monitor_watches_both(
+    launched, tmp_path, monkeypatch
+):
+    """The training process is one that says what it sees; all around it is as ever."""
+    monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
+    folder = tmp_path / "instead"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SAYS_WHAT_IT_SEES)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    shown = launched(2)
+    assert "RunFailed" in shown
+    log = (tmp_path / "train.log").read_text()
+    assert f"sees {CARDS[0]},{CARDS[1]}" in log
+    samples = (tmp_path / "samples.csv").read_text().splitlines()
+    assert [uuid in samples[-1] for uuid in CARDS] == [True, True, False, False]

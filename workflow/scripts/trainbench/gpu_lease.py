@@ -76,11 +76,12 @@ def leased(
     Raises:
         InputError: `cards` are fewer, or not enough came free within the limit.
     """
+    wanted = "a GPU" if count == 1 else f"{count} GPUs"
     if len(cards) < count:
-        visible = f"only {len(cards)} are visible to it" if cards else "no card is visible to it"
+        visible = f"only {len(cards)} {'is' if len(cards) == 1 else 'are'} visible to it" if cards else "no card is visible to it"
         raise InputError(
-            f"this run needs {'a GPU' if count == 1 else f'{count} GPUs'}, but {visible} (CUDA_VISIBLE_DEVICES names "
-            "no more, or NVML finds no more); run it on a machine that has them or select CPU devices (devices: [cpu])"
+            f"this run needs {wanted}, but {visible} (CUDA_VISIBLE_DEVICES names no more, or NVML finds no more); run "
+            "it on a machine that has them or select CPU devices (devices: [cpu])"
         )
     began = time.monotonic()
     reported = began
@@ -96,21 +97,27 @@ def leased(
         if now - began > wait_limit_seconds:
             raise InputError(
                 f"{'none' if count == 1 else f'not {count}'} of the {len(cards)} GPUs ({', '.join(cards)}) came free "
-                f"within {wait_limit_seconds:.0f} s: other runs on this machine hold the locks in {folder} "
-                f"(fuser {folder}/* names them); wait for them or end them"
+                f"{'' if count == 1 else 'together '}within {wait_limit_seconds:.0f} s: other runs on this machine "
+                f"hold the locks in {folder} (fuser {folder}/* names them); wait for them or end them"
             )
         if now - reported > _REPORT_SECONDS:
-            wanted = "a GPU" if count == 1 else f"{count} GPUs"
-            report(f"waiting for {wanted} for {now - began:.0f} s: too few of {len(cards)} are free of other runs")
+            leased_to = "all" if count == 1 else f"more than {len(cards) - count} of the"
+            report(f"waiting for {wanted} for {now - began:.0f} s: {leased_to} {len(cards)} are leased to other runs")
             reported = now
         # Not in step with others that wait for several, or each might keep finding what the other one holds.
         time.sleep(_POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
 def _lock(cards: Sequence[str], count: int, folder: Path) -> dict[str, int]:
-    """Lock so many cards, or none: who waits holds nothing, so that two who wait do not wait for each other."""
+    """Lock so many cards, or none: who waits holds nothing, so that two who wait do not wait for each other.
+
+    As soon as too few are left to try, no more is locked: of two runs that want both of two cards, the one that comes
+    second to the first card leaves the other card alone.
+    """
     held: dict[str, int] = {}
-    for card in cards:
+    for position, card in enumerate(cards):
+        if len(held) + len(cards) - position < count:
+            break
         descriptor = locks.try_lock(folder / f"{card.replace('/', '_')}.lock")
         if descriptor is not None:
             held[card] = descriptor

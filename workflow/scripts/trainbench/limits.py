@@ -100,12 +100,12 @@ def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
             f"--resources gpu={machine.gpu_limit} asks for more GPUs than there are: found {machine.gpus}; "
             f"give --resources gpu={machine.gpus} or leave it out"
         )
-    if asking.gpus > gpus_side_by_side(machine):
-        limited = (
-            "" if machine.gpu_limit is None else f", of which --resources gpu={machine.gpu_limit} allows that many"
-        )
+    fewer = "lower its gpus in device_settings or leave it out of devices"
+    if asking.gpus > machine.gpus:
+        raise InputError(f"{asked} found {machine.gpus}; {fewer}")
+    if machine.gpu_limit is not None and asking.gpus > machine.gpu_limit:
         raise InputError(
-            f"{asked} found {machine.gpus}{limited}; lower device_settings/{asking.name}/gpus or leave the device out"
+            f"{asked} --resources gpu={machine.gpu_limit} allows no more of the {machine.gpus} found; raise it, {fewer}"
         )
     for device in study.selected_devices():
         if device.gpus and machine.frameworks is not None and machine.frameworks[device.framework] is False:

@@ -35,6 +35,9 @@ def cores(device: Device, isolation: str) -> int:
 def resources(device: Device, isolation: str) -> dict[str, int | str]:
     """What a run on `device` asks for: what the config says, and a node of its own where `isolation` demands one."""
     asked = dict(device.resources)
+    if device.gpus > 1:
+        # To Slurm --gpus is a number for the whole job, which may lie on several nodes; a run is one process on one.
+        asked.setdefault("nodes", 1)
     alone = reserves_machine(device, isolation)
     asked[WHOLE_NODE] = int(alone)
     if alone:

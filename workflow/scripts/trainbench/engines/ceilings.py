@@ -63,7 +63,9 @@ def room(kind: str) -> Room:
         return Room(host.available_memory_mib() * host.BYTES_PER_MIB, caches or UNKNOWN_CACHE_BYTES)
     try:
         with nvml.Session() as session:
-            free_bytes = session.free_memory_bytes(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+            # The probes run on the first of a run's cards.
+            first_card, *_ = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            free_bytes = session.free_memory_bytes(first_card)
     except (nvml.NvmlUnavailable, nvml.GpuLost):
         free_bytes = None
     return Room(free_bytes, UNKNOWN_CACHE_BYTES)

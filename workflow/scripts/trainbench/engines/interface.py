@@ -31,7 +31,7 @@ class Images:
 class Threads:
     """Threads of the framework's two pools: inside one operation, and between operations.
 
-    At least one of them is 1; the other says with how many threads a run computes.
+    The larger one says with how many threads a run computes. The other is 1, but for runs on several GPUs.
     """
 
     intra_op: int

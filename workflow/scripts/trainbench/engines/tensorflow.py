@@ -1,7 +1,9 @@
 """Trains with TensorFlow: data on the device, one compiled call an epoch."""
 
+import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
 
@@ -44,6 +46,12 @@ SMALLEST_PART: Final = 64
 _PRODUCTS: Final = ("MatMul", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "BlockLSTM", "BlockLSTMGrad")
 """Operations whose attribute T says what they multiply."""
 
+_MISSING_OPERATION: Final = re.compile(
+    r".*(No OpKernel was registered|No registered|Could not find device|not in list of allowed values|"
+    r"not implemented|[Uu]nimplemented|not supported|[Uu]nsupported).*"
+)
+"""The line in which an error of TensorFlow's says that an operation is not there for a type."""
+
 
 def parts_of_a_batch(kind: str, threads: int, batch_size: int) -> int:
     """How many parts of a batch are computed side by side, each by one thread.
@@ -59,7 +67,8 @@ def start(execution: Execution) -> "TensorFlowEngine":
     """Bring TensorFlow up on its devices.
 
     Either each thread has a part of the batch, so that operations get one thread each and as many go side by side; or
-    each operation gets all threads, one operation after the other.
+    each operation gets all threads, one operation after the other. Several GPUs have a thread each that gives them their
+    operations.
 
     Raises:
         WrongDevice: GPUs are asked for and TensorFlow sees fewer.
@@ -67,7 +76,7 @@ def start(execution: Execution) -> "TensorFlowEngine":
     kind, replicas = execution.kind, execution.replicas
     parts = parts_of_a_batch(kind, execution.threads, execution.batch_size // replicas)
     tf.config.threading.set_intra_op_parallelism_threads(1 if parts > 1 else execution.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(parts)
+    tf.config.threading.set_inter_op_parallelism_threads(replicas if kind == "gpu" else parts)
     tf.config.experimental.enable_tensor_float_32_execution(execution.precision == "tf32")
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu":
@@ -147,7 +156,7 @@ class _MirroredDevices:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._strategy = tf.distribute.MirroredStrategy(names)
+        self._strategy = _mirrored_strategy(self.names)
 
     def scope(self) -> AbstractContextManager[object]:
         scope: AbstractContextManager[object] = self._strategy.scope()
@@ -170,6 +179,12 @@ class _MirroredDevices:
     def copies(self, value: Any) -> tuple[Any, ...]:
         copies: tuple[Any, ...] = self._strategy.experimental_local_results(value)
         return copies
+
+
+@functools.cache
+def _mirrored_strategy(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One for all engines of a process: what several add up would otherwise bear the same numbers and be mixed up."""
+    return tf.distribute.MirroredStrategy(names)
 
 
 class TensorFlowEngine:
@@ -267,7 +282,8 @@ class TensorFlowEngine:
         proof = DeviceProof(
             kind=self._kind,
             parameters_on=tuple(sorted({_short(variable.device) for variable in variables})),
-            computation_on=tuple(sorted({_short(loss.device) for loss in self._first_loss})),
+            # `device` of what a function returns is the function's, not that of its operations.
+            computation_on=tuple(sorted({_short(loss.backing_device) for loss in self._first_loss})),
         )
         if not set(proof.parameters_on) == set(proof.computation_on) == set(self._devices.names):
             raise WrongDevice(
@@ -377,15 +393,14 @@ class TensorFlowEngine:
         def share(
             number: int, images: tf.Tensor, labels: tf.Tensor, batch: tf.Tensor, steps_done: tf.Tensor
         ) -> tf.Tensor:
-            begin = batch * batch_size + sum(shares[:number])
             losses, gradients = [], []
-            for part_number, size in enumerate(sizes(shares[number], parts)):
+            pieces = _pieces(batch * batch_size, sum(shares[:number]), sizes(shares[number], parts))
+            for part_number, (begin, size) in enumerate(pieces):
                 # A number of its own for each part and layer: layers are counted from the seed on.
                 part_seed = seed + (number * parts + part_number) * len(spec.layers)
                 part_loss, part_gradients = part((images, labels), begin, size, (part_seed, steps_done + batch))
                 losses.append(part_loss)
                 gradients.append(part_gradients)
-                begin += size
             added = devices.added([tf.add_n(of_parts) for of_parts in zip(*gradients, strict=True)])
             if self._scaling is None:
                 _descend(spec.optimiser, trained, self._slots, added)
@@ -425,11 +440,8 @@ class TensorFlowEngine:
             shares = sizes(size, len(devices.names))
 
             def share(number: int, images: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
-                begin += sum(shares[:number])
-                counts = []
-                for part_size in filter(None, sizes(shares[number], parts)):
-                    counts.append(part(images, labels, begin, part_size))
-                    begin += part_size
+                pieces = _pieces(begin, sum(shares[:number]), filter(None, sizes(shares[number], parts)))
+                counts = [part(images, labels, part_begin, part_size) for part_begin, part_size in pieces]
                 return tf.add_n(counts) if counts else _integer(0)
 
             return tf.add_n(devices.run(share, *self._test, begin))
@@ -473,9 +485,14 @@ class _LossScaling:
         good_steps = tf.where(are_finite, self.good_steps.read_value() + 1, 0)
         grows = good_steps >= precision.LOSS_SCALE_GROWS_AFTER
         factor = tf.where(grows, precision.LOSS_SCALE_GROWTH, 1.0)
-        self.scale.assign(scale * tf.where(are_finite, factor, 1 / precision.LOSS_SCALE_GROWTH))
-        self.good_steps.assign(tf.where(grows, tf.zeros_like(good_steps), good_steps))
-        self.skipped_steps.assign_add(tf.cast(tf.logical_not(are_finite), tf.int64))
+        skipped_steps = self.skipped_steps.read_value() + tf.cast(tf.logical_not(are_finite), tf.int64)
+        for variable, value in (
+            (self.scale, scale * tf.where(are_finite, factor, 1 / precision.LOSS_SCALE_GROWTH)),
+            (self.good_steps, tf.where(grows, tf.zeros_like(good_steps), good_steps)),
+            (self.skipped_steps, skipped_steps),
+        ):
+            # Each device its own copy: `assign` would want to be told how to make one value of several, which are equal.
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
 class _Probes:
@@ -551,13 +568,21 @@ def _naming_missing_operations(kind: str, compute_type: str) -> Iterator[None]:
     """Turn TensorFlow's errors for operations that it does not have in a type into `WrongPrecision`."""
     try:
         yield
-    except (tf.errors.UnimplementedError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-        if compute_type == "float32":
+    except (tf.errors.OpError, TypeError) as error:
+        missing = _MISSING_OPERATION.search(str(error))
+        if compute_type == "float32" or missing is None:
             raise
         raise WrongPrecision(
             f"TensorFlow {tf.__version__} cannot train this model in {compute_type} on a {kind.upper()}: "
-            f"{str(error.message).splitlines()[0]}; choose another precision or framework"
+            f"{missing[0].strip()}; choose another precision or framework"
         ) from error
+
+
+def _pieces(begin: tf.Tensor, offset: int, lengths: Iterable[int]) -> Iterator[tuple[tf.Tensor, int]]:
+    """Where each piece begins and its length, one after the other from `begin + offset` on; nothing is added to 0."""
+    for length in lengths:
+        yield (begin + offset if offset else begin), length
+        offset += length
 
 
 def _integer(value: int) -> tf.Tensor:
