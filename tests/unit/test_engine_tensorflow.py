@@ -444,7 +444,7 @@ def test_the_scale_is_taken_out_of_the_gradients_again(monkeypatch):
 
 
 def test_an_engine_that_goes_on_goes_on_with_the_loss_scale(monkeypatch):
-    engine, initial = scaled(monkeypatch, TOO_LARGE, grows_after=2)
+    engine, _ = scaled(monkeypatch, TOO_LARGE, grows_after=2)
     engine.train_epoch()
     resumed, _ = scaled(monkeypatch, 1.0, grows_after=2)
     resumed.restore(engine.state())

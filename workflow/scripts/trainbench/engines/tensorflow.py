@@ -67,7 +67,7 @@ def start(execution: Execution) -> "TensorFlowEngine":
     """Bring TensorFlow up on its devices.
 
     Either each thread has a part of the batch, so that operations get one thread each and as many go side by side; or
-    each operation gets all threads, one operation after the other. Several GPUs have a thread each that gives them their
+    each operation gets all threads, one operation after the other. Each of several GPUs has a thread that gives it its
     operations.
 
     Raises:
@@ -130,7 +130,7 @@ class _Devices(Protocol):
 
 class _OneDevice:
     def __init__(self, name: str) -> None:
-        self.names = (name,)
+        self.names: tuple[str, ...] = (name,)
 
     def scope(self) -> AbstractContextManager[object]:
         scope: AbstractContextManager[object] = tf.device(self.names[0])
@@ -491,7 +491,7 @@ class _LossScaling:
             (self.good_steps, tf.where(grows, tf.zeros_like(good_steps), good_steps)),
             (self.skipped_steps, skipped_steps),
         ):
-            # Each device its own copy: `assign` would want to be told how to make one value of several, which are equal.
+            # Each device its own copy: `assign` would want to be told how to make one value of these, which are equal.
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
