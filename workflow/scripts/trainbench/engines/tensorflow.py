@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -472,16 +473,17 @@ class _LossScaling:
     def descend(
         self, optimiser: Optimiser, variables: list[tf.Variable], slots: list[tf.Variable], scaled: list[tf.Tensor]
     ) -> None:
-        """One step of the optimiser if all gradients are finite; then the scale's change."""
+        """One step of the optimiser if all gradients are finite; then the scale's change.
+
+        A condition would make the host wait for the GPU in every step. So the step is always taken: where a gradient is
+        not finite, with gradients of zero and a mean square that is kept whole, which changes nothing.
+        """
         scale = self.scale.read_value()
-        gradients = [gradient / scale for gradient in scaled]
-        are_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-
-        def step() -> tf.Tensor:
-            _descend(optimiser, variables, slots, gradients)
-            return _integer(0)
-
-        tf.cond(are_finite, step, lambda: _integer(0))
+        are_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in scaled])
+        gradients = [tf.where(are_finite, gradient / scale, 0.0) for gradient in scaled]
+        if isinstance(optimiser, RmsProp):
+            optimiser = replace(optimiser, decay=tf.where(are_finite, optimiser.decay, 1.0))
+        _descend(optimiser, variables, slots, gradients)
         good_steps = tf.where(are_finite, self.good_steps.read_value() + 1, 0)
         grows = good_steps >= precision.LOSS_SCALE_GROWS_AFTER
         factor = tf.where(grows, precision.LOSS_SCALE_GROWTH, 1.0)
