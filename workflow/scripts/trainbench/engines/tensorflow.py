@@ -164,7 +164,14 @@ class _MirroredDevices:
         return scope
 
     def place(self, make: Callable[[], tf.Tensor]) -> Any:
-        return self._strategy.experimental_distribute_values_from_function(lambda _: make())
+        copies = []
+        for name in self.names:
+            # The strategy itself would make them all on the first device.
+            with tf.device(name):
+                copies.append(make())
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: copies[context.replica_id_in_sync_group]
+        )
 
     def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> tuple[tf.Tensor, ...]:
         def numbered(*copies: Any) -> tf.Tensor:
