@@ -59,7 +59,7 @@ SlurmdLogFile={folder}/log/slurmd-%n.log
 {accounting}
 NodeName=DEFAULT CPUs={cores} RealMemory=64000
 NodeName=cpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[cpu1]},{ports[cpu2]}]
-NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[gpu1]},{ports[gpu2]}] Gres=gpu:{card}:1
+NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[gpu1]},{ports[gpu2]}] Gres=gpu:{card}:2
 PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=600 State=UP
 PartitionName=gpu Nodes=gpu[1-2] MaxTime=600 State=UP
 """
@@ -95,7 +95,9 @@ PidFile={folder}/run/slurmdbd.pid
 GRES_CONF = """
 AutoDetect=off
 NodeName=gpu1 Name=gpu Type={card} File=/dev/null
+NodeName=gpu1 Name=gpu Type={card} File=/dev/full
 NodeName=gpu2 Name=gpu Type={card} File=/dev/zero
+NodeName=gpu2 Name=gpu Type={card} File=/dev/random
 """
 """Any device file passes for a card, as long as nothing computes on it."""
 

@@ -1,4 +1,4 @@
-"""A model in plain float64 numpy, written from the specification, to hold engines against: logits, gradients, training."""
+"""A model in plain float64 numpy, written from the specification: the logits, gradients and training of engines."""
 
 import itertools
 import math
@@ -88,9 +88,9 @@ def _forward(
         match layer:
             case Reshape(shape):
                 x, back = _reshaped(x, shape)
-            case Dense(weights, bias, relu):
+            case Dense(weights, bias):
                 x, back = _dense(x, weights, bias, parameters)
-            case Conv2D(kernel, relu):
+            case Conv2D(kernel):
                 x, back = _convolved(x, kernel, parameters)
             case MaxPool2D(size):
                 x, back = _pooled(x, size)

@@ -16,11 +16,11 @@ import pytest
 import private_slurm
 from private_slurm import ACCOUNT, CARD, CORES_PER_NODE, Job, PrivateSlurm
 
-# `cards` computes on CPUs but is placed as a GPU device would be; `gpu` finds no real card on its node, and fails.
+# `cards` computes on CPUs but is placed as a GPU device would be; `gpu` and `pair` find no real card, and fail.
 STUDY = f"""
 models: [logistic]
 batch_sizes: [16, 32]
-devices: [cpu, cards, gpu]
+devices: [cpu, cards, gpu, pair]
 repeats: 1
 dataset: {{path: data, validation_samples: 40}}
 model_settings: {{logistic: {{epochs: 2}}}}
@@ -28,6 +28,7 @@ device_settings:
   cpu: {{kind: cpu, resources: {{slurm_partition: cpu, slurm_account: {ACCOUNT}, runtime: 30}}}}
   cards: {{kind: cpu, threads: 1, resources: {{slurm_partition: gpu, gres: "gpu:{CARD}:1", slurm_extra: "-w gpu2"}}}}
   gpu: {{kind: gpu, resources: {{slurm_partition: gpu, gpu_model: {CARD}, cpus_per_task: 1}}}}
+  pair: {{kind: gpu, gpus: 2, resources: {{slurm_partition: gpu, cpus_per_task: 1}}}}
 """
 SHARING_STUDY = """
 models: [logistic]
@@ -75,7 +76,7 @@ def metrics(folder: Path, run: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Story:
-    """A study in two calls: in the first a run is cancelled and those on `gpu` fail, the second leaves out `gpu`."""
+    """A study in two calls: in the first a run is cancelled and those on GPUs fail, the second leaves those out."""
 
     folder: Path
     first_code: int
@@ -128,7 +129,7 @@ def running_job(cluster: PrivateSlurm, run: str) -> Job:
 
 
 def test_every_run_is_a_job_of_its_own(story):
-    runs = {f"logistic_{size}_{device}_1" for size in (16, 32) for device in ("cpu", "cards", "gpu")}
+    runs = {f"logistic_{size}_{device}_1" for size in (16, 32) for device in ("cpu", "cards", "gpu", "pair")}
     assert set(story.first_jobs) == runs, story.first_output
 
 
@@ -162,6 +163,12 @@ def test_a_run_on_a_gpu_asks_for_one_card_of_the_model_and_for_its_cores(story):
     assert "gres/gpu=1" in job.allocated
 
 
+def test_a_run_on_two_gpus_gets_both_on_one_node(story):
+    job = story.first_jobs["logistic_16_pair_1"]
+    assert "gres/gpu=2" in job.allocated
+    assert job.node in {"gpu1", "gpu2"}
+
+
 def test_a_run_goes_on_the_account_of_its_device(story):
     assert story.accounts[story.first_jobs["logistic_16_cpu_1"].number] == ACCOUNT
 
@@ -179,6 +186,8 @@ def test_a_cancelled_run_is_reported_and_ends_the_call_with_an_error(story):
 def test_a_run_that_fails_on_its_node_leaves_its_reason_in_its_log(story):
     log = story.folder / "results/runs/logistic/16/gpu/1/train.log"
     assert "this run needs a GPU, but no card is visible to it" in log.read_text(encoding="utf-8")
+    log = story.folder / "results/runs/logistic/16/pair/1/train.log"
+    assert "this run needs 2 GPUs, but no card is visible to it" in log.read_text(encoding="utf-8")
 
 
 def test_the_other_runs_are_not_held_up_by_failures(story):

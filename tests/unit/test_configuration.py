@@ -257,7 +257,9 @@ def test_one_device_of_a_list_of_gpus_can_be_selected() -> None:
 
 
 def test_every_device_of_a_list_has_its_framework_and_precision() -> None:
-    study = study_with(device("mine", kind="gpu", gpus=[1, 2], framework="torch", precision="tf32"), {"devices": ["mine"]})
+    study = study_with(
+        device("mine", kind="gpu", gpus=[1, 2], framework="torch", precision="tf32"), {"devices": ["mine"]}
+    )
     assert [(found.framework, found.precision) for found in study.selected_devices()] == [("torch", "tf32")] * 2
 
 
@@ -341,7 +343,9 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case({"isolation": "strict"}, "'isolation'", '"strict"', "one of device, host, none"),
         case(device("mine", kind="tpu"), "'device_settings/mine/kind'", '"tpu"', "one of cpu, gpu"),
         case(device("mine", kind="gpu", framework="torhc"), "'device_settings/mine/framework'", "'torhc'", "'torch'?"),
-        case(device("mine", kind="gpu", precision="fp16"), "/mine/precision'", '"fp16"', "one of float32, tf32, bfloat16"),
+        case(
+            device("mine", kind="gpu", precision="fp16"), "/mine/precision'", '"fp16"', "one of float32, tf32, bfloat16"
+        ),
         case(device("mine", kind="cpu", precision="tf32"), "/mine/precision'", "tf32", "float32, bfloat16, float16"),
         case(device("mine", kind="cpu", gpus=1), "'device_settings/mine/gpus'", "is given", "set kind: gpu"),
         case(device("gpu", gpus=0), "'device_settings/gpu/gpus'", "is 0", f"{COUNT} or a list"),

@@ -444,7 +444,7 @@ def test_the_scale_is_taken_out_of_the_gradients_again(monkeypatch):
 
 
 def test_an_engine_that_goes_on_goes_on_with_the_loss_scale(monkeypatch):
-    engine, initial = scaled(monkeypatch, TOO_LARGE, grows_after=2)
+    engine, _ = scaled(monkeypatch, TOO_LARGE, grows_after=2)
     engine.train_epoch()
     resumed, _ = scaled(monkeypatch, 1.0, grows_after=2)
     resumed.restore(engine.state())
@@ -502,6 +502,7 @@ def on_one_and_two_devices():
                     "right": engine.evaluate(),
                     "parameters_on": engine.prove_device().parameters_on,
                     "computation_on": engine.prove_device().computation_on,
+                    "images_on": [copy.backing_device[-13:] for copy in engine._devices.copies(engine._train[0])],
                     "product_types": proof.prove(engine, name)["product_types"],
                     "scaling": None if name == "float32" else engine.loss_scaling().scale,
                     "next_loss": engine.train_epoch(),
@@ -538,6 +539,10 @@ def test_two_devices_classify_as_many_images_rightly_as_one(on_one_and_two_devic
 def test_parameters_and_losses_are_proven_to_lie_on_both_devices(on_one_and_two_devices, model):
     two = on_one_and_two_devices[f"{model} float32 2"]
     assert two["parameters_on"] == two["computation_on"] == ["/device:CPU:0", "/device:CPU:1"]
+
+
+def test_each_device_has_its_own_copy_of_the_images(on_one_and_two_devices):
+    assert on_one_and_two_devices["logistic float32 2"]["images_on"] == ["/device:CPU:0", "/device:CPU:1"]
 
 
 @pytest.mark.parametrize("model", list(MODELS))

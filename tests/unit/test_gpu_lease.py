@@ -1,7 +1,5 @@
 """Runs may use the cards that are visible to them, one run a card at a time, whoever started the runs."""
 
-import os
-import re
 from pathlib import Path
 
 import pytest
@@ -231,21 +229,22 @@ def test_all_cards_come_free_with_the_block(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("held", [FIRST, SECOND, THIRD])
-def test_a_run_that_waits_for_several_cards_holds_none(start: Start, folder: Path, held: str) -> None:
+def test_a_run_that_waits_for_several_cards_holds_none(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
     assert first_line(start(HOLD, folder, "none", 1, held)) == held
     free: list[str] = []
 
     def look(_: float) -> None:
         free.extend(card for card in (FIRST, SECOND, THIRD) if is_free(card, folder))
-        raise KeyboardInterrupt
+        raise InputError("seen")
 
+    monkeypatch.setattr(gpu_lease.time, "sleep", look)
     with (
-        pytest.MonkeyPatch.context() as patched,
-        pytest.raises(KeyboardInterrupt),
+        pytest.raises(InputError, match="seen"),
+        gpu_lease.leased([FIRST, SECOND, THIRD], 3, folder, print),
     ):
-        patched.setattr(gpu_lease.time, "sleep", look)
-        with gpu_lease.leased([FIRST, SECOND, THIRD], 3, folder, print):
-            pass
+        pass
     assert free == [card for card in (FIRST, SECOND, THIRD) if card != held]
 
 
@@ -294,15 +293,19 @@ def test_a_child_inherits_every_card_of_a_lease(start: Start, folder: Path) -> N
     assert not is_free(SECOND, folder)
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_no_descriptor_is_left_of_an_attempt_that_found_too_few(start: Start, folder: Path) -> None:
     assert first_line(start(HOLD, folder, "none", 1, THIRD)) == THIRD
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with (
         pytest.raises(InputError),
         gpu_lease.leased([FIRST, SECOND, THIRD], 3, folder, print, wait_limit_seconds=0),
     ):
         pass
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(("cards", "words"), [((FIRST,), "only 1 is visible"), ((FIRST, SECOND), "only 2 are visible")])

@@ -143,7 +143,9 @@ def replay(nvml_library: Path, tmp_path: Path) -> Replay:
     def run(program: str, *lines: str) -> str:
         trace = tmp_path / "trace.txt"
         trace.write_text(CARDS + "\n".join(lines) + "\n", encoding="utf-8")
-        begin = f"import os\nfrom trainbench import gpu_lease, launch\nFIRST, SECOND, THIRD = {[FIRST, SECOND, THIRD]}\n"
+        begin = (
+            f"import os\nfrom trainbench import gpu_lease, launch\nFIRST, SECOND, THIRD = {[FIRST, SECOND, THIRD]}\n"
+        )
         return run_python(begin + textwrap.dedent(program), nvml_library, trace).strip()
 
     return run

@@ -11,7 +11,10 @@ import pytest
 from samples_file import write_samples
 from trainbench import host, nvml, outcome, record
 
-CARD = nvml.Gpu(0, "NVIDIA H200", "GPU-1", 143_771.0, "00000000:1B:00.0")
+CARDS = [
+    nvml.Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)
+]
+CARD = CARDS[0]
 TIMES = np.arange(100.5, 126.55, 0.1)
 """Samples begin, as the monitor does, a little after the training process."""
 
@@ -79,7 +82,7 @@ COMPLETED = {
 Observe = Callable[..., outcome.Observed]
 
 
-def settings(kind: str) -> dict[str, Any]:
+def settings(kind: str, gpus: int) -> dict[str, Any]:
     return {
         "model": "conv",
         "batch_size": 512,
@@ -90,7 +93,7 @@ def settings(kind: str) -> dict[str, Any]:
             "name": f"my-{kind}",
             "kind": kind,
             "threads": "all",
-            "gpus": int(kind == "gpu"),
+            "gpus": gpus,
             "framework": "tensorflow",
             "precision": "float32",
         },
@@ -105,31 +108,36 @@ def settings(kind: str) -> dict[str, Any]:
 
 @pytest.fixture
 def observe(tmp_path: Path) -> Observe:
-    """Give a function that makes up what a launcher on this machine saw of a run on a CPU or on a GPU."""
+    """Give a function that makes up what a launcher on this machine saw of a run on a CPU, a GPU or both GPUs."""
 
-    def make(kind: str = "cpu", **changes: Any) -> outcome.Observed:
+    def make(kind: str = "cpu", gpus: int = 1, **changes: Any) -> outcome.Observed:
         on_gpu = kind == "gpu"
-        machine = replace(host.inventory(), cgroup_cpu_quota_cores=None, gpus=(CARD,))
+        cards = CARDS[:gpus] if on_gpu else []
+        machine = replace(host.inventory(), cgroup_cpu_quota_cores=None, gpus=tuple(CARDS))
         many = len(TIMES)
-        of_card = {
-            "gpu0_uuid": [CARD.uuid] * many,
-            "gpu0_utilization_percent": [90] * many,
-            "gpu0_power_watts": [300] * many,
-            "gpu0_throttle_reasons": ["software_power_cap"] * many,
-            "gpu0_other_processes": [0] * many,
+        of_cards = {
+            f"gpu{number}_{column}": [value] * many
+            for number, card in enumerate(cards)
+            for column, value in (
+                ("uuid", card.uuid),
+                ("utilization_percent", 90 - number),
+                ("power_watts", 300 + 100 * number),
+                ("throttle_reasons", "software_power_cap"),
+                ("other_processes", 0),
+            )
         }
         samples = write_samples(
             tmp_path / "samples.csv",
             TIMES.tolist(),
-            int(on_gpu),
+            len(cards),
             cpu_percent=[None, *[150] * (many - 1)],
             other_cpu_percent=[None, *[-1] * (many - 1)],
             resident_memory_mib=[1000] * many,
             process_threads=[12] * many,
-            **(of_card if on_gpu else {}),
+            **of_cards,
         )
         seen: dict[str, Any] = {
-            "settings": settings(kind),
+            "settings": settings(kind, len(cards)),
             "code_sha256": "ef" * 32,
             "started_at": "2026-11-23T08:15:30.123456+00:00",
             "machine": machine,
@@ -138,7 +146,7 @@ def observe(tmp_path: Path) -> Observe:
             "cores": (0, 1),
             "shared_cores": (),
             "near_cores": (0, 1) if on_gpu else None,
-            "gpu_uuids": (CARD.uuid,) if on_gpu else (),
+            "gpu_uuids": tuple(card.uuid for card in cards),
             "gpu_wait_seconds": 0.5 if on_gpu else None,
             "gpu_listed": True if on_gpu else None,
             "canary_before_seconds": 0.2,
@@ -150,9 +158,9 @@ def observe(tmp_path: Path) -> Observe:
     return make
 
 
-def completed_on(kind: str) -> dict[str, Any]:
-    device = f"/device:{kind.upper()}:0"
-    on_device = {"kind": kind, "parameters_on": [device], "computation_on": [device]}
+def completed_on(kind: str, devices: int = 1) -> dict[str, Any]:
+    names = [f"/device:{kind.upper()}:{number}" for number in range(devices)]
+    on_device = {"kind": kind, "parameters_on": names, "computation_on": names}
     return {**COMPLETED, "proof": {**COMPLETED["proof"], **on_device}}
 
 
@@ -234,6 +242,52 @@ def test_cpu_percent_of_epochs_is_what_the_training_process_counted(observe: Obs
 @pytest.mark.parametrize(("kind", "name"), [("cpu", host.inventory().cpu.model), ("gpu", CARD.name)])
 def test_the_device_used_is_the_hardware(kind: str, name: str | None, observe: Observe) -> None:
     assert outcome.metrics(completed_on(kind), observe(kind))["device_used"]["name"] == name
+
+
+def test_a_run_on_two_gpus_can_be_written_and_names_both(observe: Observe, tmp_path: Path) -> None:
+    record.write(outcome.metrics(completed_on("gpu", 2), observe("gpu", 2)), tmp_path / "metrics.json")
+    used = record.read(tmp_path / "metrics.json")["device_used"]
+    assert used["gpu_uuids"] == ["GPU-1", "GPU-2"]
+    assert used["parameters_on"] == used["computation_on"] == ["/device:GPU:0", "/device:GPU:1"]
+
+
+def test_what_two_gpus_did_is_summed_up_card_by_card(observe: Observe) -> None:
+    steady = outcome.metrics(completed_on("gpu", 2), observe("gpu", 2))["usage"]["steady"]
+    found = [(card["uuid"], card["utilization_percent"], card["energy_joules"]) for card in steady["gpus"]]
+    # 300 and 400 W over the 12 s of the steady epochs.
+    assert found == [
+        ("GPU-1", pytest.approx(90), pytest.approx(3600)),
+        ("GPU-2", pytest.approx(89), pytest.approx(4800)),
+    ]
+
+
+def test_how_the_loss_was_scaled_stands_in_the_file(observe: Observe, tmp_path: Path) -> None:
+    scaling = {"scale": 32768.0, "skipped_steps": 1}
+    answer = {**COMPLETED, "loss_scaling": scaling, "proof": {**COMPLETED["proof"], "product_types": ["float16"]}}
+    record.write(outcome.metrics(answer, observe()), tmp_path / "metrics.json")
+    assert record.read(tmp_path / "metrics.json")["loss_scaling"] == scaling
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "XLA_FLAGS",
+        "JAX_DEFAULT_MATMUL_PRECISION",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "NVIDIA_TF32_OVERRIDE",
+        "NCCL_P2P_DISABLE",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION",
+    ],
+)
+def test_a_variable_that_changes_a_framework_stands_in_the_file(name: str, observe: Observe) -> None:
+    flags = outcome.metrics(COMPLETED, observe(environment={name: "1", "HOME": "/home/someone"}))["software"]["flags"]
+    assert flags["environment"] == {name: "1"}
+
+
+def test_no_variable_is_named_twice() -> None:
+    assert len(set(outcome.SPEED_VARIABLES)) == len(outcome.SPEED_VARIABLES)
 
 
 def test_only_variables_that_change_the_speed_are_kept(observe: Observe) -> None:

@@ -211,7 +211,7 @@ if "trainbench.training" in " ".join(sys.orig_argv):
 
 @pytest.fixture
 def launched(nvml_library, replay, checkout, tmp_path):
-    """Give a function that launches a run with so many of four cards, and gives what it said; no Snakemake is needed."""
+    """Give a function that launches a run with so many of four cards, without Snakemake, and gives what it said."""
 
     def launch(gpus):
         device = Device("gpu", "gpu", "all", gpus=gpus)

@@ -78,14 +78,10 @@ def leased(
     """
     wanted = "a GPU" if count == 1 else f"{count} GPUs"
     if len(cards) < count:
-        visible = (
-            f"only {len(cards)} {'is' if len(cards) == 1 else 'are'} visible to it"
-            if cards
-            else "no card is visible to it"
-        )
+        few = f"only {len(cards)} {'is' if len(cards) == 1 else 'are'}" if cards else "no card is"
         raise InputError(
-            f"this run needs {wanted}, but {visible} (CUDA_VISIBLE_DEVICES names no more, or NVML finds no more); run "
-            "it on a machine that has them or select CPU devices (devices: [cpu])"
+            f"this run needs {wanted}, but {few} visible to it (CUDA_VISIBLE_DEVICES names no more, or NVML finds no "
+            "more); run it on a machine that has them or select CPU devices (devices: [cpu])"
         )
     began = time.monotonic()
     reported = began

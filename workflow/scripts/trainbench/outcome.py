@@ -42,7 +42,7 @@ SPEED_VARIABLES: Final = (
     # memory of the host
     *("LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_CONF", "GLIBC_TUNABLES"),
 )
-"""Environment variables that change the speed or the precision of training; those that are set go into the metrics file.
+"""Environment variables that change the speed or precision of training; those that are set go into the metrics file.
 
 Sources: the frameworks' and libraries' own lists: "CUDA Environment Variables" of PyTorch and of CUDA, "Environment
 Variables" of NCCL, "GPU memory allocation" and "Configuration options" of JAX, "CPU dispatcher control" and

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -74,7 +75,7 @@ def start(execution: Execution) -> "TensorFlowEngine":
     """Bring TensorFlow up on its devices.
 
     Either each thread has a part of the batch, so that operations get one thread each and as many go side by side; or
-    each operation gets all threads, one operation after the other. Several GPUs have a thread each that gives them their
+    each operation gets all threads, one operation after the other. Each of several GPUs has a thread that gives it its
     operations.
 
     Raises:
@@ -137,7 +138,7 @@ class _Devices(Protocol):
 
 class _OneDevice:
     def __init__(self, name: str) -> None:
-        self.names = (name,)
+        self.names: tuple[str, ...] = (name,)
 
     def scope(self) -> AbstractContextManager[object]:
         scope: AbstractContextManager[object] = tf.device(self.names[0])
@@ -170,7 +171,14 @@ class _MirroredDevices:
         return scope
 
     def place(self, make: Callable[[], tf.Tensor]) -> Any:
-        return self._strategy.experimental_distribute_values_from_function(lambda _: make())
+        copies = []
+        for name in self.names:
+            # The strategy itself would make them all on the first device.
+            with tf.device(name):
+                copies.append(make())
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: copies[context.replica_id_in_sync_group]
+        )
 
     def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> tuple[tf.Tensor, ...]:
         def numbered(*copies: Any) -> tf.Tensor:
@@ -486,16 +494,17 @@ class _LossScaling:
     def descend(
         self, optimiser: Optimiser, variables: list[tf.Variable], slots: list[tf.Variable], scaled: list[tf.Tensor]
     ) -> None:
-        """One step of the optimiser if all gradients are finite; then the scale's change."""
+        """One step of the optimiser if all gradients are finite; then the scale's change.
+
+        A condition would make the host wait for the GPU in every step. So the step is always taken: where a gradient is
+        not finite, with gradients of zero and a mean square that is kept whole, which changes nothing.
+        """
         scale = self.scale.read_value()
-        gradients = [gradient / scale for gradient in scaled]
-        are_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-
-        def step() -> tf.Tensor:
-            _descend(optimiser, variables, slots, gradients)
-            return _integer(0)
-
-        tf.cond(are_finite, step, lambda: _integer(0))
+        are_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in scaled])
+        gradients = [tf.where(are_finite, gradient / scale, 0.0) for gradient in scaled]
+        if isinstance(optimiser, RmsProp):
+            optimiser = replace(optimiser, decay=tf.where(are_finite, optimiser.decay, 1.0))
+        _descend(optimiser, variables, slots, gradients)
         good_steps = tf.where(are_finite, self.good_steps.read_value() + 1, 0)
         grows = good_steps >= precision.LOSS_SCALE_GROWS_AFTER
         factor = tf.where(grows, precision.LOSS_SCALE_GROWTH, 1.0)
@@ -505,7 +514,7 @@ class _LossScaling:
             (self.good_steps, tf.where(grows, tf.zeros_like(good_steps), good_steps)),
             (self.skipped_steps, skipped_steps),
         ):
-            # Each device its own copy: `assign` would want to be told how to make one value of several, which are equal.
+            # Each device its own copy: `assign` would want to be told how to make one value of these, which are equal.
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
