@@ -338,6 +338,9 @@ def _join(execution: Execution, rank: int, store: Any) -> None:
     """Become one of the processes that add up their gradients."""
     # All are on this machine: names of hosts, and other networks, take no part.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if torch.distributed.is_initialized():
+        # PyTorch has one such group a process; an earlier engine's is not wanted any more.
+        torch.distributed.destroy_process_group()
     torch.distributed.init_process_group(
         "gloo" if execution.kind == "cpu" else "nccl",
         store=store,
@@ -367,7 +370,9 @@ def follow(arguments: Sequence[str]) -> None:
     except (OutOfMemory, Refused) as error:
         pipe.send(error)
     except Exception:
-        pipe.send(RuntimeError(f"replica {rank} failed: {traceback.format_exc()}"))
+        # Where nobody listens any more, the first replica has failed and said why.
+        with suppress(BrokenPipeError):
+            pipe.send(RuntimeError(f"replica {rank} failed: {traceback.format_exc()}"))
 
 
 def _device(execution: Execution, rank: int) -> Any:
@@ -496,11 +501,6 @@ class _Replica:
         """
         part = self._parts[0]
 
-        def step() -> None:
-            self._step(0, self._batch, self._step_number, _nothing)
-            self._batch.add_(1)
-            self._step_number.add_(1)
-
         def evaluate() -> None:
             self._right.copy_(part.right())
 
@@ -509,16 +509,28 @@ class _Replica:
         with torch.cuda.stream(side):
             self.product_types = _product_types(part)
             for _ in range(_WARM_UPS):
-                self._batch.zero_()
-                step()
+                self.begin_epoch(0)
+                self.next_step()
                 evaluate()
         torch.cuda.current_stream(self._device).wait_stream(side)
         self._training_graph, self._evaluation_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         self._training_graph.register_generator_state(part.generator)
-        for graph, recorded in ((self._training_graph, step), (self._evaluation_graph, evaluate)):
+        for graph, recorded in ((self._training_graph, self.next_step), (self._evaluation_graph, evaluate)):
             # Not "global", the default: NCCL's own thread, which looks after the gradients' sums, would be an error.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 recorded()
+
+    def begin_epoch(self, steps_done: int) -> None:
+        """Let the device count batches from the first on, and steps from those done."""
+        self._parts[0].loss.zero_()
+        self._batch.zero_()
+        self._step_number.fill_(steps_done)
+
+    def next_step(self) -> None:
+        """The step of the batch that the device has come to: what is recorded on a GPU."""
+        self._step(0, self._batch, self._step_number, _nothing)
+        self._batch.add_(1)
+        self._step_number.add_(1)
 
     def lies_on(self) -> tuple[str, str]:
         """The names of the devices on which the parameters and computed losses lie."""
@@ -544,10 +556,7 @@ class _Replica:
         if self._training_graph is None:
             self._train(self._batches, steps_done)
         else:
-            for part in self._parts:
-                part.loss.zero_()
-            self._batch.zero_()
-            self._step_number.fill_(steps_done)
+            self.begin_epoch(steps_done)
             for _ in range(self._batches):
                 self._training_graph.replay()
         return sum(part.loss * part.slope for part in self._parts)
