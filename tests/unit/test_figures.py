@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.drawing import device_colors, device_looks, looks_of_hosts, save
+from trainbench.drawing import MARKERS, device_colors, device_looks, looks_of_hosts, save
 from trainbench.figures import (
     FIGURES,
     Tables,
@@ -487,6 +487,21 @@ def test_every_series_of_gpus_has_an_ideal_of_its_own():
     jax, _ = gpus_that_share_a_batch((2, 4), framework="jax", host="other")
     both = Tables(**{name: pd.concat([getattr(tables, name), getattr(jax, name)]) for name in vars(tables)})
     assert len(lines_of(gpu_scaling(both, order), color="#666666")) == 2
+
+
+def test_devices_that_differ_in_their_gpus_alone_are_one_curve_in_the_colour_of_the_fewest():
+    tables, order = gpus_that_share_a_batch()
+    figure = gpu_scaling(tables, order)
+    (curve,) = lines_of(figure, color=device_colors(order.devices)["gpu-1g"], marker="o")
+    assert curve.get_xdata().tolist() == [1, 2, 4]
+    assert legend_labels(figure) == ["gpu-1g to gpu-4g", "twice as fast with twice the GPUs"]
+
+
+def test_curves_of_gpus_all_look_different():
+    order = TableOrder(devices=tuple(f"gpu-{name}-{count}g" for name in "abcdefghi" for count in (1, 2)))
+    records = [make_record(device=device, gpus=int(device[-2]), framework=device[4]) for device in order.devices]
+    curves = [line for line in lines_of(gpu_scaling(tables_of(records, order), order)) if line.get_marker() in MARKERS]
+    assert len({(line.get_color(), line.get_marker()) for line in curves}) == 9
 
 
 def test_one_number_of_gpus_is_said_to_be_no_curve():

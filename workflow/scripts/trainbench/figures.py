@@ -27,6 +27,7 @@ from trainbench.drawing import (
     Header,
     LineStyle,
     Look,
+    device_looks,
     fitting,
     fitting_columns,
     legend_text,
@@ -379,14 +380,16 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
 
 @styled
 def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
-    """Throughput over the GPUs of a run against twice as fast with twice as many; a panel for each cell's place."""
-    points, looks = rows_of(tables.gpu_scaling), _looks(tables, order)
+    """Throughput over the GPUs of a run against twice as fast with twice as many; a panel for each cell's place.
+
+    Devices that differ in their number of GPUs alone are one curve, in the colour of the one with the fewest as long as
+    that tells it from the others.
+    """
+    points = rows_of(tables.gpu_scaling)
     shown = _shown(tables.gpu_scaling, order)
     models, batch_sizes = shown.models or [""], shown.batch_sizes or [0]
-    places = {(row["device"], row["host"]) for row in points}
-    gpus = [one for one in executors_of(tables.cells, order) if (one.device, one.host) in places]
-    labels = {(one.device, one.host): one.label for one in gpus}
-    ideal = Line2D([], [], color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0)
+    curves = _gpu_curves(points, executors_of(tables.cells, order))
+    looks = _curve_looks(curves, _looks(tables, order))
     figure, groups = _panels(
         groups=len(models),
         panels_of_group=len(batch_sizes),
@@ -397,7 +400,7 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
             "Geometric mean of the runs with its 95 % interval. Dashed: twice as fast with twice the GPUs, from the "
             f"fewest measured on. The batch size is that of all GPUs together.{shown.note}",
         ),
-        legend=[*_scaling_entries(gpus, [], looks), (ideal, "twice as fast with twice the GPUs")],
+        legend=_gpu_entries(curves, looks),
         labels=("GPUs (log scale)", "Samples a second, log scale"),
     )
     for model, panels in zip(models, groups, strict=True):
@@ -410,35 +413,61 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
             if not here:
                 say_empty(axes, "not measured")
                 continue
-            ideals = [_ideal(row, here) for row in here if row["device"] == row["reference_device"]]
+            members = {key: [row for row in here if _curve_of(row) == key] for key in curves}
+            ideals = [_ideal(rows) for rows in members.values() if rows]
             _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds])
-            for series in {_series_of(row): None for row in here}:
-                members = [row for row in here if _series_of(row) == series]
-                color = looks[labels[members[-1]["device"], members[-1]["host"]]].color
-                speeds_of_series = [row["samples_per_second"] for row in members]
-                axes.plot([row["gpus"] for row in members], speeds_of_series, color=color, linewidth=0.8, alpha=0.5)
             for counts, speeds in ideals:
                 axes.plot(counts, speeds, color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0, zorder=1.5)
-            for executor in gpus:
-                of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
-                _draw_scaled(axes, GPUS, of_executor, looks[executor.label])
+            for key, devices in curves.items():
+                _draw_scaled(axes, GPUS, members[key], looks[devices[0].label], line_style="-")
     return figure
+
+
+def _gpu_curves(points: Sequence[Row], executors: Sequence[Executor]) -> dict[tuple[object, ...], list[Executor]]:
+    """The devices of each curve, from the fewest GPUs to the most, by what they have in common."""
+    by_place = {(executor.device, executor.host): executor for executor in executors}
+    curves: dict[tuple[object, ...], list[Executor]] = {}
+    for row in sorted(points, key=lambda row: row["gpus"]):
+        devices = curves.setdefault(_curve_of(row), [])
+        if by_place[row["device"], row["host"]] not in devices:
+            devices.append(by_place[row["device"], row["host"]])
+    return curves
+
+
+def _curve_looks(curves: Mapping[tuple[object, ...], Sequence[Executor]], looks: Mapping[str, Look]) -> dict[str, Look]:
+    """How each curve is drawn, by its first device: as that one where these differ, else in colours of its own."""
+    firsts = [devices[0].label for devices in curves.values()]
+    distinct = len({looks[first].color for first in firsts}) == len(firsts)
+    return {first: looks[first] for first in firsts} if distinct else device_looks(firsts)
+
+
+def _curve_of(row: Row) -> tuple[object, ...]:
+    return tuple(row[column] for column in GPUS.key if column not in {"model", "batch_size"})
+
+
+def _gpu_entries(
+    curves: Mapping[tuple[object, ...], Sequence[Executor]], looks: Mapping[str, Look]
+) -> list[tuple[Artist, str]]:
+    entries: list[tuple[Artist, str]] = []
+    for first, *_, last in curves.values():
+        look = looks[first.label]
+        name = f"{first.label} to {last.label}" + (f": {first.detail}" if first.detail else "")
+        handle = Line2D([], [], color=look.color, marker=look.marker, markeredgecolor="white")
+        entries.append((handle, legend_text(name)))
+    ideal = Line2D([], [], color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0)
+    return [*entries, (ideal, "twice as fast with twice the GPUs")]
+
+
+def _ideal(rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """The fewest and the most GPUs of a curve, and throughputs in proportion to the fewest's."""
+    reference = next(row for row in rows if row["device"] == row["reference_device"])
+    counts = [reference["gpus"], max(row["gpus"] for row in rows)]
+    return counts, [reference["samples_per_second"] * count / reference["gpus"] for count in counts]
 
 
 def _law_of(row: Row) -> tuple[object, ...]:
     """Whose law of scaling a row of measurements or fits belongs to."""
     return row["host"], row["framework"], row["precision"]
-
-
-def _ideal(reference: Row, points: Sequence[Row]) -> tuple[list[int], list[float]]:
-    """Numbers of GPUs from the reference's to the most of its series, and throughputs that grow in proportion."""
-    most = max(row["gpus"] for row in points if _series_of(row) == _series_of(reference))
-    counts = [reference["gpus"], most]
-    return counts, [reference["samples_per_second"] * count / reference["gpus"] for count in counts]
-
-
-def _series_of(row: Row) -> tuple[object, ...]:
-    return tuple(row[column] for column in GPUS.key)
 
 
 def _is_gpu(tables: Tables, executor: Executor) -> bool:
@@ -494,8 +523,10 @@ def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
         axes.plot(threads, speeds, color=look.color, linestyle=line_style, linewidth=1.0, zorder=2)
 
 
-def _draw_scaled(axes: Axes, axis: Axis, points: Sequence[Row], look: Look) -> None:
-    """A marker for each number of threads or GPUs of one device, with its interval."""
+def _draw_scaled(
+    axes: Axes, axis: Axis, points: Sequence[Row], look: Look, line_style: LineStyle | Literal["none"] = "none"
+) -> None:
+    """A marker for each number of threads or GPUs, with its interval."""
     lows, highs = (
         np.array([math.nan if row[end] is None else row[end] for row in points])
         for end in ("samples_per_second_low", "samples_per_second_high")
@@ -507,7 +538,8 @@ def _draw_scaled(axes: Axes, axis: Axis, points: Sequence[Row], look: Look) -> N
         yerr=(speeds - lows, highs - speeds),
         color=look.color,
         marker=look.marker,
-        linestyle="none",
+        linestyle=line_style,
+        linewidth=1.0,
         markeredgecolor="white",
         markeredgewidth=0.4,
         elinewidth=1.1,

@@ -404,7 +404,7 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
         over = f"{framework_words(framework)} {precision}"
     places, precisions = {_on(row) for row in rows}, {row["precision"] for row in rows}
 
-    def compared(name: str, other: str) -> Callable[[Row], Field]:
+    def compared(name: str, other: str, of_itself: str = "") -> Callable[[Row], Field]:
         def show(row: Row) -> Field:
             if row[name] is None:
                 return _absent(row)
@@ -412,7 +412,7 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
             itself = row[f"{other}_device"] == row["device"]
             shown = field(ratio_text(row, name), "" if itself else _LOOKS[looks])
             flagged = FLAGGED if row["flagged_runs"] or row[f"{other}_flagged_runs"] else ""
-            detail = shown.detail or ("" if itself else "one run")
+            detail = shown.detail or (of_itself if itself else "one run")
             return Field(shown.text, " ".join(filter(None, (detail, flagged))), shown.look)
 
         return show
@@ -430,7 +430,7 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
             _PRECISION,
             _Shape("Seconds an epoch", lambda row: _marked_seconds(row) if row["n"] else _absent(row), number=True),
             _Shape("Final accuracy (%)", _share("final_accuracy", 100.0), number=True),
-            _Shape(f"Speedup over {over}", compared("speedup", "reference"), number=True),
+            _Shape(f"Speedup over {over}", compared("speedup", "reference", "reference"), number=True),
             *(
                 [_Shape("Over its own float32", compared("speedup_over_float32", "float32"), number=True)]
                 if len(precisions) > 1
