@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from idx_writer import write_idx_directory
-from trainbench import dataset, engines, journal, state, training
+from trainbench import dataset, engines, journal, precision, state, training
 from trainbench.engines import interface
+from trainbench.models import MODELS, ImageShape
 
 BATCH_SIZE = 16
 SETTINGS = {
@@ -127,10 +128,15 @@ class Attempts:
         self._monkeypatch = monkeypatch
 
     def train(
-        self, fail_in: int | None = None, failure: BaseException | None = None, **identity: Any
+        self,
+        fail_in: int | None = None,
+        failure: BaseException | None = None,
+        computes_in: str = "float32",
+        **identity: Any,
     ) -> dict[str, Any]:
         """Train; `failure` is raised instead of training the epoch that is this process' number `fail_in`."""
-        engine = engines.start("tensorflow", interface.Execution("cpu", threads=1, batch_size=BATCH_SIZE))
+        settings = {**LONG, "device": {**SETTINGS["device"], "precision": computes_in}}
+        engine = engines.start("tensorflow", interface.Execution("cpu", 1, BATCH_SIZE, computes_in))
         train_epoch, calls = engine.train_epoch, iter(range(1, 100))
 
         def failing() -> float:
@@ -142,7 +148,14 @@ class Attempts:
         self._monkeypatch.setattr(engine, "ceilings", lambda: CEILINGS)
         self._monkeypatch.setattr(engines, "start", lambda *_: engine)
         request = training.Request(
-            LONG, self._prepared, 1, [0], os.getpid(), time.monotonic(), self.state, {"settings": LONG, **identity}
+            settings,
+            self._prepared,
+            1,
+            [0],
+            os.getpid(),
+            time.monotonic(),
+            self.state,
+            {"settings": settings, **identity},
         )
         try:
             training.carry_out(request, journal.Journal(self._notes))
@@ -176,6 +189,48 @@ def test_a_run_that_was_interrupted_twice_has_the_losses_and_accuracies_of_one_t
     for name in ("loss", "accuracy"):
         expected = [epoch[name] for epoch in whole["epochs"]]
         assert [epoch[name] for epoch in found["epochs"]] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.fixture
+def loss_scale_grows() -> Iterator[None]:
+    """Twelve steps are an epoch; the scale doubles after nine in a row."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(precision, "FIRST_LOSS_SCALE", 2.0**8)
+        patched.setattr(precision, "LOSS_SCALE_GROWS_AFTER", 9)
+        yield
+
+
+@pytest.mark.usefixtures("saving_always", "loss_scale_grows")
+def test_a_run_in_float16_that_was_interrupted_goes_on_with_its_loss_scale(attempts: Attempts) -> None:
+    whole = attempts.train(computes_in="float16", other="run")
+    attempts.train(3, KeyboardInterrupt(), computes_in="float16")
+    found = attempts.train(computes_in="float16")
+    assert found["resumed_after_epochs"] == [2]
+    assert found["loss_scaling"] == whole["loss_scaling"]
+    # 48 steps, so five times: none was left out.
+    assert found["loss_scaling"] == {"scale": 2.0**13, "skipped_steps": 0}
+
+
+@pytest.mark.parametrize(("computes_in", "bytes_of_image"), [("float32", 4 * 96), ("bfloat16", 2 * 96)])
+def test_images_and_activations_of_mixed_precision_count_half_the_bytes_and_parameters_all(
+    attempts: Attempts, computes_in: str, bytes_of_image: int
+) -> None:
+    spec = MODELS["conv"].specify(ImageShape(8, 12, 4), LONG["hyperparameters"])
+    of_step = (2 * 2 + 2) * 4 * spec.parameter_count
+    bytes_of_activations = bytes_of_image // 96 * 2 * spec.activations_per_example
+    found = attempts.train(computes_in=computes_in)["arithmetic"]["train_bytes_per_example"]
+    assert found == pytest.approx(bytes_of_image + bytes_of_activations + of_step / BATCH_SIZE)
+
+
+@pytest.mark.parametrize("computes_in", ["float32", "bfloat16"])
+def test_what_was_proven_of_the_precision_stands_in_the_answer(attempts: Attempts, computes_in: str) -> None:
+    assert attempts.train(computes_in=computes_in)["proof"]["product_types"] == [computes_in]
+
+
+def test_a_run_that_does_not_compute_in_the_precision_asked_for_is_refused(attempts: Attempts) -> None:
+    found = attempts.train(computes_in="tf32")
+    assert found["status"] == "refused"
+    assert found["message"].startswith("tf32 was asked for, but products multiply float32")
 
 
 @pytest.mark.usefixtures("saving_always")
