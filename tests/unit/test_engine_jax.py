@@ -261,10 +261,12 @@ def test_products_are_proven_to_be_of_the_precision_asked_for(model, precision_n
 @pytest.mark.parametrize("model", list(MODELS))
 @pytest.mark.parametrize("precision_name", ["bfloat16", "float16"])
 def test_a_mixed_precision_trains_as_float32_does_but_for_its_rounding(model, precision_name):
-    spec, data = specification(model), images()
+    spec, data = specification(model), images(train=BATCH_SIZE)
     initial = larger(parameters.draw(spec.parameters, 3))
     exact = built(engine_on_cpu(), spec, data, initial)
     mixed = built(engine_on_cpu(precision_name), spec, data, initial)
+    # The first scale is too large for such parameters: the step would be left out.
+    mixed.restore({name: np.float32(64) if name.endswith("/scale") else value for name, value in mixed.state().items()})
     assert mixed.train_epoch() == pytest.approx(exact.train_epoch(), rel=0.02)
     for name, value in exact.parameters().items():
         moved, expected = mixed.parameters()[name] - initial[name], value - initial[name]

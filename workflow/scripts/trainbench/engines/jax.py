@@ -647,15 +647,18 @@ def _forward(
 def dropout_factors(x: jax.Array, keep: float, seed: int, step: jax.Array) -> jax.Array:
     """What dropout multiplies each value of `x` by: 0, or 1 / keep with the probability `keep`.
 
-    `seed` is that of the layer. It takes 16 random bits a value: JAX draws 32 in the time of 16, so they are split.
+    `seed` is that of the layer. It takes 16 random bits a value, two values from each number: JAX draws 32 bits in the
+    time of 16. They are drawn as [batch, values / 2], which XLA compiles in a third of the time of x's own shape.
     `keep` is rounded to a multiple of 2**-16; dividing by what it is rounded to leaves the expected value as it is.
     """
     steps = min(max(round(keep * 2**16), 1), 2**16 - 1)
-    *others, last = x.shape
-    key = jax.random.fold_in(jax.random.key(seed % 2**31), step)
-    pairs = jax.random.bits(key, (*others, -(-last // 2)), jnp.uint32)
-    bits = lax.bitcast_convert_type(pairs, jnp.uint16).reshape(*others, -1)[..., :last]
-    return jnp.where(bits < steps, 2**16 / steps, 0).astype(x.dtype)
+    batch, values = x.shape[0], math.prod(x.shape[1:])
+    # Threefry's key is two numbers: `fold_in` would compute another from these, step by step.
+    numbers = jnp.stack([jnp.uint32(seed % 2**32), jnp.asarray(step).astype(jnp.uint32)])
+    key = jax.random.wrap_key_data(numbers, impl="threefry2x32")
+    pairs = jax.random.bits(key, (batch, -(-values // 2)), jnp.uint32)
+    bits = lax.bitcast_convert_type(pairs, jnp.uint16).reshape(batch, -1)[:, :values]
+    return jnp.where(bits.reshape(x.shape) < steps, 2**16 / steps, 0).astype(x.dtype)
 
 
 def _padded(x: jax.Array, size: int) -> jax.Array:
