@@ -15,7 +15,7 @@ import reference_network  # noqa: E402
 from trainbench import engines, host, parameters, precision  # noqa: E402
 from trainbench.engines import interface, proof  # noqa: E402
 from trainbench.engines.interface import Execution, Images  # noqa: E402
-from trainbench.engines.jax import dropout_factors, is_one_call, max_pool  # noqa: E402
+from trainbench.engines.jax import JaxEngine, dropout_factors, is_one_call, max_pool  # noqa: E402
 from trainbench.models import MODELS, ImageShape, RmsProp, Sgd  # noqa: E402
 
 SHAPE = ImageShape(height=6, width=7, classes=3)
@@ -161,6 +161,18 @@ def test_pooling_finds_each_windows_maximum(size):
 )
 def test_an_epoch_is_one_call_but_for_convolutions_on_a_cpu(kind, model, expected):
     assert is_one_call(kind, specification(model).layers) is expected
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_the_programs_for_gpus_train_and_classify_as_those_for_cpus(model):
+    spec, data = specification(model, keep_conv=0.8, keep_hidden=0.5), images()
+    initial = larger(parameters.draw(spec.parameters, 3))
+    ours = built(engine_on_cpu(), spec, data, initial)
+    theirs = built(JaxEngine("gpu", jax.devices("cpu")[:1]), spec, data, initial)
+    for _ in range(2):
+        assert theirs.train_epoch() == pytest.approx(ours.train_epoch(), rel=1e-5)
+    assert theirs.evaluate() == ours.evaluate()
+    assert theirs.product_types() == {"float32"}
 
 
 @pytest.mark.parametrize("keep", [0.8, 0.5, 1e-9])

@@ -19,7 +19,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from trainbench import precision
+from trainbench import engines, precision
 from trainbench.engines.common import EVALUATION_BATCH, STEPS_DONE, Relu, with_pooling_before_relu
 from trainbench.engines.interface import (
     Ceilings,
@@ -87,38 +87,26 @@ def start(execution: Execution) -> "JaxEngine":
     jax.config.update("jax_default_matmul_precision", _MATMUL_PRECISION.get(execution.precision, "default"))
     if pretends:
         jax.config.update("jax_num_cpu_devices", replicas)
-    return JaxEngine(kind, _devices(kind)[:replicas] if kind == "cpu" else _gpus(replicas), execution.precision)
-
-
-def _devices(kind: str) -> list[Any]:
-    return list(jax.devices("cpu" if kind == "cpu" else "cuda"))
+    return JaxEngine(kind, jax.devices("cpu")[:replicas] if kind == "cpu" else _gpus(replicas), execution.precision)
 
 
 def _gpus(replicas: int) -> list[Any]:
     asked = "a GPU was asked for" if replicas == 1 else f"{replicas} GPUs were asked for"
     try:
-        gpus = _devices("gpu")
+        gpus = list(jax.devices("cuda"))
     # The latter is how JAX 0.10 fails where there is no card at all.
     except (RuntimeError, AssertionError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         reason = (
             "this JAX is built without CUDA (remedy: make setup BUILD=cuda)"
-            if _cuda_plugin() is None
+            if not engines.uses_gpus("jax")
             else "it could not load its CUDA libraries or reach the card (remedy: read the warnings in this log, "
-            f"compare `nvidia-smi` with {_cuda_plugin()}): {said}"
+            f"see whether `nvidia-smi` shows a driver new enough for this JAX's CUDA): {said}"
         )
         raise WrongDevice(f"{asked}, but JAX {jax.__version__} sees none: {reason}") from error
     if len(gpus) < replicas:
         raise WrongDevice(f"{asked}, but JAX {jax.__version__} sees {len(gpus)}: read the warnings in this log")
     return gpus[:replicas]
-
-
-def _cuda_plugin() -> str | None:
-    """JAX's CUDA build, such as `jax-cuda13-plugin 0.10.2`."""
-    for name in ("jax-cuda13-plugin", "jax-cuda12-plugin"):
-        if (version := _version(name)) is not None:
-            return f"{name} {version}"
-    return None
 
 
 def _version(distribution: str) -> str | None:
