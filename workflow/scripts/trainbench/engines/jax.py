@@ -19,7 +19,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from trainbench import precision
+from trainbench import engines, precision
 from trainbench.engines.common import EVALUATION_BATCH, STEPS_DONE, Relu, with_pooling_before_relu
 from trainbench.engines.interface import (
     Ceilings,
@@ -87,38 +87,26 @@ def start(execution: Execution) -> "JaxEngine":
     jax.config.update("jax_default_matmul_precision", _MATMUL_PRECISION.get(execution.precision, "default"))
     if pretends:
         jax.config.update("jax_num_cpu_devices", replicas)
-    return JaxEngine(kind, _devices(kind)[:replicas] if kind == "cpu" else _gpus(replicas), execution.precision)
-
-
-def _devices(kind: str) -> list[Any]:
-    return list(jax.devices("cpu" if kind == "cpu" else "cuda"))
+    return JaxEngine(kind, jax.devices("cpu")[:replicas] if kind == "cpu" else _gpus(replicas), execution.precision)
 
 
 def _gpus(replicas: int) -> list[Any]:
     asked = "a GPU was asked for" if replicas == 1 else f"{replicas} GPUs were asked for"
     try:
-        gpus = _devices("gpu")
+        gpus = list(jax.devices("cuda"))
     # The latter is how JAX 0.10 fails where there is no card at all.
     except (RuntimeError, AssertionError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         reason = (
             "this JAX is built without CUDA (remedy: make setup BUILD=cuda)"
-            if _cuda_plugin() is None
+            if not engines.uses_gpus("jax")
             else "it could not load its CUDA libraries or reach the card (remedy: read the warnings in this log, "
-            f"compare `nvidia-smi` with {_cuda_plugin()}): {said}"
+            f"see whether `nvidia-smi` shows a driver new enough for this JAX's CUDA): {said}"
         )
         raise WrongDevice(f"{asked}, but JAX {jax.__version__} sees none: {reason}") from error
     if len(gpus) < replicas:
         raise WrongDevice(f"{asked}, but JAX {jax.__version__} sees {len(gpus)}: read the warnings in this log")
     return gpus[:replicas]
-
-
-def _cuda_plugin() -> str | None:
-    """JAX's CUDA build, such as `jax-cuda13-plugin 0.10.2`."""
-    for name in ("jax-cuda13-plugin", "jax-cuda12-plugin"):
-        if (version := _version(name)) is not None:
-            return f"{name} {version}"
-    return None
 
 
 def _version(distribution: str) -> str | None:
@@ -647,15 +635,18 @@ def _forward(
 def dropout_factors(x: jax.Array, keep: float, seed: int, step: jax.Array) -> jax.Array:
     """What dropout multiplies each value of `x` by: 0, or 1 / keep with the probability `keep`.
 
-    `seed` is that of the layer. It takes 16 random bits a value: JAX draws 32 in the time of 16, so they are split.
+    `seed` is that of the layer. It takes 16 random bits a value, two values from each number: JAX draws 32 bits in the
+    time of 16. They are drawn as [batch, values / 2], which XLA compiles in a third of the time of x's own shape.
     `keep` is rounded to a multiple of 2**-16; dividing by what it is rounded to leaves the expected value as it is.
     """
     steps = min(max(round(keep * 2**16), 1), 2**16 - 1)
-    *others, last = x.shape
-    key = jax.random.fold_in(jax.random.key(seed % 2**31), step)
-    pairs = jax.random.bits(key, (*others, -(-last // 2)), jnp.uint32)
-    bits = lax.bitcast_convert_type(pairs, jnp.uint16).reshape(*others, -1)[..., :last]
-    return jnp.where(bits < steps, 2**16 / steps, 0).astype(x.dtype)
+    batch, values = x.shape[0], math.prod(x.shape[1:])
+    # Threefry's key is two numbers: `fold_in` would compute another from these, step by step.
+    numbers = jnp.stack([jnp.uint32(seed % 2**32), jnp.asarray(step).astype(jnp.uint32)])
+    key = jax.random.wrap_key_data(numbers, impl="threefry2x32")
+    pairs = jax.random.bits(key, (batch, -(-values // 2)), jnp.uint32)
+    bits = lax.bitcast_convert_type(pairs, jnp.uint16).reshape(batch, -1)[:, :values]
+    return jnp.where(bits.reshape(x.shape) < steps, 2**16 / steps, 0).astype(x.dtype)
 
 
 def _padded(x: jax.Array, size: int) -> jax.Array:
