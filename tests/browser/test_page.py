@@ -77,7 +77,7 @@ def test_it_opens_without_an_error_and_asks_for_nothing(browser, page):
 def test_every_figure_is_seen_and_told(browser, page):
     window = browser.open(page)
     found = window.evaluate(
-        """() => [...document.querySelectorAll("figure")].map((figure) => {
+        """() => [...document.querySelectorAll("section > figure")].map((figure) => {
           const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
           const name = document.getElementById(plot.getAttribute("aria-labelledby"));
           return [figure.id, box.width, box.height, plot.querySelectorAll("path").length, name.textContent];

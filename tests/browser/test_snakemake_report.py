@@ -7,7 +7,7 @@ import pytest
 
 REPORTED = {
     *("checks", "cells", "hosts", "speedups", "accuracy_times", "costs", "core_equivalents", "roofline"),
-    *("settings", "comparison"),
+    *("settings", "comparison", "frameworks", "gpu_scaling"),
 }
 
 

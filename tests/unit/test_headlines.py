@@ -245,6 +245,13 @@ def test_devices_that_differ_in_precision_alone_are_called_by_it_with_both_accur
     ]
 
 
+def test_a_precision_without_a_difference_in_speed_has_both_accuracies_too():
+    half = runs_of([11.5, 12.1, 12.6], device="cpu-b", precision="bfloat16", accuracies=[0.5, 0.9, 0.975])
+    (sentence,) = headlines([*runs_of([12.0, 12.1, 12.2], accuracies=[0.5, 0.9, 0.98]), *half])
+    assert sentence.startswith("Between bfloat16 and float32 with TensorFlow on this CPU no difference is shown")
+    assert sentence.endswith(", with a final accuracy of 97.50 % against 98.00 %.")
+
+
 def test_a_precision_is_told_of_a_framework_that_is_not_the_reference_too():
     torch = runs_of([6.0, 6.1, 6.2], device="cpu-b", framework="torch")
     half = runs_of([3.0, 3.1, 3.2], device="cpu-c", framework="torch", precision="bfloat16")

@@ -337,6 +337,7 @@ def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float
             tail = f" in any of {len(rows)} comparisons: every interval contains 1{_mark(rows)}"
         else:
             tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
+            tail += _accuracies_text(rows[0], accuracies or {}, inverse=False)
     return f"{lead}{tail}.{doubt}"
 
 
