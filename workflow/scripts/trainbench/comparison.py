@@ -25,9 +25,9 @@ from trainbench.tables import (
 from trainbench.wording import (
     FLAGGED,
     UNKNOWN,
-    decimals_of,
+    format_estimate,
     format_fixed,
-    format_interval,
+    format_mean,
     format_ratio,
     framework_words,
     status_words,
@@ -391,14 +391,13 @@ def _cell_text(cell: Row | None, measure: Measure) -> str:
     return shown
 
 
-def figure_text(row: Row, measure: Measure) -> str:
-    """A figure with its interval, or that there is none because it rests on one run."""
+def figure_text(row: Row, measure: Measure, unit: str = "") -> str:
+    """A figure and its unit with its interval, or that there is none because it rests on one run."""
     value = measure.value(row)
     if value is None:
         return UNKNOWN
-    decimals = decimals_of(value)
     low, high = row[f"{measure.metric}_low"], row[f"{measure.metric}_high"]
-    return format_fixed(value, decimals) + (format_interval(low, high, decimals) or _single(row))
+    return format_estimate(value, low, high, unit=unit) + _single(row)
 
 
 def _single(row: Row) -> str:
@@ -409,11 +408,8 @@ def _mean_and_sd_text(cell: Row, measure: Measure) -> str:
     mean = measure.value(cell)
     if mean is None:
         return UNKNOWN
-    mean *= measure.scale
-    decimals = decimals_of(mean)
     sd = cell[f"{measure.metric}_sd"]
-    spread = "" if sd is None else f" ± {format_fixed(sd * measure.scale, decimals)}"
-    return format_fixed(mean, decimals) + spread
+    return format_mean(mean * measure.scale, None if sd is None else sd * measure.scale)
 
 
 def _unknown_in(column: Sequence[Row | None], measure: Measure) -> bool:
@@ -433,7 +429,7 @@ def ratio_text(row: Row, name: str = "speedup") -> str:
         return UNKNOWN
     if ratio == Ratio(1.0, 1.0, 1.0):
         return format_ratio(1.0)
-    return format_ratio(ratio.value) + format_interval(ratio.low, ratio.high, decimals_of(ratio.value, significant=3))
+    return format_ratio(ratio.value, ratio.low, ratio.high)
 
 
 def _absent_text(cell: Row | None) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from trainbench.comparison import MEASURES, Measure, figure_text, hardware_of, ratio_text
+from trainbench.comparison import MEASURES, figure_text, hardware_of, ratio_text
 from trainbench.frameworks import USUAL_PRECISION
 from trainbench.speedups import speedup
 from trainbench.tables import (
@@ -25,9 +25,7 @@ from trainbench.tables import (
 )
 from trainbench.wording import (
     FLAGGED,
-    decimals_of,
     format_fixed,
-    format_interval,
     format_ratio,
     framework_words,
     status_words,
@@ -190,9 +188,8 @@ def _lead(best: Row, of_model: Sequence[Row], labels: Mapping[tuple[str, str], s
     name = labels[second["device"], second["host"]]
     if ahead is None or outcome(ahead.value, ahead.low, ahead.high) is Outcome.NO_DIFFERENCE:
         return f"{words}, though no difference to the next, {name}, is shown", False
-    interval = format_interval(ahead.low, ahead.high, decimals_of(ahead.value, significant=3))
-    once = "" if interval else " (no interval)"
-    return f"{words}, {format_ratio(ahead.value)}{interval}{once} faster than the next, {name}", True
+    once = " (no interval)" if ahead.low is None else ""
+    return f"{words}, {format_ratio(ahead.value, ahead.low, ahead.high)}{once} faster than the next, {name}", True
 
 
 def _side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
@@ -382,7 +379,7 @@ def _ratio(row: Row, *, inverse: bool) -> str:
     value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
     if inverse:
         value, low, high = 1 / value, None if high is None else 1 / high, None if low is None else 1 / low
-    return format_ratio(value) + format_interval(low, high, decimals_of(value, significant=3))
+    return format_ratio(value, low, high)
 
 
 def _mark(rows: Iterable[Row]) -> str:
@@ -393,10 +390,9 @@ def _seconds(cell: Row) -> float:
     return float(cell["train_seconds_per_epoch"])
 
 
-def _seconds_text(cell: Row, measure: Measure = SECONDS) -> str:
+def _seconds_text(cell: Row) -> str:
     """As in "12.15 s an epoch (11.90-12.40)"."""
-    number, space, rest = figure_text(cell, measure).partition(" ")
-    return f"{number} s an epoch{space}{rest}" + (f" {FLAGGED}" if cell["flagged_runs"] else "")
+    return figure_text(cell, SECONDS, " s an epoch") + (f" {FLAGGED}" if cell["flagged_runs"] else "")
 
 
 def _listed(names: Sequence[str]) -> str:

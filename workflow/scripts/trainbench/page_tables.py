@@ -30,7 +30,7 @@ from trainbench.tables import (
     models_of,
     rows_of,
 )
-from trainbench.wording import FLAGGED, UNKNOWN, format_number, framework_words, status_words
+from trainbench.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
 
 MOST_ROWS: Final = 400
 MOST_GROUPS: Final = 60
@@ -775,7 +775,7 @@ def _share(metric: str, scale: float = 1.0) -> Callable[[Row], Field]:
         mean, sd = row[f"{metric}_mean"], row[f"{metric}_sd"]
         if mean is None:
             return Field(UNKNOWN)
-        return Field(format_number(mean * scale), "" if sd is None else f"± {format_number(sd * scale, 2)}")
+        return field(format_mean(mean * scale, None if sd is None else sd * scale))
 
     return show
 

@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from trainbench import __version__, inline_svg, page_tables, whole_file
 from trainbench.accuracy_times import ACCURACY_TIME_COLUMNS
-from trainbench.comparison import Compared, answers_of, hardware_of
+from trainbench.comparison import Compared, answers_of, figure_text, hardware_of
 from trainbench.costs import COST_COLUMNS
 from trainbench.drawing import COLORS
 from trainbench.frameworks import FRAMEWORK_COLUMNS
-from trainbench.headlines import FRAMEWORKS_HEADING, answers
+from trainbench.headlines import FRAMEWORKS_HEADING, SECONDS, answers
 from trainbench.hosts import HOST_COLUMNS
 from trainbench.page_tables import Device, Table
 from trainbench.repository import Commit
@@ -455,7 +455,7 @@ def _example(runs: pd.DataFrame, epochs: pd.DataFrame, cells: pd.DataFrame) -> s
             f"In epochs.csv the {len(traced)} epochs of run {first['repeat']} took {seconds} s; without the "
             f"first the median is {figures[0]} s, its train_seconds_per_epoch in runs.csv. The {len(figures)} runs of "
             f"the cell have {_few(figures)} s, whose geometric mean is "
-            f"{format_number(cell['train_seconds_per_epoch'])} s: the number in cells.csv and on this page."
+            f"{figure_text(cell, SECONDS).partition(' ')[0]} s: the number in cells.csv and on this page."
         )
     return None
 
