@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from trainbench.comparison import MEASURES, figure_text, hardware_of, ratio_text
+from trainbench.comparison import FLAGGED_HEADING, MEASURES, figure_text, hardware_of, ratio_text
 from trainbench.frameworks import USUAL_PRECISION
 from trainbench.speedups import speedup
 from trainbench.tables import (
@@ -98,13 +98,14 @@ def answers(
     *,
     frameworks: pd.DataFrame,
     gpu_scaling: pd.DataFrame,
+    reference: str = "",
 ) -> Answers:
     """The headlines and caveats of a study.
 
     `runs`, `cells`, `speedups`, `frameworks` and `gpu_scaling` are the tables of these names. With one device there are
     its speeds, with two the greatest difference between them and where the other one wins, with more the fastest of
     each model as well. Devices that differ in framework or precision alone are called by these, and what several GPUs
-    gain over the fewest is told.
+    gain over the fewest is told. `reference` is the name of the reference device, where it is known.
     """
     with_results = {(cell["device"], cell["host"]) for cell in rows_of(cells) if cell["n"]}
     executors = [one for one in executors_of(cells, order) if (one.device, one.host) in with_results]
@@ -120,7 +121,8 @@ def answers(
         found += _several_gpus(gpu_scaling)
         found += _pairs(speedups, frameworks, executors)
         if speedups.empty:
-            found += ["No completed run of the reference device: there are no speedups."]
+            named = f" {reference}" if reference else ""
+            found += [f"No completed run of the reference device{named}: there are no speedups."]
             found += [] if len(executors) > 2 else _fastest(cells, executors, order)  # noqa: PLR2004 - as above
     return Answers((*_all_flagged(runs), *found), tuple(_caveats(runs, cells)))
 
@@ -499,7 +501,7 @@ def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     if 0 < flagged < completed:
         caveats.append(
             f"{FLAGGED} Checks flagged {flagged} of {completed} completed runs: something may have disturbed "
-            f"them. {_quoted('Flagged runs')} says what, and what to do."
+            f"them. {_quoted(FLAGGED_HEADING)} says what, and what to do."
         )
     single = int((cells["n"] == 1).sum())
     if single:
@@ -522,7 +524,7 @@ def _all_flagged(runs: pd.DataFrame) -> list[str]:
     which = "The only completed run is" if completed == 1 else f"All {completed} completed runs are"
     return [
         f"{FLAGGED} {which} flagged: something may have disturbed {'it' if completed == 1 else 'them'}, and with "
-        f"{'it' if completed == 1 else 'them'} every number here. {_quoted('Flagged runs')} says what, and what to do."
+        f"{'it' if completed == 1 else 'them'} every number here. {_quoted(FLAGGED_HEADING)} says what, and what to do."
     ]
 
 
