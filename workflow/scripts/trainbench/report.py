@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,7 +187,10 @@ def write_page(
     # Hosts stand in the order of their table: those of the study before those of sources.
     shown_order = replace(order, hosts=tuple(tables["hosts"]["host"].tolist()))
     drawn = {path.stem: _drawn(path, tables["cells"], shown_order) for path in figures}
-    over_time = {path.stem: _fitting(path, *inline_svg.words(inline_svg.read(path))) for path in timelines}
+    over_time = {
+        path.stem: _fitting(path, *inline_svg.words(inline_svg.read(path)))
+        for path in _in_order_of_runs(timelines, tables["runs"])
+    }
     whole_file.write(_rendered(tables, drawn, over_time, shown_order, repetition), page)
 
 
@@ -209,6 +213,7 @@ def _rendered(
         core_equivalents=tables["core_equivalents"],
     )
     executors = executors_of(cells, order)
+    several = len(executors) > 1
     # As in figures: a device has one colour on all hosts.
     devices = list(dict.fromkeys(executor.device for executor in executors))
     colors = {executor.label: devices.index(executor.device) % len(COLORS) for executor in executors}
@@ -258,7 +263,8 @@ def _rendered(
         ),
         frameworks_heading=FRAMEWORKS_HEADING,
         unsaid=_unsaid(cells),
-        contents=_contents(shown),
+        contents=_contents(shown, several),
+        several_devices=several,
         tables=shown,
         drawn={**over_time, **drawn},
         timelines=list(over_time),
@@ -283,7 +289,7 @@ def _rendered(
         code_sentence=_code_sentence(settings, repetition),
         command=_command(repetition),
         configuration=repetition.configuration,
-        commit=None if repetition.commit is None else repetition.commit.sha[:12],
+        commit=repetition.commit,
     )
 
 
@@ -348,9 +354,9 @@ def _unsaid(cells: pd.DataFrame) -> str:
     return f"anything about large networks, {others} or several GPUs a run"
 
 
-def _contents(shown: Mapping[str, Table | None]) -> list[tuple[str, str]]:
+def _contents(shown: Mapping[str, Table | None], several_devices: bool) -> list[tuple[str, str]]:
     sections = (
-        ("devices", "Which device", True),
+        ("devices", "Which device" if several_devices else "The device", True),
         ("speedups", "Speedups", shown["speedups"] is not None),
         ("frameworks", "Frameworks, precisions", shown["frameworks"] is not None),
         ("comparison", "Every model and batch size", True),
@@ -394,6 +400,13 @@ def _drawn(path: Path, cells: pd.DataFrame, order: TableOrder) -> Drawn:
     """A figure of the whole study for the page."""
     title, caption = FIGURE_WORDS.get(path.stem, (path.stem.replace("_", " ").capitalize(),) * 2)
     return _fitting(path, title, _description(title, cells, order), caption)
+
+
+def _in_order_of_runs(timelines: Iterable[Path], runs: pd.DataFrame) -> list[Path]:
+    """Timelines in the order of the table of runs, in which everything else on the page stands: model by model."""
+    names = runs[["model", "batch_size", "device", "repeat"]].astype(str).agg("_".join, axis="columns")
+    places = {name: place for place, name in reversed(list(enumerate(names.tolist())))}
+    return sorted(timelines, key=lambda path: places.get(path.stem, len(places)))
 
 
 def _fitting(path: Path, title: str, description: str, caption: str = "") -> Drawn:
@@ -490,8 +503,11 @@ def _code_sentence(settings: pd.DataFrame, repetition: Repetition) -> str:
 
 
 def _command(repetition: Repetition) -> str:
+    commit = repetition.commit
+    clone = [] if commit is None or commit.origin is None else [f"git clone {shlex.quote(commit.origin)} trainbench"]
     lines = [
-        *([f"git checkout {repetition.commit.sha}"] if repetition.commit is not None else []),
+        *([*clone, "cd trainbench"] if clone else []),
+        *([f"git checkout {commit.sha}"] if commit is not None else []),
         "make setup",
         ".venv/bin/snakemake --cores all --configfile study.yaml",
     ]
