@@ -255,6 +255,13 @@ def test_a_figure_too_large_for_any_page_is_named(tmp_path, monkeypatch):
 # --- looks ---
 
 
+def test_title_and_note_of_a_figure_stand_above_it_as_text(html):
+    figure = html.partition('<figure id="figure-speedup">')[2].partition("</figure>")[0]
+    before, _, after = figure.partition("<svg")
+    assert re.search(r'<p class="heading">How many times faster than cpu each device trains</p>\s*<p class="note">Ratio of the seconds', before)
+    assert "Ratio of the seconds" not in after
+
+
 def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
     tables = write_tables(tmp_path, study())
     svg = tmp_path / "conv_512_cpu_1.svg"

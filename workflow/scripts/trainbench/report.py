@@ -79,6 +79,8 @@ MOST_VERDICTS: Final = 24
 FEW_VERDICTS: Final = 6
 FEW_GROUPS: Final = 12
 WIDE_FROM: Final = 3
+# A table of more rows scrolls in a box of its own.
+LIMITED_FROM: Final = 20
 MOST_NAMED: Final = 3
 MOST_LISTED: Final = 6
 
@@ -107,11 +109,16 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as the page has it: inline, or as PNG in base64, or too large for either."""
+    """A figure as the page has it: inline, or as PNG in base64, or too large for either.
+
+    `heading` and `note` stand above an inline one, which has them no more itself: as text they wrap on a narrow screen.
+    """
 
     title: str
     caption: str
     description: str
+    heading: str = ""
+    note: str = ""
     svg: Markup | None = None
     png: str | None = None
 
@@ -273,6 +280,7 @@ def _rendered(
         more_devices=max(0, len(executors) - page_tables.MOST_EXECUTORS),
         colors=colors,
         signs=SIGNS,
+        limited_from=LIMITED_FROM,
         times=TIMES,
         verdicts=verdicts[:MOST_VERDICTS],
         more_verdicts=max(0, len(verdicts) - MOST_VERDICTS),
@@ -413,9 +421,11 @@ def _fitting(path: Path, title: str, description: str, caption: str = "") -> Dra
     """A figure with its words, in the best shape that it is not too large for."""
     found = Drawn(title, caption, description)
     if path.stat().st_size <= MOST_FIGURE_BYTES:
-        svg = inline_svg.inline(inline_svg.read(path), path.stem, found.title, found.description)
+        root = inline_svg.read(path)
+        heading, note = inline_svg.lift_header(root)
+        svg = inline_svg.inline(root, path.stem, found.title, found.description)
         if len(svg) <= MOST_INLINE_CHARACTERS:
-            return replace(found, svg=svg)
+            return replace(found, svg=svg, heading=heading, note=note)
     png = path.with_suffix(".png")
     if png.exists() and png.stat().st_size <= MOST_PNG_BYTES:
         return replace(found, png=base64.b64encode(png.read_bytes()).decode())
