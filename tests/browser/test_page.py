@@ -152,6 +152,51 @@ def test_rows_are_filtered_by_every_word_and_counted(browser, four_hosts_page):
     assert len(column(window, "cells", 0)) == 90
 
 
+def test_a_table_of_few_rows_is_shown_whole(browser, page):
+    window = browser.open(page)
+    unfold(window)
+    hidden = """(box) => [box.querySelectorAll("tbody tr").length, box.scrollHeight - box.clientHeight]"""
+    boxes = window.evaluate(f"[...document.querySelectorAll('.scroll')].map({hidden})")
+    assert [below for rows, below in boxes if rows <= 20 and below > 0] == []
+
+
+def test_a_table_with_more_beyond_its_edge_has_a_shade_there(browser, four_hosts_page):
+    window = browser.open(four_hosts_page)
+    unfold(window)
+    shade = window.evaluate(
+        """() => { const box = document.getElementById("cells").parentElement;
+          return [box.scrollWidth > box.clientWidth, getComputedStyle(box).backgroundImage]; }"""
+    )
+    assert shade[0]
+    assert "linear-gradient" in shade[1]
+
+
+def test_the_name_of_a_check_does_not_break(browser, four_hosts_page):
+    window = browser.open(four_hosts_page)
+    unfold(window)
+    ways = window.evaluate("[...document.querySelectorAll('.name')].map((name) => getComputedStyle(name).whiteSpace)")
+    assert set(ways) == {"nowrap"}
+
+
+def test_on_a_phone_what_to_do_has_the_width_of_the_page(browser, four_hosts_page):
+    window = browser.open(four_hosts_page, width=400)
+    unfold(window)
+    widths = window.evaluate(
+        """[...document.querySelectorAll('.stacked [data-heading="What to do"]')]
+          .map((field) => field.getBoundingClientRect().width)"""
+    )
+    assert min(widths) > 300
+
+
+def test_on_a_phone_the_titles_of_figures_are_not_cut_off(browser, page):
+    window = browser.open(page, width=400)
+    ends = window.evaluate(
+        "[...document.querySelectorAll('figure > .heading')].map((title) => title.getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) <= 400
+
+
 def test_without_its_script_every_table_is_there(browser, four_hosts_page):
     window = browser.open(four_hosts_page, script=False)
     assert window.locator("#cells tbody tr").count() == 90

@@ -112,7 +112,7 @@ def test_a_reference_that_was_not_measured_is_named(tmp_path):
     runs = [make_record(device=name) for name in ("gpu", "gpu-2")]
     folder = tables_of(tmp_path / "tables", written(tmp_path / "results", *runs))
     assert (
-        "Nothing to compare with: no completed run of the reference device cpu."
+        "- No completed run of the reference device cpu: there are no speedups."
         in (folder / "comparison.md").read_text()
     )
 
@@ -146,7 +146,7 @@ def test_runs_without_results_are_counted_and_say_why(tmp_path):
         AbsentRun("conv", 512, "cpu", 2, "cpu", "missing"),
     ]
     text = (tables_of(tmp_path / "tables", own, absent=absent) / "comparison.md").read_text()
-    assert "**1 of the study's 4 runs have results**: 1 failed, 2 missing." in text
+    assert "- 1 of 4 runs have results; 1 failed and 2 missing." in text
     assert "failed, missing |" in text
     assert "1 of 2 (missing)" in text
 

@@ -109,10 +109,19 @@ def test_a_cell_out_of_memory_says_so_in_the_comparison():
 def test_the_markdown_has_a_table_for_each_model_and_batch_size():
     records = [make_record(model="conv", batch_size=128), make_record(model="lstm", batch_size=512)]
     text = text_of(*records, order=TableOrder(models=("lstm",)))
-    assert [line for line in text.splitlines() if line.startswith("## ")][1:] == [
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## lstm, batch size 512",
         "## conv, batch size 128",
+        "## How to read this",
     ]
+
+
+def test_the_markdown_begins_with_the_answers_and_what_limits_them():
+    records = measured([make_record()], CPU_AND_GPU)
+    tables = compared_tables(records, cells_table(records.runs, CPU_AND_GPU), CPU_AND_GPU)
+    text = comparison_markdown(tables, CPU_AND_GPU, ["conv trains <b>."], ["One run."])
+    first, _, _ = text.partition("\n\n## conv,")
+    assert first == "# Results\n\n- conv trains &lt;b&gt;.\n\nWhat limits these answers:\n\n- One run."
 
 
 def test_the_markdown_shows_figures_with_their_interval():
@@ -169,7 +178,7 @@ def test_the_markdown_shows_power_and_energy_of_gpus():
 
 def test_the_markdown_has_no_row_of_gpu_figures_that_no_device_knows():
     rows = table_rows(text_of(make_record(), make_record(device="gpu", status="out_of_memory")))
-    assert [name for name in rows if name.startswith("GPU ")] == ["GPU utilisation (%)"]
+    assert not [name for name in rows if name.startswith("GPU ")]
 
 
 def test_the_markdown_marks_the_speed_of_a_cell_with_flagged_runs():

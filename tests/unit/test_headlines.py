@@ -136,6 +136,27 @@ def test_one_device_alone_is_told_with_its_speed_and_hardware():
     ]
 
 
+def test_a_batch_size_is_the_fastest_only_where_the_others_are_shown_to_be_slower():
+    records = [*runs_of([9.6, 10.1, 10.6]), *runs_of([9.9, 10.3, 10.8], batch_size=256)]
+    assert headlines([*records, *runs_of([10.0, 10.5, 11.0], batch_size=128)]) == [
+        "conv: 10.09 s an epoch (8.92\u201311.41) at batch size 512 on cpu (AMD EPYC 9B14, 2 threads); "
+        "no difference shown from 128 and 256."
+    ]
+
+
+def test_the_least_seconds_of_single_runs_are_no_proof():
+    assert headlines([*runs_of([12.0]), *runs_of([14.0], batch_size=128)]) == [
+        "conv: 12.00 s an epoch (one run) at batch size 512 on cpu (AMD EPYC 9B14, 2 threads), the least of 2 batch "
+        "sizes; how sure that is takes at least two runs of each."
+    ]
+
+
+def test_where_every_run_is_flagged_the_first_line_says_so_and_no_other_does():
+    found = told(runs_of([12.0, 12.1], flags=["other_load"]))
+    assert found.headlines[0].startswith("\u2020 All 2 completed runs are flagged: something may have disturbed them")
+    assert found.caveats == ()
+
+
 def test_one_run_of_one_cell_has_a_sentence():
     assert headlines(runs_of([12.0])) == [
         "conv trains at batch size 512 on cpu (AMD EPYC 9B14, 2 threads): 12.00 s an epoch (one run)."
@@ -172,7 +193,24 @@ def test_models_that_one_device_trains_fastest_share_a_sentence():
 def test_a_lead_within_the_noise_is_no_lead():
     near = runs_of([0.97, 1.02, 1.06], device="gpu", host=OTHER)
     first, *_ = headlines([*CPU, *GPU, *near])
-    assert f"though no difference to the next, gpu @ {OTHER}, is shown" in first
+    assert first == (
+        f"conv: 0.9999 s an epoch (0.9514\u20131.0508) at batch size 512 on gpu @ {HOST} (NVIDIA H200); "
+        f"no difference shown from gpu @ {OTHER}."
+    )
+
+
+def test_a_device_as_fast_at_another_batch_size_takes_the_lead_away():
+    near = runs_of([0.97, 1.02, 1.06], device="gpu", host=OTHER, batch_size=64)
+    first, *_ = headlines([*CPU, *GPU, *near])
+    assert first.endswith(f"; no difference shown from gpu @ {OTHER} at 64.")
+
+
+def test_a_lead_of_single_runs_is_told_as_such():
+    first, *_ = headlines([*runs_of([12.0]), *runs_of([1.0], device="gpu"), *runs_of([2.0], device="gpu-b")])
+    assert first == (
+        "conv: 1.000 s an epoch (one run) at batch size 512 on gpu (NVIDIA H200), 2.00\u00d7 faster than the next, "
+        "gpu-b; how sure that is takes at least two runs of each."
+    )
 
 
 def test_more_devices_than_sentences_are_counted():

@@ -5,9 +5,9 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from trainbench.drawing import save
+from trainbench.drawing import Header, save
 from trainbench.errors import InputError
-from trainbench.inline_svg import inline, read
+from trainbench.inline_svg import inline, lift_header, read
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -54,6 +54,40 @@ def test_nothing_that_a_policy_forbids_is_left(figure):
 
 def test_paint_is_kept_as_attributes(figure):
     assert 'stroke="#1f77b4"' in str(inline(read(figure), "f", "t", "d"))
+
+
+@pytest.fixture
+def headed(tmp_path):
+    drawn = Figure(figsize=(4, 3))
+    drawn.add_subplot().set(title="title and note")
+    Header.wrap("A title", "A note that is much too long for one line of a figure so narrow " * 2, 4).write(drawn)
+    save(drawn, tmp_path / "headed.svg", tmp_path / "headed.png")
+    return read(tmp_path / "headed.svg")
+
+
+def test_title_and_note_are_lifted_out_as_text(headed):
+    note = "A note that is much too long for one line of a figure so narrow"
+    assert lift_header(headed) == ("A title", f"{note} {note}")
+
+
+def test_a_figure_whose_header_is_lifted_begins_below_it(headed):
+    lift_header(headed)
+    (top, height) = (float(number) for number in headed.get("viewBox").split()[1::2])
+    assert top > 40
+    assert top + height == pytest.approx(216, abs=0.01)
+    assert headed.get("height") == f"{height:g}pt"
+
+
+def test_the_letters_that_a_header_shares_stay(headed):
+    lift_header(headed)
+    text = str(inline(headed, "f", "t", "d"))
+    assert set(re.findall(r'href="#([^"]*)"', text)) <= set(re.findall(r' id="([^"]*)"', text))
+
+
+def test_a_figure_without_a_header_is_left_as_it_is(figure):
+    root = read(figure)
+    before = root.get("viewBox")
+    assert (lift_header(root), root.get("viewBox")) == (("", ""), before)
 
 
 def test_it_is_smaller_than_the_file(figure):

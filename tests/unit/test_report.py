@@ -15,6 +15,7 @@ from page_studies import three_frameworks
 from trainbench import drawing, page_tables, report, timeline
 from trainbench.analysis import AbsentRun, Question
 from trainbench.drawing import COLORS
+from trainbench.repository import Commit
 from trainbench.tables import TableOrder
 
 HOSTS = ("amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b")
@@ -164,6 +165,28 @@ def test_runs_of_the_commit_s_code_are_told(tmp_path):
     assert "All runs were measured by exactly this training code" in (tmp_path / "report.html").read_text()
 
 
+def repeated(folder, commit):
+    tables = write_tables(folder, study())
+    report.write_page(tables, [], ORDER, replace(REPETITION, commit=commit), folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_commands_that_do_not_bring_back_uncommitted_changes_say_so(tmp_path):
+    html = repeated(tmp_path, Commit("1" * 40, changed=True))
+    assert "These commands do not bring back the uncommitted changes: commit them and make the page again." in html
+    assert f"commit <code>{'1' * 12}</code> with changes" in html
+
+
+def test_a_clean_commit_has_no_changes_to_bring_back(page):
+    assert "bring back" not in page.text
+    assert "with changes" not in page.text
+
+
+def test_where_to_clone_from_is_told_where_that_is_known(tmp_path):
+    html = repeated(tmp_path, Commit("1" * 40, changed=False, origin="https://example.org/trainbench.git"))
+    assert f"git clone https://example.org/trainbench.git trainbench\ncd trainbench\ngit checkout {'1' * 40}\n" in html
+
+
 def test_a_reader_can_check_a_number(page):
     assert "In epochs.csv the 3 epochs of run 1 took 12.24, 12.24, 12.24 s" in page.text
     assert "The 2 runs of the cell have 12.24, 12.48 s, whose geometric mean is 12.36 s" in page.text
@@ -173,7 +196,14 @@ def test_a_study_of_one_device_has_no_speedups(tmp_path):
     records = [record for record in study() if record["device"] == "cpu"]
     text = read(page_of(tmp_path, records, names=())).text
     assert "How many times faster than" not in text
-    assert "conv trains fastest at batch size" in text
+    assert "on cpu (AMD EPYC 9B14, 2 threads)" in text
+
+
+def test_a_study_of_one_device_compares_none(tmp_path):
+    records = [record for record in study() if record["device"] == "cpu"]
+    text = read(page_of(tmp_path, records, names=())).text
+    told = ("Which device", "A device may only win", "A column is a device", "Speedup", "GPU utilisation (%)")
+    assert [words for words in told if words in text] == []
 
 
 def test_runs_without_results_are_listed_with_what_to_do(tmp_path):
@@ -225,6 +255,13 @@ def test_a_figure_too_large_for_any_page_is_named(tmp_path, monkeypatch):
 # --- looks ---
 
 
+def test_title_and_note_of_a_figure_stand_above_it_as_text(html):
+    figure = html.partition('<figure id="figure-speedup">')[2].partition("</figure>")[0]
+    before, _, after = figure.partition("<svg")
+    assert re.search(r'<p class="heading">How many times faster than cpu each device trains</p>\s*<p class="note">Ratio of the seconds', before)
+    assert "Ratio of the seconds" not in after
+
+
 def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
     tables = write_tables(tmp_path, study())
     svg = tmp_path / "conv_512_cpu_1.svg"
@@ -236,6 +273,19 @@ def test_a_timeline_is_on_the_page_folded_up_under_its_own_title(tmp_path):
     folded = r'<details><summary>(What the machine did[^<]*)</summary>\s*<figure id="figure-conv_512_cpu_1">'
     (title,) = re.findall(folded, page.read_text())
     assert "conv, batch size 512 on cpu, repeat 1" in title
+
+
+def test_timelines_stand_model_by_model_as_everything_else_does(tmp_path):
+    tables = write_tables(tmp_path, study(models=("conv", "lstm")), Question(order=ORDER))
+    names = [f"{model}_{size}_cpu_1" for size in (128, 512) for model in ("lstm", "conv")]
+    paths = [tmp_path / f"{name}.svg" for name in names]
+    for path in paths:
+        drawing.save(
+            timeline.timeline(make_record(), pd.DataFrame({"monotonic_seconds": []})), path, path.with_suffix(".png")
+        )
+    report.write_page(tables, [], ORDER, REPETITION, tmp_path / "report.html", timelines=paths)
+    shown = re.findall(r'<figure id="figure-(\w+)">', (tmp_path / "report.html").read_text())
+    assert shown == ["conv_128_cpu_1", "conv_512_cpu_1", "lstm_128_cpu_1", "lstm_512_cpu_1"]
 
 
 def test_the_phases_of_timelines_have_colours_for_dark_pages_too(html):

@@ -28,6 +28,27 @@ def test_a_clean_repository_gives_its_commit(repository):
     assert (commit.sha, commit.changed) == (git(repository, "rev-parse", "HEAD"), False)
 
 
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("https://example.org/group/trainbench.git", True),
+        ("https://name:secret@example.org/group/trainbench.git", False),
+        ("https://name@example.org/group/trainbench.git", False),
+        ("https://example.org/trainbench?token=secret", False),
+        ("git@example.org:group/trainbench.git", False),
+        ("/srv/git/trainbench.git", False),
+        ("https://[", False),
+    ],
+)
+def test_only_an_address_that_anybody_may_see_is_where_the_commit_comes_from(repository, remote, shown):
+    git(repository, "config", "remote.origin.url", remote)
+    assert commit_of(repository).origin == (remote if shown else None)
+
+
+def test_a_repository_without_a_remote_comes_from_nowhere(repository):
+    assert commit_of(repository).origin is None
+
+
 def test_an_edited_file_is_told(repository):
     (repository / "file.txt").write_text("two")
     assert commit_of(repository).changed

@@ -28,7 +28,7 @@ def test_what_is_there_is_shown_and_the_rest_says_why_it_is_not(partly_finished)
     before = {path: path.stat().st_mtime_ns for path in partly_finished.folder.glob("results/runs/**/metrics.json")}
     run = so_far(partly_finished, "model_settings={lstm: {epochs: 3}}")
     assert run.returncode == 0, run.stderr
-    assert "**2 of the study's 6 runs have results**: 1 failed, 1 missing, 2 outdated." in run.stdout
+    assert "- 2 of 6 runs have results; 1 failed, 1 missing and 2 outdated." in run.stdout
     cells = pd.read_csv(partly_finished.folder / "results/so_far/tables/cells.csv")
     assert cells.set_index(["model", "batch_size"])["status"].to_dict() == {
         ("logistic", 16): "missing",

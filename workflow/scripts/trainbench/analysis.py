@@ -1,6 +1,5 @@
 """Goes from metrics files to every table, looking at one run at a time."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from trainbench.comparison import Compared, comparison_markdown, comparison_tabl
 from trainbench.costs import costs_table
 from trainbench.errors import InputError
 from trainbench.frameworks import frameworks_table
+from trainbench.headlines import answers
 from trainbench.hosts import Inventory
 from trainbench.markdown import literal
 from trainbench.settings_table import LEFT_OUT, PUBLISHED, Settings
@@ -117,14 +117,19 @@ def write_all(
         write_csv(table, folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
     write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
-    compared = Compared(
-        **{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__},
-        with_results=len(own_paths),
-        absent=Counter(run.status for run in absent),
-        reference_device=question.reference.device,
-    )
+    compared = Compared(**{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__})
     write_csv(comparison_table(compared, order), folder / "comparison.csv")
-    text = comparison_markdown(compared, order) + _published_markdown(publications) + sources.left_out_markdown(refused)
+    told = answers(
+        tables["runs"],
+        tables["cells"],
+        tables["speedups"],
+        order,
+        frameworks=tables["frameworks"],
+        gpu_scaling=tables["gpu_scaling"],
+        reference=question.reference.device,
+    )
+    text = comparison_markdown(compared, order, told.headlines, told.caveats)
+    text += _published_markdown(publications) + sources.left_out_markdown(refused)
     whole_file.write(text, folder / COMPARISON)
 
 

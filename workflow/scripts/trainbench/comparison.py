@@ -1,7 +1,7 @@
 """Puts devices side by side, in the shape of the 2017 tables: as data, and as text that begins with the answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
@@ -25,22 +25,20 @@ from trainbench.tables import (
 from trainbench.wording import (
     FLAGGED,
     UNKNOWN,
-    decimals_of,
+    format_estimate,
     format_fixed,
-    format_interval,
+    format_mean,
     format_ratio,
     framework_words,
     status_words,
 )
 
+FLAGGED_HEADING: Final = "Flagged runs"
+
 
 @dataclass(frozen=True)
 class Compared:
-    """The tables that the comparison puts together.
-
-    Speedups are over `reference_device`. `with_results` counts the study's own runs that have results, `absent` those
-    that have none, by their status.
-    """
+    """The tables that the comparison puts together."""
 
     cells: pd.DataFrame
     checks: pd.DataFrame
@@ -50,9 +48,6 @@ class Compared:
     costs: pd.DataFrame
     scaling_fits: pd.DataFrame
     core_equivalents: pd.DataFrame
-    with_results: int = 0
-    absent: Mapping[str, int] = field(default_factory=dict)
-    reference_device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class Measure:
 
 MEASURES: Final = (
     Measure("cpu_percent", "%", "CPU (% of one core)"),
-    Measure("gpu_utilization_percent", "%", "GPU utilisation (%)"),
+    Measure("gpu_utilization_percent", "%", "GPU utilisation (%)", only_if_known=True),
     Measure("gpu_memory_mib", "MiB", "GPU memory (MiB)", only_if_known=True),
     Measure("power_watts", "W", "GPU power (W)", only_if_known=True),
     Measure("energy_joules_per_epoch", "J", "GPU energy an epoch (J)", only_if_known=True),
@@ -132,24 +127,26 @@ def comparison_table(compared: Compared, order: TableOrder) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "batch_size", "measure", "unit", *names], dtype=object)
 
 
-def comparison_markdown(compared: Compared, order: TableOrder) -> str:
-    """The comparison to be read: the answers, then a table for each model and batch size as in 2017.
+def comparison_markdown(
+    compared: Compared, order: TableOrder, headlines: Sequence[str] = (), caveats: Sequence[str] = ()
+) -> str:
+    """The comparison to be read: the answers, a table for each model and batch size as in 2017, how to read them.
 
+    `headlines` are the sentences to begin with, `caveats` what limits them, as on the page.
     Figures that vary by factors (times, rates, energies) are geometric means over runs with their 95 % interval in
     brackets; percentages are means followed by ± and the standard deviation. Speeds of cells with flagged runs are
-    marked; the lines at the end say what was found and what to do.
+    marked; the lines after the tables say what was found and what to do.
     """
     cells = compared.cells
     executors = executors_of(cells, order)
-    parts = ["# Comparison of devices", *_absent_lines(compared)]
+    parts = ["# Comparison of devices" if len(executors) > 1 else "# Results"]
+    if headlines:
+        parts.append("\n".join(f"- {literal(sentence)}" for sentence in headlines))
+    if caveats:
+        parts += ["What limits these answers:", "\n".join(f"- {literal(sentence)}" for sentence in caveats)]
     answers = [f"**{literal(model)}**: {literal(answer)}" for model, answer in answers_of(compared, executors)]
-    if compared.speedups.empty and len(executors) > 1:
-        answers = [
-            f"Nothing to compare with: no completed run of the reference device {literal(compared.reference_device)}."
-        ]
     if answers:
-        parts += ["## Answers", "\n".join(f"- {answer}" for answer in answers)]
-    parts += ["## How to read this", *_legend(cells, executors)]
+        parts += ["## From which batch size on", "\n".join(f"- {answer}" for answer in answers)]
     shown = shown_of(compared)
     for model, batch_size in groups_of(cells, order):
         keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
@@ -169,7 +166,8 @@ def comparison_markdown(compared: Compared, order: TableOrder) -> str:
             parts += [f"## {title}", section]
     found = _flag_lines(cells, len(executors) > 1, _advice(compared.checks))
     if found:
-        parts += ["## What may have disturbed the runs", "\n".join(found)]
+        parts += [f"## {FLAGGED_HEADING}", "\n".join(found)]
+    parts += ["## How to read this", *_legend(cells, executors)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -247,15 +245,6 @@ def _computed_with(column: Sequence[Row | None]) -> list[list[str]]:
         if len(set(known) - {None}) > 1:
             rows.append([name, *(UNKNOWN if value is None else words(value) for value in known)])
     return rows
-
-
-def _absent_lines(compared: Compared) -> list[str]:
-    """How many of the study's runs there are, where some are not."""
-    if not compared.absent:
-        return []
-    total = compared.with_results + sum(compared.absent.values())
-    named = ", ".join(f"{count} {status}" for status, count in sorted(compared.absent.items()))
-    return [f"**{compared.with_results} of the study's {total} runs have results**: {named}."]
 
 
 def answers_of(compared: Compared, executors: Sequence[Executor]) -> list[tuple[str, str]]:
@@ -391,14 +380,13 @@ def _cell_text(cell: Row | None, measure: Measure) -> str:
     return shown
 
 
-def figure_text(row: Row, measure: Measure) -> str:
-    """A figure with its interval, or that there is none because it rests on one run."""
+def figure_text(row: Row, measure: Measure, unit: str = "") -> str:
+    """A figure and its unit with its interval, or that there is none because it rests on one run."""
     value = measure.value(row)
     if value is None:
         return UNKNOWN
-    decimals = decimals_of(value)
     low, high = row[f"{measure.metric}_low"], row[f"{measure.metric}_high"]
-    return format_fixed(value, decimals) + (format_interval(low, high, decimals) or _single(row))
+    return format_estimate(value, low, high, unit=unit) + _single(row)
 
 
 def _single(row: Row) -> str:
@@ -409,11 +397,8 @@ def _mean_and_sd_text(cell: Row, measure: Measure) -> str:
     mean = measure.value(cell)
     if mean is None:
         return UNKNOWN
-    mean *= measure.scale
-    decimals = decimals_of(mean)
     sd = cell[f"{measure.metric}_sd"]
-    spread = "" if sd is None else f" ± {format_fixed(sd * measure.scale, decimals)}"
-    return format_fixed(mean, decimals) + spread
+    return format_mean(mean * measure.scale, None if sd is None else sd * measure.scale)
 
 
 def _unknown_in(column: Sequence[Row | None], measure: Measure) -> bool:
@@ -433,7 +418,7 @@ def ratio_text(row: Row, name: str = "speedup") -> str:
         return UNKNOWN
     if ratio == Ratio(1.0, 1.0, 1.0):
         return format_ratio(1.0)
-    return format_ratio(ratio.value) + format_interval(ratio.low, ratio.high, decimals_of(ratio.value, significant=3))
+    return format_ratio(ratio.value, ratio.low, ratio.high)
 
 
 def _absent_text(cell: Row | None) -> str:
@@ -484,11 +469,11 @@ def _flag_lines(cells: pd.DataFrame, several_executors: bool, advice: Mapping[st
 def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
     """What a reader must know: what the numbers are and which hardware they come from."""
     paragraphs = [
-        "Each column is a device. Times, rates, energies and ratios are geometric means over the runs of a cell with "
-        "their 95 % interval in brackets, which takes two runs; percentages and sizes are means ± their standard "
-        "deviation. The speed of a run is that of training alone, evaluation left out: the median over its steady "
-        "epochs, which are all but the first. CPU and GPU use are means over the training time of these epochs; 100 % "
-        f"is one core busy. {UNKNOWN} is unknown or not measured."
+        f"{'Each column is a device. ' if len(executors) > 1 else ''}Times, rates, energies and ratios are geometric "
+        "means over the runs of a cell with their 95 % interval in brackets, which takes two runs; percentages and "
+        "sizes are means ± their standard deviation. The speed of a run is that of training alone, evaluation left "
+        "out: the median over its steady epochs, which are all but the first. CPU and GPU use are means over the "
+        f"training time of these epochs; 100 % is one core busy. {UNKNOWN} is unknown or not measured."
     ]
     if any(_known(cells, measure) for measure in MEASURES if measure.only_if_known):
         paragraphs.append(
@@ -502,8 +487,8 @@ def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
         )
     if cells["flagged_runs"].any():
         paragraphs.append(
-            f"{FLAGGED} Something may have disturbed runs of this cell: the last lines say what, and what to do. "
-            "checks.csv has every finding."
+            f'{FLAGGED} Something may have disturbed runs of this cell: "{FLAGGED_HEADING}" says what, and what '
+            "to do. checks.csv has every finding."
         )
     return [*paragraphs, *_host_lines(cells, executors)]
 

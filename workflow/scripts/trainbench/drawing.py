@@ -140,8 +140,10 @@ class Header:
         note = figure.text(
             HEADER_MARGIN_INCHES / width, below, self.note, color=MUTED, fontsize=NOTE_POINTS, verticalalignment="top"
         )
-        title.set_label(_TITLE)
-        note.set_label(_NOTE)
+        for text, name in ((title, _TITLE), (note, _NOTE)):
+            text.set_label(name)
+            # The id of its group in the SVG: the page writes title and note as text of its own.
+            text.set_gid(name)
 
 
 @styled

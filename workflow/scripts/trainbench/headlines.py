@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from trainbench.comparison import MEASURES, Measure, figure_text, hardware_of, ratio_text
+from trainbench.comparison import FLAGGED_HEADING, MEASURES, figure_text, hardware_of, ratio_text
 from trainbench.frameworks import USUAL_PRECISION
 from trainbench.speedups import speedup
 from trainbench.tables import (
@@ -25,9 +25,7 @@ from trainbench.tables import (
 )
 from trainbench.wording import (
     FLAGGED,
-    decimals_of,
     format_fixed,
-    format_interval,
     format_ratio,
     framework_words,
     status_words,
@@ -41,6 +39,7 @@ DIFFERENT_HARDWARE: Final = NEVER_AVERAGED["device_name"]
 _COMPUTED_WITH: Final = ("framework", "precision")
 FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
 _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
+_ONCE: Final = "how sure that is takes at least two runs of each"
 
 SECONDS: Final = next(measure for measure in MEASURES if measure.metric == "train_seconds_per_epoch")
 
@@ -99,13 +98,14 @@ def answers(
     *,
     frameworks: pd.DataFrame,
     gpu_scaling: pd.DataFrame,
+    reference: str = "",
 ) -> Answers:
     """The headlines and caveats of a study.
 
     `runs`, `cells`, `speedups`, `frameworks` and `gpu_scaling` are the tables of these names. With one device there are
     its speeds, with two the greatest difference between them and where the other one wins, with more the fastest of
     each model as well. Devices that differ in framework or precision alone are called by these, and what several GPUs
-    gain over the fewest is told.
+    gain over the fewest is told. `reference` is the name of the reference device, where it is known.
     """
     with_results = {(cell["device"], cell["host"]) for cell in rows_of(cells) if cell["n"]}
     executors = [one for one in executors_of(cells, order) if (one.device, one.host) in with_results]
@@ -121,9 +121,10 @@ def answers(
         found += _several_gpus(gpu_scaling)
         found += _pairs(speedups, frameworks, executors)
         if speedups.empty:
-            found += ["No completed run of the reference device: there are no speedups."]
+            named = f" {reference}" if reference else ""
+            found += [f"No completed run of the reference device{named}: there are no speedups."]
             found += [] if len(executors) > 2 else _fastest(cells, executors, order)  # noqa: PLR2004 - as above
-    return Answers(tuple(found), tuple(_caveats(runs, cells)))
+    return Answers((*_all_flagged(runs), *found), tuple(_caveats(runs, cells)))
 
 
 def is_reference(row: Row) -> bool:
@@ -141,58 +142,114 @@ def _speeds(cells: pd.DataFrame, executor: Executor, order: TableOrder) -> list[
     models = [model for model in models_of(cells, order) if model in by_model]
     for model in models[:MOST_MODELS]:
         best = min(by_model[model], key=_seconds)
-        several = len(by_model[model]) > 1
+        others = [cell for cell in by_model[model] if cell is not best]
         hardware = hardware_of(best)
         on = f"{executor.label} ({hardware})" if hardware and hardware != executor.label else executor.label
-        sentences.append(
-            f"{model} trains {'fastest ' if several else ''}at batch size {best['batch_size']} on {on}: "
-            f"{_seconds_text(best)}."
-        )
+        place = f"at batch size {best['batch_size']} on {on}"
+        undecided, once = _not_slower(best, others)
+        if undecided:
+            named = [str(cell["batch_size"]) for cell in undecided]
+            none_from = _few(named, f"{len(named)} of {len(others)} others")
+            sentences.append(f"{model}: {_seconds_text(best)} {place}; no difference shown from {none_from}.")
+        elif once:
+            least = f"the least of {len(others) + 1} batch sizes"
+            sentences.append(f"{model}: {_seconds_text(best)} {place}, {least}; {_ONCE}.")
+        else:
+            sentences.append(f"{model} trains {'fastest ' if others else ''}{place}: {_seconds_text(best)}.")
     return [*sentences, *_more(len(models) - MOST_MODELS, "model", "Every cell")]
+
+
+def _not_slower(best: Row, others: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The cells that are not shown to be slower than the one with the least seconds.
+
+    First those whose interval of the ratio contains 1, then those without an interval.
+    """
+    undecided, once = [], []
+    for other in others:
+        ahead = speedup(other, best)
+        if ahead is None or ahead.low is None:
+            once.append(other)
+        elif outcome(ahead.value, ahead.low, ahead.high) is not Outcome.FASTER:
+            undecided.append(other)
+    return undecided, once
 
 
 def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrder) -> list[str]:
     """Which device trains each model fastest, and how far ahead of the next at the same batch size it is.
 
-    Models that one device trains fastest share a sentence, which shows the one that takes longest.
+    A device is called the fastest where its best cell is shown to be faster than every cell of the others. Models that
+    one device trains fastest share a sentence, which shows the one that takes longest.
     """
     labels = {(executor.device, executor.host): executor.label for executor in executors}
     details = {(executor.device, executor.host): executor.detail for executor in executors}
     known = [cell for cell in rows_of(cells) if cell["train_seconds_per_epoch"] is not None]
-    leads: dict[tuple[str, str, bool], list[tuple[Row, str]]] = {}
+    fastest: dict[tuple[str, str], list[Row]] = {}
+    doubtful: list[str] = []
     for model in models_of(cells, order):
         of_model = [cell for cell in known if cell["model"] == model]
-        if of_model:
-            best = min(of_model, key=_seconds)
-            lead, decided = _lead(best, of_model, labels)
-            leads.setdefault((best["device"], best["host"], decided), []).append((best, lead))
+        if not of_model:
+            continue
+        best = min(of_model, key=_seconds)
+        device = best["device"], best["host"]
+        others = [cell for cell in of_model if (cell["device"], cell["host"]) != device]
+        undecided, once = _not_slower(best, others)
+        on = _on(best, labels, details)
+        if undecided:
+            nearest = _nearest(best, undecided, labels)
+            none_from = _few(nearest, f"{len(nearest)} other devices")
+            words = f"{_seconds_text(best)} at batch size {best['batch_size']} on {on}"
+            doubtful.append(f"{model}: {words}; no difference shown from {none_from}.")
+        elif once:
+            doubtful.append(f"{model}: {_lead(best, known, labels, f' on {on}')}; {_ONCE}.")
+        else:
+            fastest.setdefault(device, []).append(best)
     sentences = []
-    for (device, host, _), members in list(leads.items())[:MOST_MODELS]:
-        best, lead = max(members, key=lambda member: _seconds(member[0]))
-        in_brackets = ", ".join(filter(None, (hardware_of(best), details[device, host])))
-        on = labels[device, host] + (f" ({in_brackets})" if in_brackets else "")
-        models = _counted([cell["model"] for cell, _ in members])
+    for members in fastest.values():
+        best = max(members, key=_seconds)
+        models, on = _counted([cell["model"] for cell in members]), _on(best, labels, details)
+        lead = _lead(best, known, labels)
         if len(members) > 1:
             sentences.append(f"{models} train fastest on {on}; {best['model']} takes {lead}.")
         else:
             sentences.append(f"{models} trains fastest on {on}: {lead}.")
-    return [*sentences, *_more(len(leads) - MOST_MODELS, "device", "Which device for which model")]
+    sentences += doubtful
+    return [
+        *sentences[:MOST_MODELS],
+        *_more(len(sentences) - MOST_MODELS, "answer", "Which device for which model"),
+    ]
 
 
-def _lead(best: Row, of_model: Sequence[Row], labels: Mapping[tuple[str, str], str]) -> tuple[str, bool]:
-    """How fast the fastest cell of a model is and how far ahead, and whether that is more than noise."""
-    words = f"{_seconds_text(best)} at batch size {best['batch_size']}"
-    others = [cell for cell in of_model if cell["batch_size"] == best["batch_size"] and cell is not best]
+def _on(cell: Row, labels: Mapping[tuple[str, str], str], details: Mapping[tuple[str, str], str]) -> str:
+    """A device and in brackets on what it computes."""
+    device = cell["device"], cell["host"]
+    in_brackets = ", ".join(filter(None, (hardware_of(cell), details[device])))
+    return labels[device] + (f" ({in_brackets})" if in_brackets else "")
+
+
+def _nearest(best: Row, near: Iterable[Row], labels: Mapping[tuple[str, str], str]) -> list[str]:
+    """The devices of these cells, each with the batch size of its best one where that is another."""
+    by_device: dict[tuple[str, str], Row] = {}
+    for cell in sorted(near, key=_seconds):
+        by_device.setdefault((cell["device"], cell["host"]), cell)
+    return [
+        labels[device] + ("" if cell["batch_size"] == best["batch_size"] else f" at {cell['batch_size']}")
+        for device, cell in by_device.items()
+    ]
+
+
+def _lead(best: Row, known: Sequence[Row], labels: Mapping[tuple[str, str], str], on: str = "") -> str:
+    """How fast the fastest cell of a model is, and how far ahead of the next device at its batch size."""
+    words = f"{_seconds_text(best)} at batch size {best['batch_size']}{on}"
+    alike = (best["model"], best["batch_size"])
+    others = [cell for cell in known if (cell["model"], cell["batch_size"]) == alike and cell is not best]
     if not others:
-        return words, True
+        return words
     second = min(others, key=_seconds)
     ahead = speedup(second, best)
-    name = labels[second["device"], second["host"]]
-    if ahead is None or outcome(ahead.value, ahead.low, ahead.high) is Outcome.NO_DIFFERENCE:
-        return f"{words}, though no difference to the next, {name}, is shown", False
-    interval = format_interval(ahead.low, ahead.high, decimals_of(ahead.value, significant=3))
-    once = "" if interval else " (no interval)"
-    return f"{words}, {format_ratio(ahead.value)}{interval}{once} faster than the next, {name}", True
+    if ahead is None:
+        return words
+    ratio = format_ratio(ahead.value, ahead.low, ahead.high)
+    return f"{words}, {ratio} faster than the next, {labels[second['device'], second['host']]}"
 
 
 def _side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
@@ -383,7 +440,7 @@ def _ratio(row: Row, *, inverse: bool) -> str:
     value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
     if inverse:
         value, low, high = 1 / value, None if high is None else 1 / high, None if low is None else 1 / low
-    return format_ratio(value) + format_interval(low, high, decimals_of(value, significant=3))
+    return format_ratio(value, low, high)
 
 
 def _mark(rows: Iterable[Row]) -> str:
@@ -394,14 +451,18 @@ def _seconds(cell: Row) -> float:
     return float(cell["train_seconds_per_epoch"])
 
 
-def _seconds_text(cell: Row, measure: Measure = SECONDS) -> str:
+def _seconds_text(cell: Row) -> str:
     """As in "12.15 s an epoch (11.90-12.40)"."""
-    number, space, rest = figure_text(cell, measure).partition(" ")
-    return f"{number} s an epoch{space}{rest}" + (f" {FLAGGED}" if cell["flagged_runs"] else "")
+    return figure_text(cell, SECONDS, " s an epoch") + (f" {FLAGGED}" if cell["flagged_runs"] else "")
 
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _few(names: Sequence[str], count: str) -> str:
+    """All names, or in words how many there are."""
+    return _listed(names) if len(names) <= MOST_NAMED else count
 
 
 def _counted(names: Sequence[str]) -> str:
@@ -437,18 +498,35 @@ def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
         if different:
             with_what = "on different hardware" if status == DIFFERENT_HARDWARE else f"with {status_words(status)}"
             caveats.append(f"No figures where the runs of a cell trained {with_what}: {different}.")
-    completed = runs[runs["status"] == COMPLETED]
-    flagged = int((completed["flags"] != "").sum())
-    if flagged:
+    completed, flagged = _completed_and_flagged(runs)
+    if 0 < flagged < completed:
         caveats.append(
-            f"{FLAGGED} Checks flagged {flagged} of {len(completed)} completed runs: something may have disturbed "
-            f"them. {_quoted('Flagged runs')} says what, and what to do."
+            f"{FLAGGED} Checks flagged {flagged} of {completed} completed runs: something may have disturbed "
+            f"them. {_quoted(FLAGGED_HEADING)} says what, and what to do."
         )
     single = int((cells["n"] == 1).sum())
     if single:
         of = f"{single} of {len(cells)} cells rest" if single < len(cells) else "All cells rest"
         caveats.append(f"{of} on one run and have no interval.")
     return caveats
+
+
+def _completed_and_flagged(runs: pd.DataFrame) -> tuple[int, int]:
+    """How many runs were completed, and how many of these were flagged."""
+    completed = runs[runs["status"] == COMPLETED]
+    return len(completed), int((completed["flags"] != "").sum())
+
+
+def _all_flagged(runs: pd.DataFrame) -> list[str]:
+    """That no number is free of disturbance, where that is so: the first thing to know about all that follows."""
+    completed, flagged = _completed_and_flagged(runs)
+    if not completed or flagged < completed:
+        return []
+    which = "The only completed run is" if completed == 1 else f"All {completed} completed runs are"
+    return [
+        f"{FLAGGED} {which} flagged: something may have disturbed {'it' if completed == 1 else 'them'}, and with "
+        f"{'it' if completed == 1 else 'them'} every number here. {_quoted(FLAGGED_HEADING)} says what, and what to do."
+    ]
 
 
 def _places(by_key: dict[CellKey, Row], status: str) -> str:

@@ -36,6 +36,11 @@ _CLIP_REFERENCE: Final = re.compile(r"url\(#([A-Za-z_][\w.:-]*)\)", re.ASCII)
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 PIXELS_PER_POINT: Final = 4 / 3
 
+# The groups of a figure's title and note, as trainbench.drawing names them, and where a line of theirs stands.
+_HEADER: Final = ("title", "note")
+_LINE_AT: Final = re.compile(r"translate\([-+\d.eE]+[ ,]([-+\d.eE]+)\)")
+_BELOW_A_LINE_POINTS: Final = 4.0
+
 
 def read(path: Path) -> ElementTree.Element:
     """The root element of a figure's file.
@@ -45,7 +50,9 @@ def read(path: Path) -> ElementTree.Element:
     """
     try:
         # Expat since 2.4 refuses entities that blow up; this file is our own, and external entities are never read.
-        root = ElementTree.fromstring(path.read_bytes())  # noqa: S314
+        # Comments hold the texts that are drawn as outlines.
+        parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))  # noqa: S314
+        root = ElementTree.fromstring(path.read_bytes(), parser)  # noqa: S314
     except ElementTree.ParseError as error:
         raise InputError(f"the figure {path} is not valid SVG ({error}); delete it and run snakemake again") from error
     if _local(root.tag) != "svg":
@@ -75,6 +82,29 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
     )
     parts = [part for child in root for part in _markup(child, name)]
     return head + Markup("".join(parts)) + Markup("</svg>")  # noqa: S704 - of allowed names and checked values alone
+
+
+def lift_header(root: ElementTree.Element) -> tuple[str, str]:
+    """Take title and note out of a figure, which then begins below them, for the page to write them; "" without any."""
+    found = dict.fromkeys(_HEADER, "")
+    lowest = 0.0
+    for group in list(root.iter()):
+        name = group.get("id", "")
+        if _local(group.tag) != "g" or name not in found:
+            continue
+        found[name] = " ".join(
+            " ".join((part.text or "").split()) for part in group.iter() if not isinstance(part.tag, str)
+        )
+        lines = (_LINE_AT.match(part.get("transform", "")) for part in group)
+        lowest = max([lowest, *(float(line[1]) for line in lines if line)])
+        # Other texts use the outlines of letters that are defined here.
+        group[:] = [part for part in group.iter() if _local(part.tag) == "defs"]
+    if lowest:
+        width, height = _size(root)
+        top = lowest + _BELOW_A_LINE_POINTS
+        root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
+        root.set("height", f"{height - top:g}pt")
+    return found["title"], found["note"]
 
 
 def words(root: ElementTree.Element) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from trainbench.tables import (
     models_of,
     rows_of,
 )
-from trainbench.wording import FLAGGED, UNKNOWN, format_number, framework_words, status_words
+from trainbench.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
 
 MOST_ROWS: Final = 400
 MOST_GROUPS: Final = 60
@@ -70,7 +70,7 @@ class Table:
     """A table of the page. The first field of a row is its header.
 
     `hidden` counts rows that are not shown, all of which are in the file `source`; `short` ones are neither sorted nor
-    filtered by the reader.
+    filtered by the reader. A row of `stacked` ones is a card on a narrow screen, for texts that need the width.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Table:
     source: str
     hidden: int = 0
     short: bool = False
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -610,11 +611,12 @@ def flags_summary(runs: pd.DataFrame, checks: pd.DataFrame) -> Table | None:
         "checks.csv",
         rows,
         (
-            _Shape("Check", lambda row: Field(row["name"])),
+            _Shape("Check", lambda row: Field(row["name"], look="name")),
             _Shape("Level", lambda row: Field(row["level"])),
             _Shape("Runs", lambda row: Field(f"{row['runs']} of {total}"), number=True),
-            _Shape("What to do", lambda row: Field(row["advice"])),
+            _Shape("What to do", lambda row: Field(row["advice"], look="words")),
         ),
+        stacked=True,
     )
 
 
@@ -629,11 +631,12 @@ def flagged_runs_list(checks: pd.DataFrame) -> Table | None:
         (
             *_KEY,
             _Shape("Repeat", lambda row: Field(str(row["repeat"])), number=True),
-            _Shape("Check", lambda row: Field(row["name"])),
-            _Shape("Found", lambda row: Field(row["finding"])),
-            _Shape("What to do", lambda row: Field(row["advice"])),
+            _Shape("Check", lambda row: Field(row["name"], look="name")),
+            _Shape("Found", lambda row: Field(row["finding"], look="words")),
+            _Shape("What to do", lambda row: Field(row["advice"], look="words")),
         ),
         with_host=_several_hosts(checks),
+        stacked=True,
     )
 
 
@@ -652,6 +655,7 @@ def unfinished_list(runs: pd.DataFrame) -> Table | None:
             _Shape("What to do", lambda row: Field(_WHAT_TO_DO.get(row["status"], UNKNOWN))),
         ),
         with_host=_several_hosts(runs),
+        stacked=True,
     )
 
 
@@ -725,7 +729,14 @@ def _computed_with(table: pd.DataFrame) -> list[_Shape]:
 
 
 def _table(
-    name: str, caption: str, source: str, rows: Sequence[Row], shapes: Iterable[_Shape], *, with_host: bool = False
+    name: str,
+    caption: str,
+    source: str,
+    rows: Sequence[Row],
+    shapes: Iterable[_Shape],
+    *,
+    with_host: bool = False,
+    stacked: bool = False,
 ) -> Table:
     shown = rows[:MOST_ROWS]
     fields = {shape: [shape.show(row) for row in shown] for shape in shapes if shape.host in {None, with_host}}
@@ -741,13 +752,21 @@ def _table(
         tuple(zip(*kept.values(), strict=True)),
         source,
         hidden=len(rows) - len(shown),
+        stacked=stacked,
     )
 
 
 def _table_or_none(
-    name: str, caption: str, source: str, rows: Sequence[Row], shapes: Iterable[_Shape], *, with_host: bool = False
+    name: str,
+    caption: str,
+    source: str,
+    rows: Sequence[Row],
+    shapes: Iterable[_Shape],
+    *,
+    with_host: bool = False,
+    stacked: bool = False,
 ) -> Table | None:
-    return _table(name, caption, source, rows, shapes, with_host=with_host) if rows else None
+    return _table(name, caption, source, rows, shapes, with_host=with_host, stacked=stacked) if rows else None
 
 
 def _several_hosts(table: pd.DataFrame) -> bool:
@@ -775,7 +794,7 @@ def _share(metric: str, scale: float = 1.0) -> Callable[[Row], Field]:
         mean, sd = row[f"{metric}_mean"], row[f"{metric}_sd"]
         if mean is None:
             return Field(UNKNOWN)
-        return Field(format_number(mean * scale), "" if sd is None else f"± {format_number(sd * scale, 2)}")
+        return field(format_mean(mean * scale, None if sd is None else sd * scale))
 
     return show
 

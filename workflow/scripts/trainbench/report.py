@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from markupsafe import Markup
 
 from trainbench import __version__, inline_svg, page_tables, whole_file
 from trainbench.accuracy_times import ACCURACY_TIME_COLUMNS
-from trainbench.comparison import Compared, answers_of, hardware_of
+from trainbench.comparison import Compared, answers_of, figure_text, hardware_of
 from trainbench.costs import COST_COLUMNS
 from trainbench.drawing import COLORS
 from trainbench.frameworks import FRAMEWORK_COLUMNS
-from trainbench.headlines import FRAMEWORKS_HEADING, answers
+from trainbench.headlines import FRAMEWORKS_HEADING, SECONDS, answers
 from trainbench.hosts import HOST_COLUMNS
 from trainbench.page_tables import Device, Table
 from trainbench.repository import Commit
@@ -78,6 +79,8 @@ MOST_VERDICTS: Final = 24
 FEW_VERDICTS: Final = 6
 FEW_GROUPS: Final = 12
 WIDE_FROM: Final = 3
+# A table of more rows scrolls in a box of its own.
+LIMITED_FROM: Final = 20
 MOST_NAMED: Final = 3
 MOST_LISTED: Final = 6
 
@@ -106,11 +109,16 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as the page has it: inline, or as PNG in base64, or too large for either."""
+    """A figure as the page has it: inline, or as PNG in base64, or too large for either.
+
+    `heading` and `note` stand above an inline one, which has them no more itself: as text they wrap on a narrow screen.
+    """
 
     title: str
     caption: str
     description: str
+    heading: str = ""
+    note: str = ""
     svg: Markup | None = None
     png: str | None = None
 
@@ -186,7 +194,10 @@ def write_page(
     # Hosts stand in the order of their table: those of the study before those of sources.
     shown_order = replace(order, hosts=tuple(tables["hosts"]["host"].tolist()))
     drawn = {path.stem: _drawn(path, tables["cells"], shown_order) for path in figures}
-    over_time = {path.stem: _fitting(path, *inline_svg.words(inline_svg.read(path))) for path in timelines}
+    over_time = {
+        path.stem: _fitting(path, *inline_svg.words(inline_svg.read(path)))
+        for path in _in_order_of_runs(timelines, tables["runs"])
+    }
     whole_file.write(_rendered(tables, drawn, over_time, shown_order, repetition), page)
 
 
@@ -209,6 +220,7 @@ def _rendered(
         core_equivalents=tables["core_equivalents"],
     )
     executors = executors_of(cells, order)
+    several = len(executors) > 1
     # As in figures: a device has one colour on all hosts.
     devices = list(dict.fromkeys(executor.device for executor in executors))
     colors = {executor.label: devices.index(executor.device) % len(COLORS) for executor in executors}
@@ -258,7 +270,8 @@ def _rendered(
         ),
         frameworks_heading=FRAMEWORKS_HEADING,
         unsaid=_unsaid(cells),
-        contents=_contents(shown),
+        contents=_contents(shown, several),
+        several_devices=several,
         tables=shown,
         drawn={**over_time, **drawn},
         timelines=list(over_time),
@@ -267,6 +280,7 @@ def _rendered(
         more_devices=max(0, len(executors) - page_tables.MOST_EXECUTORS),
         colors=colors,
         signs=SIGNS,
+        limited_from=LIMITED_FROM,
         times=TIMES,
         verdicts=verdicts[:MOST_VERDICTS],
         more_verdicts=max(0, len(verdicts) - MOST_VERDICTS),
@@ -283,7 +297,7 @@ def _rendered(
         code_sentence=_code_sentence(settings, repetition),
         command=_command(repetition),
         configuration=repetition.configuration,
-        commit=None if repetition.commit is None else repetition.commit.sha[:12],
+        commit=repetition.commit,
     )
 
 
@@ -348,9 +362,9 @@ def _unsaid(cells: pd.DataFrame) -> str:
     return f"anything about large networks, {others} or several GPUs a run"
 
 
-def _contents(shown: Mapping[str, Table | None]) -> list[tuple[str, str]]:
+def _contents(shown: Mapping[str, Table | None], several_devices: bool) -> list[tuple[str, str]]:
     sections = (
-        ("devices", "Which device", True),
+        ("devices", "Which device" if several_devices else "The device", True),
         ("speedups", "Speedups", shown["speedups"] is not None),
         ("frameworks", "Frameworks, precisions", shown["frameworks"] is not None),
         ("comparison", "Every model and batch size", True),
@@ -396,13 +410,22 @@ def _drawn(path: Path, cells: pd.DataFrame, order: TableOrder) -> Drawn:
     return _fitting(path, title, _description(title, cells, order), caption)
 
 
+def _in_order_of_runs(timelines: Iterable[Path], runs: pd.DataFrame) -> list[Path]:
+    """Timelines in the order of the table of runs, in which everything else on the page stands: model by model."""
+    names = runs[["model", "batch_size", "device", "repeat"]].astype(str).agg("_".join, axis="columns")
+    places = {name: place for place, name in reversed(list(enumerate(names.tolist())))}
+    return sorted(timelines, key=lambda path: places.get(path.stem, len(places)))
+
+
 def _fitting(path: Path, title: str, description: str, caption: str = "") -> Drawn:
     """A figure with its words, in the best shape that it is not too large for."""
     found = Drawn(title, caption, description)
     if path.stat().st_size <= MOST_FIGURE_BYTES:
-        svg = inline_svg.inline(inline_svg.read(path), path.stem, found.title, found.description)
+        root = inline_svg.read(path)
+        heading, note = inline_svg.lift_header(root)
+        svg = inline_svg.inline(root, path.stem, found.title, found.description)
         if len(svg) <= MOST_INLINE_CHARACTERS:
-            return replace(found, svg=svg)
+            return replace(found, svg=svg, heading=heading, note=note)
     png = path.with_suffix(".png")
     if png.exists() and png.stat().st_size <= MOST_PNG_BYTES:
         return replace(found, png=base64.b64encode(png.read_bytes()).decode())
@@ -455,7 +478,7 @@ def _example(runs: pd.DataFrame, epochs: pd.DataFrame, cells: pd.DataFrame) -> s
             f"In epochs.csv the {len(traced)} epochs of run {first['repeat']} took {seconds} s; without the "
             f"first the median is {figures[0]} s, its train_seconds_per_epoch in runs.csv. The {len(figures)} runs of "
             f"the cell have {_few(figures)} s, whose geometric mean is "
-            f"{format_number(cell['train_seconds_per_epoch'])} s: the number in cells.csv and on this page."
+            f"{figure_text(cell, SECONDS).partition(' ')[0]} s: the number in cells.csv and on this page."
         )
     return None
 
@@ -490,8 +513,11 @@ def _code_sentence(settings: pd.DataFrame, repetition: Repetition) -> str:
 
 
 def _command(repetition: Repetition) -> str:
+    commit = repetition.commit
+    clone = [] if commit is None or commit.origin is None else [f"git clone {shlex.quote(commit.origin)} trainbench"]
     lines = [
-        *([f"git checkout {repetition.commit.sha}"] if repetition.commit is not None else []),
+        *([*clone, "cd trainbench"] if clone else []),
+        *([f"git checkout {commit.sha}"] if commit is not None else []),
         "make setup",
         ".venv/bin/snakemake --cores all --configfile study.yaml",
     ]

@@ -4,16 +4,21 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS: Final = 20
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit; `changed` says whether files that it holds were edited since."""
+    """A commit; `changed` says whether files that it holds were edited since.
+
+    `origin` is where anybody can clone the repository from, None where no such place is known.
+    """
 
     sha: str
     changed: bool
+    origin: str | None = None
 
 
 def commit_of(folder: Path) -> Commit | None:
@@ -26,7 +31,17 @@ def commit_of(folder: Path) -> Commit | None:
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     if top is None or sha is None or changes is None or Path(top).resolve() != folder.resolve():
         return None
-    return Commit(sha, changed=bool(changes))
+    return Commit(sha, bool(changes), _public(_git(folder, "config", "--get", "remote.origin.url")))
+
+
+def _public(url: str | None) -> str | None:
+    """An address that may be shown to anybody: of the web, without user name, password or query; else None."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return None
+    is_plain = parts.hostname and not (parts.username or parts.password or parts.query or parts.fragment)
+    return url if parts.scheme in {"http", "https"} and is_plain and "@" not in parts.netloc else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -7,6 +7,9 @@ UNKNOWN: Final = "\N{EN DASH}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FLAGGED: Final = "\N{DAGGER}"
 
+WIDE_FROM: Final = 1.5
+"""An interval whose bounds lie further apart than by this factor is too wide for a fourth digit."""
+
 _FRAMEWORKS: Final = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
@@ -15,16 +18,43 @@ def format_number(value: float, significant: int = 4) -> str:
     return format_fixed(value, decimals_of(value, significant))
 
 
-def format_ratio(ratio: float) -> str:
-    """How many times, with three significant digits: 15.3 followed by the multiplication sign."""
-    return f"{format_number(ratio, significant=3)}{TIMES}"
+def format_ratio(ratio: float, low: float | None = None, high: float | None = None) -> str:
+    """How many times, with three significant digits: 15.3 followed by the multiplication sign, and its interval."""
+    return format_estimate(ratio, low, high, significant=3, unit=TIMES)
 
 
-def format_interval(low: float | None, high: float | None, decimals: int) -> str:
-    """An interval in brackets with so many decimal places, or nothing where it is unknown."""
+def format_estimate(
+    value: float, low: float | None = None, high: float | None = None, *, significant: int = 4, unit: str = ""
+) -> str:
+    """A figure and its unit, followed by its interval in brackets where that is known.
+
+    The bounds of a narrow interval have the decimal places of the figure: 12.15 (11.90-12.40). In a wide one these
+    would be digits that nobody knows, or too few for a small bound: figure and bounds have three digits each, as in
+    0.0837 (0.00119-5.90).
+    """
     if low is None or high is None:
-        return ""
-    return f" ({format_fixed(low, decimals)}{UNKNOWN}{format_fixed(high, decimals)})"
+        return f"{format_number(value, significant)}{unit}"
+    if high > WIDE_FROM * low:
+        shown = [format_number(number, significant=3) for number in (value, low, high)]
+    else:
+        decimals = decimals_of(value, significant)
+        shown = [format_fixed(number, decimals) for number in (value, low, high)]
+    return f"{shown[0]}{unit} ({shown[1]}{UNKNOWN}{shown[2]})"
+
+
+def format_mean(mean: float, sd: float | None) -> str:
+    """A mean and its standard deviation, where that is known, with the digits that the deviation leaves the mean.
+
+    The mean has four significant digits, or three where the deviation is large: 92.34 ± 0.21, 84.5 ± 95.2. Only a
+    deviation that is not 0 and would read 0 has more places than the mean.
+    """
+    decimals = decimals_of(mean)
+    if sd is None:
+        return format_fixed(mean, decimals)
+    if sd > 0:
+        decimals = min(decimals, max(decimals_of(mean, significant=3), decimals_of(sd, significant=2)))
+    of_deviation = decimals if round(sd, decimals) or sd == 0 else decimals_of(sd, significant=1)
+    return f"{format_fixed(mean, decimals)} ± {format_fixed(sd, of_deviation)}"
 
 
 def decimals_of(value: float, significant: int = 4) -> int:
