@@ -350,6 +350,26 @@ def test_a_bad_value_is_refused_by_key_finding_and_what_is_allowed(
     assert [part for part in (key, found, allowed) if part not in refusal] == [], refusal
 
 
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        ("models=logistic,conv", "models='[logistic, conv]'"),
+        ("devices=cpu,gpu", "devices='[cpu, gpu]'"),
+        ("batch_sizes=128, 256", "batch_sizes='[128, 256]'"),
+        ("dataset={path:data/mine}", "a space must follow the colon: {path: data/mine}"),
+        ("prices={gpu:2.5}", "a space must follow the colon: {gpu: 2.5}"),
+        ("model_settings={conv: {epochs:3}}", "a space must follow the colon: {epochs: 3}"),
+        ("device_settings={cpu: {threads:2}}", "a space must follow the colon: {threads: 2}"),
+    ],
+)
+def test_a_list_without_brackets_and_a_colon_without_a_space_are_told_as_what_they_are(
+    argument: str, hint: str
+) -> None:
+    refusal = refusal_of(parse_config([argument]))
+    assert hint in refusal
+    assert "did you mean" not in refusal
+
+
 @pytest.mark.parametrize("layer", [{"modles": []}, {"repeats": 0}, device("..", kind="cpu"), setting("conv", lr=1)])
 def test_a_refusal_is_one_sentence(layer: Mapping[str, Any]) -> None:
     assert not re.search(r"\n|\. ", refusal_of(layer))
