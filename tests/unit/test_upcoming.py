@@ -1,5 +1,7 @@
 """The plan tells what would be measured and how long it would take, and what it does not know."""
 
+import pytest
+
 from forecast_study import DATA, HOST, STUDY
 from metrics_builder import make_record
 from results_folder import write_results
@@ -42,6 +44,17 @@ def test_the_time_is_told_with_what_tells_it(tmp_path):
     assert "3 runs known from runs of the same cell." in shown
     assert "6 runs known from the nearest batch size alone" in shown
     assert "unknown" not in shown
+
+
+LIMITS = "limits are as many images and as many steps a second"
+
+
+@pytest.mark.parametrize(("runs_of_the_cell", "told"), [(1, False), (2, True)])
+def test_what_limits_mean_is_told_where_limits_are_shown(tmp_path, runs_of_the_cell, told):
+    records = [make_record("conv", 512, "cpu", repeat) for repeat in range(1, runs_of_the_cell + 1)]
+    shown = plan(tmp_path, records, to_come=[run for run in STUDY.runs() if (run.device, run.model) == ("cpu", "conv")])
+    assert "known from the nearest batch size alone" in shown
+    assert ((LIMITS in shown), (" min to " in shown)) == (told, told)
 
 
 def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):

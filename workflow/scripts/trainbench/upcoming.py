@@ -12,6 +12,8 @@ from trainbench.forecast import Cell, History, Place, Work, cell_of, count_text,
 from trainbench.study import Run, Study
 
 MOST_BATCH_SIZES: Final = 6
+_LIMITS: Final = " ("
+"""What limits begin with where a time has them."""
 
 
 def text(study: Study, to_come: Collection[Run], there: Collection[Run], history: History, place: Place) -> str:
@@ -47,7 +49,16 @@ def text(study: Study, to_come: Collection[Run], there: Collection[Run], history
         estimate = estimates[cell]
         known["nothing" if estimate is None else estimate.basis] += count
     whole = reduce(add, works.values())
-    return f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known)}"
+    by_throughput = {cell for cell, estimate in estimates.items() if estimate and estimate.basis == "throughput"}
+    lengths = [time_text(whole)] + [
+        time
+        for device, model, *_, time in lines
+        if any((cell.device, cell.model) == (device, model) for cell in by_throughput)
+    ]
+    limited = any(_LIMITS in length for length in lengths)
+    return (
+        f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
+    )
 
 
 def _line(pair: tuple[str, str], cells: Counter[Cell], there: Counter[Cell], works: dict[Cell, Work]) -> list[str]:
@@ -71,11 +82,12 @@ def _time(whole: Work, place: Place) -> str:
     return f": {time} on {count_text(place.cores, 'core')}{gpus}"
 
 
-def _sources(known: Counter[str]) -> str:
-    """By what the time is known."""
+def _sources(known: Counter[str], limited: bool) -> str:
+    """By what the time is known; `limited` where limits are shown that another batch size tells."""
+    meaning = ": limits are as many images and as many steps a second" if limited else ""
     sentences = {
         "cell": "known from runs of the same cell.",
-        "throughput": "known from the nearest batch size alone: limits are as many images and as many steps a second.",
+        "throughput": f"known from the nearest batch size alone{meaning}.",
         "nothing": "of unknown length: nothing of the same model and device has been measured here on this host.",
     }
     return "".join(f"{count_text(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])
