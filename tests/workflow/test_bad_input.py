@@ -35,6 +35,7 @@ def refused(run):
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+        (["--cores", "0"], ["--cores is 0", "at least 1"]),
         (
             ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
             ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],
