@@ -27,6 +27,7 @@ from trainbench import (
     lifetime,
     limits,
     nvml,
+    plain_words,
     so_far,
     sources,
     submission,
@@ -76,7 +77,15 @@ TRAINING_CODE = [
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "frameworks.py", "hosts.py"],
-    *["markdown.py", "published.py", "record.py", "roofline.py", "scaling.py", "scaling_tables.py", "settings_table.py"],
+    *[
+        "markdown.py",
+        "published.py",
+        "record.py",
+        "roofline.py",
+        "scaling.py",
+        "scaling_tables.py",
+        "settings_table.py",
+    ],
     *["sources.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
     "../make_tables.py",
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
@@ -202,6 +211,9 @@ def go_on():
         return None
     snakemake_folder = Path(".snakemake")
     try:
+        problem = working_folder.unwritable(Path.cwd())
+        if problem is not None:
+            sys.exit(f"trainbench: {problem}")
         held = working_folder.hold(snakemake_folder)
         if held is not None:
             results = Path("results")
@@ -214,6 +226,16 @@ def go_on():
 
 
 WORKING_FOLDER_HELD = go_on()
+
+
+def is_under_way():
+    """Whether another Snakemake is at work in this folder."""
+    return WORKING_FOLDER_HELD is None and working_folder.is_held(Path(".snakemake"))
+
+
+PLAIN_WORDS = plain_words.PlainWords(is_under_way)
+if workflow.is_main_process:
+    logger.addFilter(PLAIN_WORDS)
 
 
 def out_of_memory_again(wildcards):

@@ -53,6 +53,11 @@ if workflow.is_main_process and workflow.output_settings.dryrun:
     atexit.register(tell_plan)
 
 
+def tell_last_words():
+    """Say how the study ended where it did not succeed."""
+    sys.stderr.write(PLAIN_WORDS.last_words())
+
+
 VIEW = contextlib.ExitStack()
 
 
@@ -96,3 +101,5 @@ onsuccess:
 
 onerror:
     VIEW.close()
+    # Below what Snakemake itself will still say.
+    atexit.register(tell_last_words)

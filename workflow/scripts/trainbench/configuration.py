@@ -310,7 +310,8 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
         found = error.kind.as_dict()["unexpected"][0]
         allowed = list(schema["properties"])
         place = f" in '{key}'" if key else ""
-        hint = _with_space(found, error.instance[found]) or _nearest(found, allowed)
+        given: Any = error.instance
+        hint = _with_space(found, given[found]) or _nearest(found, allowed)
         return (
             f"unknown config key '{found}'{place}; allowed: {', '.join(allowed)}{hint}; "
             "correct or remove it in the config file or on the command line"

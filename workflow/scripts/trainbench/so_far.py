@@ -40,20 +40,21 @@ def status(path: Path) -> Any:  # noqa: ANN401 - whatever the file says
         return None
 
 
+def last_words(log: Path) -> str | None:
+    """What a log ends with, where that says why what it tells of has failed."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return lines[-1] if lines and lines[-1].startswith(FAILURE_MARK) else None
+
+
 def _state(study: Study, run: Run, folder: Path, dataset_files_sha256: str) -> State:
     try:
         metrics = json.loads((folder / METRICS_NAME).read_bytes())
         same = metrics["settings"] == study.settings(run, dataset_files_sha256)
     except FileNotFoundError:
-        return "failed" if _ends_with_failure(folder / LOG_NAME) else "missing"
+        return "failed" if last_words(folder / LOG_NAME) is not None else "missing"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "there"  # whoever reads it says what is wrong with it
     return "there" if same else "outdated"
-
-
-def _ends_with_failure(log: Path) -> bool:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    return bool(lines) and lines[-1].startswith(FAILURE_MARK)
