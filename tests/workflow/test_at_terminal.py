@@ -156,6 +156,11 @@ def test_a_plan_of_a_device_that_was_never_measured_knows_no_time(finished):
     assert "6 runs to carry out; how long that takes is unknown." in text
 
 
+def test_a_plan_says_what_it_replaces(finished):
+    text = plan(finished, "model_settings={conv: {epochs: 4}}").text
+    assert "2 of these runs replace results measured with other settings (epochs: 2 -> 4)" in text
+
+
 def test_a_plan_changes_nothing(finished):
     def state():
         return {path: path.stat().st_mtime_ns for path in finished.folder.joinpath("results").rglob("*")}

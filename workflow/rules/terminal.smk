@@ -46,7 +46,8 @@ def tell_plan():
     asked_for = runs_asked_for()
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
     if asked_for:
-        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place())}", end="", flush=True)
+        changes = so_far.changes(STUDY, to_come, RESULTS, DATASET_FINGERPRINT)
+        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place(), changes=changes)}", end="", flush=True)
 
 
 if workflow.is_main_process and workflow.output_settings.dryrun:

@@ -231,10 +231,15 @@ def view_lines(state: StudyUnderWay) -> tuple[_Line, ...]:
 
 def _left_of_study(left: Work) -> str:
     """The time left for all, in the steps of that of each run."""
-    busy, longest = (tuple(map(_in_steps, seconds)) for seconds in (left.busy, left.longest))
-    if left.known_runs and not left.unknown_runs and max(*busy, *longest) == 0:
+    rounded = replace(left, busy=_all_in_steps(left.busy), longest=_all_in_steps(left.longest))
+    if left.known_runs and not left.unknown_runs and not any((*rounded.busy, *rounded.longest)):
         return "a few seconds"
-    return time_text(replace(left, busy=busy, longest=longest))
+    return time_text(rounded)
+
+
+def _all_in_steps(seconds: tuple[float, float, float]) -> tuple[float, float, float]:
+    low, likely, high = map(_in_steps, seconds)
+    return low, likely, high
 
 
 def _in_steps(seconds: float) -> float:

@@ -4,6 +4,7 @@ Standard library only: rules import this module whenever Snakemake reads them.
 """
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,6 +25,35 @@ def states(study: Study, results: Path, dataset_files_sha256: str) -> dict[Run, 
     off.
     """
     return {run: _state(study, run, results / run.folder, dataset_files_sha256) for run in study.runs()}
+
+
+def changes(study: Study, runs: Iterable[Run], results: Path, dataset_files_sha256: str) -> dict[Run, tuple[str, ...]]:
+    """Of each of these runs that has a metrics file measured with other settings: which, as `epochs: 10 -> 3`."""
+    found = {}
+    for run in runs:
+        try:
+            before = json.loads((results / run.folder / METRICS_NAME).read_bytes())["settings"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            continue
+        now = study.settings(run, dataset_files_sha256)
+        if isinstance(before, dict) and before != now:
+            found[run] = tuple(_changes(before, now))
+    return found
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in {**now, **before}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new)
+        elif key == "dataset_files_sha256" and old != new:
+            yield "other data"
+        elif old != new and key != "seed":  # each run's follows from the study's
+            yield f"{key.removeprefix('study_')}: {_shown(old)} -> {_shown(new)}"
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def out_of_memory(study: Study, results: Path) -> list[Path]:
