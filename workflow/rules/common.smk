@@ -207,13 +207,17 @@ def go_on():
 
     Returns what holds the working folder as long as it stays open, or None.
     """
-    if not workflow.is_main_process or workflow.output_settings.dryrun:
+    if not workflow.is_main_process:
         return None
     snakemake_folder = Path(".snakemake")
     try:
-        problem = working_folder.unwritable(Path.cwd())
-        if problem is not None:
-            sys.exit(f"trainbench: {problem}")
+        # A dry run makes this folder, and writes nothing else.
+        if not workflow.output_settings.dryrun or not snakemake_folder.exists():
+            problem = working_folder.unwritable(Path.cwd())
+            if problem is not None:
+                sys.exit(f"trainbench: {problem}")
+        if workflow.output_settings.dryrun:
+            return None
         held = working_folder.hold(snakemake_folder)
         if held is not None:
             results = Path("results")
