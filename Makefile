@@ -34,7 +34,7 @@ RULES := Snakefile workflow/rules
 .PHONY: run plan test benchmarks setup lint format lock clean
 
 run: setup
-	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+	$(SNAKEMAKE) --quiet rules --cores $(CORES) $(ARGS)
 
 plan: setup
 	@$(SNAKEMAKE) --dry-run --quiet --cores $(CORES) $(ARGS)

@@ -147,6 +147,7 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
             ["'device_settings/cpu-8t/threads' is 8", "get 4 of 4 usable cores", "--cores"],
             id="more threads than cores",
         ),
+        pytest.param({}, {"cores": 0}, ["--cores is 0", "at least 1", "--cores all"], id="no core at all"),
         pytest.param(
             {}, {"memory_mib": 300.0}, ["model 'conv' at batch size 512", "found 300 MiB"], id="too little memory"
         ),

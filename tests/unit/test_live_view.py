@@ -209,5 +209,33 @@ def test_the_last_line_counts_runs_and_tells_the_time_left():
     assert time_left == "left: about 10 min (8 min to 12 min)"
 
 
+def test_the_time_left_of_a_study_is_rounded_as_that_of_its_only_run():
+    left = work(1.0, Estimate(16.6, None, None, "cell"))
+    run, study = view_lines(state_of(run_under_way(left=16.6), left=left))
+    assert (run[-1], study[-1]) == ("15 s left", "left: about 15 s")
+
+
+def test_a_study_that_is_nearly_over_has_a_few_seconds_left():
+    left = work(1.0, Estimate(1.0, None, None, "cell"))
+    run, study = view_lines(state_of(run_under_way(left=1.0), left=left))
+    assert (run[-1], study[-1]) == ("soon", "left: a few seconds")
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"finished": 2}, "all 2 runs finished; making tables, figures and the page"),
+        ({"finished": 1}, "the run finished; making tables, figures and the page"),
+        (
+            {"finished": 3, "out_of_memory": 1},
+            "all 3 runs finished (1 out of memory); making tables, figures and the page",
+        ),
+        ({"finished": 2, "failed": 1}, "runs: 2 finished, 1 failed"),
+    ],
+)
+def test_after_the_last_run_the_view_says_what_is_done_then_and_no_time(counts, words):
+    assert view_lines(state_of(**counts)) == ((words, "", "", ""),)
+
+
 def test_a_terminal_plays_back_what_was_written_over():
     assert played("one\r\ntwo\r\x1b[2K\x1b[1A\x1b[2Kthree\r\n") == ["three", ""]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from study_builder import make_study
-from trainbench.so_far import states
+from trainbench.so_far import changes, states
 from trainbench.study import ModelSettings, Run
 
 DATASET = "0" * 64
@@ -52,3 +52,32 @@ def test_a_run_that_was_broken_off_is_missing(tmp_path, folder):
 def test_a_broken_file_is_there_for_its_reader_to_refuse(tmp_path, folder, broken):
     (folder / "metrics.json").write_text(broken)
     assert state_in(tmp_path) == "there"
+
+
+def changes_from(results, **before):
+    settings = STUDY.settings(RUN, DATASET) | before
+    (results / RUN.folder / "metrics.json").write_text(json.dumps({"settings": settings}))
+    return changes(STUDY, [RUN], results, DATASET)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        ({"epochs": 9}, "epochs: 9 -> 3"),
+        ({"hyperparameters": {"learning_rate": 0.1}}, "learning_rate: 0.1 -> 0.001"),
+        ({"study_seed": 7, "seed": 8}, "seed: 7 -> 1"),
+        ({"dataset_files_sha256": "1" * 64}, "other data"),
+    ],
+)
+def test_of_a_run_with_other_settings_the_change_is_named(tmp_path, before, change):
+    assert changes_from(tmp_path, **before) == {RUN: (change,)}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_with_the_same_settings_has_no_change(tmp_path):
+    assert changes_from(tmp_path) == {}
+
+
+def test_a_run_without_results_has_no_change(tmp_path):
+    assert changes(STUDY, [RUN], tmp_path, DATASET) == {}

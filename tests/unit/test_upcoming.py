@@ -1,5 +1,7 @@
 """The plan tells what would be measured and how long it would take, and what it does not know."""
 
+import pytest
+
 from forecast_study import DATA, HOST, STUDY
 from metrics_builder import make_record
 from results_folder import write_results
@@ -10,10 +12,10 @@ ALL_RUNS = STUDY.runs()
 PLACE = Place(cores=2, gpus=1, host_id=HOST)
 
 
-def plan(folder, records=(), *, to_come=ALL_RUNS, place=PLACE):
+def plan(folder, records=(), *, to_come=ALL_RUNS, place=PLACE, changes=None):
     write_results(folder, records)
     there = [run for run in STUDY.runs() if run not in to_come]
-    return text(STUDY, to_come, there, History(STUDY, folder, DATA, HOST), place)
+    return text(STUDY, to_come, there, History(STUDY, folder, DATA, HOST), place, changes=changes or {})
 
 
 def line(shown, device, model):
@@ -44,6 +46,17 @@ def test_the_time_is_told_with_what_tells_it(tmp_path):
     assert "unknown" not in shown
 
 
+LIMITS = "limits are as many images and as many steps a second"
+
+
+@pytest.mark.parametrize(("runs_of_the_cell", "told"), [(1, False), (2, True)])
+def test_what_limits_mean_is_told_where_limits_are_shown(tmp_path, runs_of_the_cell, told):
+    records = [make_record("conv", 512, "cpu", repeat) for repeat in range(1, runs_of_the_cell + 1)]
+    shown = plan(tmp_path, records, to_come=[run for run in STUDY.runs() if (run.device, run.model) == ("cpu", "conv")])
+    assert "known from the nearest batch size alone" in shown
+    assert ((LIMITS in shown), (" min to " in shown)) == (told, told)
+
+
 def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):
     assert plan(tmp_path, to_come=()) == "Nothing is to be measured: 36 runs asked for, all there.\n"
 
@@ -51,3 +64,22 @@ def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):
 def test_of_submitted_runs_the_time_one_after_another_is_told(tmp_path):
     shown = plan(tmp_path, [make_record()], place=Place(cores=None, gpus=0, host_id=None))
     assert "one after another; how many the scheduler carries out side by side is not known here" in shown
+
+
+def test_a_plan_says_which_results_it_replaces_and_how_to_keep_both(tmp_path):
+    shown = plan(tmp_path, changes=dict.fromkeys(ALL_RUNS[:8], ("epochs: 10 -> 3",)))
+    assert shown.endswith(
+        "\n8 of these runs replace results measured with other settings (epochs: 10 -> 3); "
+        "keep both with --directory DIR\n"
+    )
+
+
+def test_of_many_settings_that_differ_a_few_are_named(tmp_path):
+    different = [f"epochs: {number} -> 3" for number in range(10, 17)]
+    shown = plan(tmp_path, changes={ALL_RUNS[0]: different})
+    assert "1 of these runs replaces results" in shown
+    assert "(epochs: 10 -> 3, epochs: 11 -> 3, epochs: 12 -> 3, epochs: 13 -> 3, 3 more)" in shown
+
+
+def test_a_plan_that_replaces_nothing_says_nothing_of_it(tmp_path):
+    assert "replace" not in plan(tmp_path)

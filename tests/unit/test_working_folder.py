@@ -1,4 +1,7 @@
-"""Locks that a killed Snakemake left are cleared away; those of one that lives, or may live elsewhere, are not."""
+"""Locks that a killed Snakemake left are cleared away, those of one that lives are not; what cannot be written is told.
+
+For a folder in which nobody, root included, can make a file, /proc stands in.
+"""
 
 import os
 import subprocess
@@ -68,3 +71,39 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     descriptor = working_folder.hold(tmp_path / ".snakemake")
     assert descriptor is not None
     os.close(descriptor)
+
+
+def test_a_folder_is_held_as_long_as_its_holder_lives(snakemake: Path, holder: "subprocess.Popen[str]") -> None:
+    assert working_folder.is_held(snakemake)
+    holder.kill()
+    holder.wait()
+    assert not working_folder.is_held(snakemake)
+
+
+def test_a_folder_that_nobody_ever_held_is_not_held(snakemake: Path) -> None:
+    assert not working_folder.is_held(snakemake)
+
+
+@pytest.mark.parametrize("made", [(), ("results",), (".snakemake", "results", "results/runs")])
+def test_a_folder_that_can_be_written_is_no_problem(made: tuple[str, ...], tmp_path: Path) -> None:
+    for name in made:
+        (tmp_path / name).mkdir()
+    assert working_folder.unwritable(tmp_path) is None
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(Path(name).name for name in made)
+
+
+def test_a_working_folder_that_cannot_be_written_is_told() -> None:
+    problem = working_folder.unwritable(Path("/proc"))
+    assert problem is not None
+    assert problem.startswith("/proc cannot be written (")
+    assert problem.endswith("; make it writable or give another folder with --directory")
+
+
+@pytest.mark.parametrize("target", ["/proc", "/nowhere/at/all"])
+@pytest.mark.parametrize("name", ["results", "results/tables", ".snakemake"])
+def test_a_part_of_it_that_cannot_be_written_is_named(name: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to(target)
+    problem = working_folder.unwritable(tmp_path)
+    assert problem is not None
+    assert problem.startswith(f"{name}/ in {tmp_path} cannot be written (")

@@ -89,16 +89,27 @@ def test_a_failing_run_leaves_its_sentence_whole_and_the_terminal_as_it_was(new_
     assert not [line for line in lines if line.startswith("runs: ")]
 
 
-def test_ctrl_c_leaves_the_terminal_as_it_was(new_checkout):
-    checkout = new_checkout()
-    terminal = at_terminal(checkout, "all", *STUDY, "--config", *SIDE_BY_SIDE)
+@pytest.fixture(scope="module")
+def stopped(new_checkout):
+    """A study at a terminal that was stopped with Ctrl-C while runs were under way: terminal, exit status."""
+    terminal = at_terminal(new_checkout(), "all", *STUDY, "--config", *SIDE_BY_SIDE)
     while "under way" not in terminal.written and terminal.process.poll() is None:
         time.sleep(0.1)
     terminal.type("\x03")
-    assert terminal.wait() != 0
+    return terminal, terminal.wait()
+
+
+def test_ctrl_c_leaves_the_terminal_as_it_was(stopped):
+    terminal, code = stopped
+    assert code != 0
     lines = terminal.lines()
     assert any("Terminating processes on user request" in line for line in lines)
     assert not [line for line in lines if line.startswith("runs: ")]
+
+
+def test_the_last_line_after_ctrl_c_says_that_the_same_command_goes_on(stopped):
+    terminal, _ = stopped
+    assert [line for line in terminal.lines() if line][-1].startswith("trainbench: stopped; finished runs and epochs")
 
 
 # --- the plan ---
@@ -143,6 +154,11 @@ def test_a_plan_knows_the_time_of_cells_that_were_measured(finished):
 def test_a_plan_of_a_device_that_was_never_measured_knows_no_time(finished):
     text = plan(finished, "devices=[cpu-1t]", "device_settings={cpu-1t: {kind: cpu, threads: 1}}").text
     assert "6 runs to carry out; how long that takes is unknown." in text
+
+
+def test_a_plan_says_what_it_replaces(finished):
+    text = plan(finished, "model_settings={conv: {epochs: 4}}").text
+    assert "2 of these runs replace results measured with other settings (epochs: 2 -> 4)" in text
 
 
 def test_a_plan_changes_nothing(finished):

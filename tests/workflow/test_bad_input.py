@@ -1,9 +1,14 @@
 """Whatever is wrong with the input is told in one sentence before anything trains."""
 
+import fcntl
 import gzip
 import re
 
 import pytest
+
+from metrics_builder import make_record
+from results_folder import write_results
+from trainbench.working_folder import LOCK_NAME
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,7 @@ def refused(run):
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+        (["--cores", "0"], ["--cores is 0", "at least 1"]),
         (
             ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
             ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],
@@ -99,3 +105,51 @@ def test_contents_that_do_not_match_their_checksums_are_refused(new_checkout):
     sentence = refused(checkout.study())
     assert "SHA256SUMS" in sentence
     assert "0" * 64 in sentence
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)], ids=["", "dry run"])
+def test_results_that_cannot_be_written_are_told_before_anything_runs(new_checkout, arguments):
+    checkout = new_checkout()
+    (checkout.folder / "results").symlink_to("/proc")  # nobody, root included, can make a file there
+    sentence = refused(checkout.study(*arguments))
+    assert f"results/ in {checkout.folder} cannot be written" in sentence
+
+
+def test_the_last_line_says_which_metrics_file_is_broken(new_checkout):
+    checkout = new_checkout()
+    (broken,) = write_results(checkout.folder / "results", [make_record("conv", 16, "cpu", 1)])
+    broken.with_name("samples.csv").touch()
+    one_run = ("models=[conv]", "batch_sizes=[16]")
+    checkout.adopt([broken], *one_run)
+    broken.write_text("{", encoding="utf-8")
+    run = checkout.study("--until", "tables", "--config", *one_run)
+    assert run.returncode != 0
+    assert "rule train:" not in run.stderr
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("trainbench: ")
+    assert "results/runs/conv/16/cpu/1/metrics.json" in last
+
+
+@pytest.fixture
+def under_way(new_checkout):
+    """A checkout in which a study is at work, as far as others can see."""
+    checkout = new_checkout()
+    snakemake = checkout.folder / ".snakemake"
+    (snakemake / "locks").mkdir(parents=True)
+    (snakemake / "locks/0.output.lock").write_text("results/tables/runs.csv\n", encoding="utf-8")
+    with (snakemake / LOCK_NAME).open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield checkout
+
+
+def test_a_second_study_in_a_folder_is_told_of_the_first(under_way):
+    run = under_way.study()
+    assert "a study is under way in" in refused(run)
+    assert "unlock" not in run.stderr
+
+
+def test_a_plan_says_that_a_study_is_under_way(under_way):
+    run = under_way.study("--dry-run", "--quiet")
+    assert run.returncode == 0, run.stderr
+    assert "A study is under way in this folder." in run.stdout + run.stderr
+    assert "cannot be locked" not in run.stdout + run.stderr

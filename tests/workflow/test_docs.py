@@ -141,7 +141,7 @@ def test_a_call_of_snakemake_is_one_that_it_and_the_checks_of_the_config_accept(
     _, parsed = parse_args(command.arguments)
     assert {target for target in parsed.targets if not target.startswith("results/")} <= TARGETS
     config = load_configfile("config/config.yaml")
-    written = files_of(PAGE[command.page])
+    written = {Path(name).name: text for name, text in files_of(PAGE[command.page]).items()}
     for path in parsed.configfile or ():
         update_config(config, yaml.safe_load(written[path.name]) if path.name in written else load_configfile(path))
     update_config(config, parse_config(parsed.config))
@@ -242,7 +242,7 @@ def default_runs(folder: Path, devices=("cpu",), repeats=5, **settings) -> list[
 
 def adopt(place: Checkout, metrics: list[Path], *options: str, **variables: str) -> None:
     """Have Snakemake record metrics files as its own, of the study that these options ask for."""
-    files = [str(path.relative_to(place.folder)) for path in metrics]
+    files = [f"results/{str(path).rpartition('/results/')[2]}" for path in metrics]
     touched = place.snakemake(*files, "--touch", "--forceall", "--cores", "2", *options, **variables)
     assert touched.returncode == 0, touched.stderr
 
@@ -272,7 +272,7 @@ def server(tmp_path_factory) -> Checkout:
 WALKED = ("docs/tutorial.md", "docs/how-to/new-data-set.md", NEW_MODEL, NEW_ENGINE, "docs/how-to/driver-upgrade.md")
 # A study that is looked at before it is measured is one dry run.
 DRY = {
-    command.line.replace(" --dry-run --quiet rules", ""): command
+    command.line.replace(" --dry-run --quiet", ""): command
     for command in called("snakemake", GUIDES)
     if command.page not in WALKED
 }
@@ -308,25 +308,32 @@ JOBS_LINE = re.compile(r"(\w+) +(\d+)")
 def test_the_tutorial(tmp_path):
     page, place = "docs/tutorial.md", make_place(tmp_path)
     write_files_of(PAGE[page], place.folder)
-    smoke = ("--configfile", "config/smoke.yaml")
-    first = walked(page, place, r"smoke.yaml --dry-run")
-    assert jobs_of(first)["train"] == 8
+    smoke = ("--configfile", "config/smoke.yaml", "--directory", "../first-look")
+    results = tmp_path / "first-look/results"
+    first = walked(page, place, r"first-look --dry-run")
+    assert "\n8 runs to carry out" in first.stdout
 
     measured = {"models": ("logistic", "lstm"), "repeats": 2}
-    adopt(place, build_runs(place.folder / "results", batch_sizes=(256, 512), **measured), *smoke)
-    study = walked(page, place, r"smoke.yaml$", "--until", "tables")
+    adopt(place, build_runs(results, batch_sizes=(256, 512), **measured), *smoke)
+    study = walked(page, place, r"first-look$", "--until", "tables")
     assert "| Seconds an epoch" in study.stdout
 
     larger = walked(page, place, r"1024\]'$", "--dry-run", "--quiet", "rules")
     assert jobs_of(larger)["train"] == 4
 
-    added = build_runs(place.folder / "results", batch_sizes=(1024,), **measured)
+    added = build_runs(results, batch_sizes=(1024,), **measured)
     adopt(place, added, *smoke, "--config", "batch_sizes=[256,512,1024]")
     priced = walked(page, place, "prices=", "--dry-run", "--quiet", "rules")
     assert {"train", "tables"} & jobs_of(priced).keys() == {"tables"}
 
     own = walked(page, place, "study.yaml")
-    assert jobs_of(own)["train"] == 2 * 2 * 2 * 5
+    assert f"\n{2 * 2 * 2 * 5} runs to carry out" in own.stdout
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_guide_asks_for_a_plan_in_one_form(page):
+    plans = [command.line for command in called("snakemake", (page,)) if re.search(r" (-n|--dry-run)\b", command.line)]
+    assert [line for line in plans if not line.endswith(" --dry-run --quiet")] == []
 
 
 def test_two_servers_side_by_side(tmp_path):
@@ -369,7 +376,7 @@ def test_a_data_set_of_ones_own(tmp_path):
     labels = np.arange(600) % 3
     images = np.random.default_rng(0).integers(0, 256, (600, 6, 10)) // 2 + 42 * labels[:, None, None]
     arrays = {"train_images": images, "train_labels": labels, "test_images": images[:60], "test_labels": labels[:60]}
-    np.savez(place.folder / "images.npz", **arrays)
+    np.savez(place.folder / "data/images.npz", **arrays)
     (converting,) = called("python", (page,))
     subprocess.run(converting.words, cwd=place.folder, check=True)
     walked(page, place, "models=logistic", "--until", "tables")

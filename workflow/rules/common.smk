@@ -27,6 +27,7 @@ from trainbench import (
     lifetime,
     limits,
     nvml,
+    plain_words,
     so_far,
     sources,
     submission,
@@ -198,10 +199,17 @@ def go_on():
 
     Returns what holds the working folder as long as it stays open, or None.
     """
-    if not workflow.is_main_process or workflow.output_settings.dryrun:
+    if not workflow.is_main_process:
         return None
     snakemake_folder = Path(".snakemake")
     try:
+        # A dry run makes this folder, and writes nothing else.
+        if not workflow.output_settings.dryrun or not snakemake_folder.exists():
+            problem = working_folder.unwritable(Path.cwd())
+            if problem is not None:
+                sys.exit(f"trainbench: {problem}")
+        if workflow.output_settings.dryrun:
+            return None
         held = working_folder.hold(snakemake_folder)
         if held is not None:
             results = Path("results")
@@ -214,6 +222,16 @@ def go_on():
 
 
 WORKING_FOLDER_HELD = go_on()
+
+
+def is_under_way():
+    """Whether another Snakemake is at work in this folder."""
+    return WORKING_FOLDER_HELD is None and working_folder.is_held(Path(".snakemake"))
+
+
+PLAIN_WORDS = plain_words.PlainWords(is_under_way)
+if workflow.is_main_process:
+    logger.addFilter(PLAIN_WORDS)
 
 
 def out_of_memory_again(wildcards):

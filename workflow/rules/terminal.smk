@@ -46,11 +46,17 @@ def tell_plan():
     asked_for = runs_asked_for()
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
     if asked_for:
-        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place())}", end="", flush=True)
+        changes = so_far.changes(STUDY, to_come, RESULTS, DATASET_FINGERPRINT)
+        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place(), changes=changes)}", end="", flush=True)
 
 
 if workflow.is_main_process and workflow.output_settings.dryrun:
     atexit.register(tell_plan)
+
+
+def tell_last_words():
+    """Say how the study ended where it did not succeed."""
+    sys.stderr.write(PLAIN_WORDS.last_words())
 
 
 VIEW = contextlib.ExitStack()
@@ -96,3 +102,5 @@ onsuccess:
 
 onerror:
     VIEW.close()
+    # Below what Snakemake itself will still say.
+    atexit.register(tell_last_words)

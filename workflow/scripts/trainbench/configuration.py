@@ -115,15 +115,30 @@ def _typed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
+        hint = _as_list(key, name) or _nearest(name, known)
         raise InputError(
             f"config key '{key}' names the {what} '{name}', which is not known; "
-            f"allowed: {', '.join(known)}{_nearest(name, known)}; correct it in the config file or with --config"
+            f"allowed: {', '.join(known)}{hint}; correct it in the config file or with --config"
         )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _as_list(key: str, value: object) -> str:
+    """How to write a list, where `value` is one without its brackets."""
+    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else []
+    if len(items) < 2 or not all(items):  # noqa: PLR2004 - one item is no list
+        return ""
+    return f" (a list is written in brackets: {key.partition('/')[0]}='[{', '.join(items)}]')"
+
+
+def _with_space(key: str, value: object) -> str:
+    """How to write a key and its value, where they were taken for one key because no space follows the colon."""
+    name, colon, rest = key.partition(":")
+    return f" (a space must follow the colon: {{{name}: {rest}}})" if colon and rest and value in (None, "") else ""
 
 
 def _model_settings(name: str, given: Mapping[str, float]) -> ModelSettings:
@@ -295,8 +310,10 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
         found = error.kind.as_dict()["unexpected"][0]
         allowed = list(schema["properties"])
         place = f" in '{key}'" if key else ""
+        given: Any = error.instance
+        hint = _with_space(found, given[found]) or _nearest(found, allowed)
         return (
-            f"unknown config key '{found}'{place}; allowed: {', '.join(allowed)}{_nearest(found, allowed)}; "
+            f"unknown config key '{found}'{place}; allowed: {', '.join(allowed)}{hint}; "
             "correct or remove it in the config file or on the command line"
         )
     if error.kind.name == "propertyNames":
@@ -307,7 +324,9 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
         place = f" in '{key}'" if key else ""
         return f"config key '{missing}' is missing{place}; {WHERE_TO_SET}"
     meaning = f" ({schema['description']})" if "description" in schema else ""
-    return f"config key '{key}'{meaning} is {_shown(error.instance)}, expected {_expected(schema)}; {WHERE_TO_SET}"
+    hint = _as_list(key, error.instance) or _with_space(key.rpartition("/")[2], error.instance)
+    found = _shown(error.instance)
+    return f"config key '{key}'{meaning} is {found}, expected {_expected(schema)}{hint}; {WHERE_TO_SET}"
 
 
 def _key(path: Sequence[str | int]) -> str:

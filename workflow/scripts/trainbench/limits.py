@@ -119,6 +119,8 @@ def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
 def _refuse_missing_cores(study: Study, machine: Machine) -> None:
     if machine.cores is None:
         return
+    if machine.cores < 1:
+        raise InputError(f"--cores is {machine.cores}, but a run needs at least 1; give --cores all")
     for device in study.selected_devices():
         given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(machine))
         if device.threads != ALL_CORES and device.threads > given:

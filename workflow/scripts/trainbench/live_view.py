@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from trainbench.forecast import count_text, duration_text, time_text
+from trainbench.forecast import Work, count_text, duration_text, time_text
 from trainbench.study import Run
 from trainbench.under_way import RunUnderWay, StudyUnderWay, Watch
 from trainbench.wording import format_number
@@ -218,9 +219,32 @@ def view_lines(state: StudyUnderWay) -> tuple[_Line, ...]:
         "to come": state.waiting,
     }
     shown = [f"{count} {what}" for what, count in counts.items() if count or what == "finished"]
-    if state.out_of_memory:
-        shown[0] += f" ({state.out_of_memory} out of memory)"
-    return (*runs, (f"runs: {', '.join(shown)}", "", "", f"left: {time_text(state.left)}"))
+    memory = f" ({state.out_of_memory} out of memory)" if state.out_of_memory else ""
+    shown[0] += memory
+    if state.running or state.waiting:
+        return (*runs, (f"runs: {', '.join(shown)}", "", "", f"left: {_left_of_study(state.left)}"))
+    if state.failed:
+        return ((f"runs: {', '.join(shown)}", "", "", ""),)
+    finished = f"all {state.finished} runs" if state.finished > 1 else "the run"
+    return ((f"{finished} finished{memory}; making tables, figures and the page", "", "", ""),)
+
+
+def _left_of_study(left: Work) -> str:
+    """The time left for all, in the steps of that of each run."""
+    rounded = replace(left, busy=_all_in_steps(left.busy), longest=_all_in_steps(left.longest))
+    if left.known_runs and not left.unknown_runs and not any((*rounded.busy, *rounded.longest)):
+        return "a few seconds"
+    return time_text(rounded)
+
+
+def _all_in_steps(seconds: tuple[float, float, float]) -> tuple[float, float, float]:
+    low, likely, high = map(_in_steps, seconds)
+    return low, likely, high
+
+
+def _in_steps(seconds: float) -> float:
+    """Rounded, so that the view is drawn again when there is something to see."""
+    return round(seconds / STEP_OF_TIME_LEFT_SECONDS) * STEP_OF_TIME_LEFT_SECONDS
 
 
 def _line_of_run(state: RunUnderWay) -> _Line:
@@ -237,9 +261,8 @@ def _line_of_run(state: RunUnderWay) -> _Line:
 def _left(state: RunUnderWay) -> str:
     if state.left_seconds is None or state.phase == "ending":
         return ""
-    # In steps, so that the view is drawn again when there is something to see.
-    steps = round(state.left_seconds / STEP_OF_TIME_LEFT_SECONDS)
-    return f"{duration_text(steps * STEP_OF_TIME_LEFT_SECONDS)} left" if steps else "soon"
+    seconds = _in_steps(state.left_seconds)
+    return f"{duration_text(seconds)} left" if seconds else "soon"
 
 
 def _table(lines: tuple[_Line, ...]) -> Table | Text:
@@ -253,5 +276,5 @@ def _table(lines: tuple[_Line, ...]) -> Table | Text:
         table.add_row(*run)
     whole = Table.grid(padding=(0, 3, 0, 0))
     whole.add_row(table)
-    whole.add_row(Text(f"{counts}   {left}", style="bold"))
+    whole.add_row(Text(f"{counts}   {left}".rstrip(), style="bold"))
     return whole

@@ -1,7 +1,7 @@
 """Says what a study would still measure, and how long that will take: what `make plan` shows."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Final
@@ -12,9 +12,20 @@ from trainbench.forecast import Cell, History, Place, Work, cell_of, count_text,
 from trainbench.study import Run, Study
 
 MOST_BATCH_SIZES: Final = 6
+MOST_CHANGES: Final = 4
+_LIMITS: Final = " ("
+"""What limits begin with where a time has them."""
 
 
-def text(study: Study, to_come: Collection[Run], there: Collection[Run], history: History, place: Place) -> str:
+def text(
+    study: Study,
+    to_come: Collection[Run],
+    there: Collection[Run],
+    history: History,
+    place: Place,
+    *,
+    changes: Mapping[Run, Sequence[str]],
+) -> str:
     """What is to come, a line for each device and model, then how long all of it takes and by what that is known.
 
     Args:
@@ -23,6 +34,7 @@ def text(study: Study, to_come: Collection[Run], there: Collection[Run], history
         there: Runs that are asked for as well, and are there.
         history: Runs that have ended.
         place: The machine.
+        changes: Of the runs to come whose results are there, the settings in which they differ.
     """
     cells, cells_there = (Counter(cell_of(run) for run in runs) for runs in (to_come, there))
     if not to_come:
@@ -47,7 +59,30 @@ def text(study: Study, to_come: Collection[Run], there: Collection[Run], history
         estimate = estimates[cell]
         known["nothing" if estimate is None else estimate.basis] += count
     whole = reduce(add, works.values())
-    return f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known)}"
+    by_throughput = {cell for cell, estimate in estimates.items() if estimate and estimate.basis == "throughput"}
+    lengths = [time_text(whole)] + [
+        time
+        for device, model, *_, time in lines
+        if any((cell.device, cell.model) == (device, model) for cell in by_throughput)
+    ]
+    limited = any(_LIMITS in length for length in lengths)
+    return (
+        f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
+        f"{_replaced(changes)}"
+    )
+
+
+def _replaced(changes: Mapping[Run, Sequence[str]]) -> str:
+    """That results will be lost, where a study with other settings has left some."""
+    if not changes:
+        return ""
+    different = list(dict.fromkeys(change for run in changes for change in changes[run]))
+    more = [f"{len(different) - MOST_CHANGES} more"] if len(different) > MOST_CHANGES else []
+    replaces = "replaces" if len(changes) == 1 else "replace"
+    return (
+        f"{len(changes)} of these runs {replaces} results measured with other settings "
+        f"({', '.join(different[:MOST_CHANGES] + more)}); keep both with --directory DIR\n"
+    )
 
 
 def _line(pair: tuple[str, str], cells: Counter[Cell], there: Counter[Cell], works: dict[Cell, Work]) -> list[str]:
@@ -71,11 +106,12 @@ def _time(whole: Work, place: Place) -> str:
     return f": {time} on {count_text(place.cores, 'core')}{gpus}"
 
 
-def _sources(known: Counter[str]) -> str:
-    """By what the time is known."""
+def _sources(known: Counter[str], limited: bool) -> str:
+    """By what the time is known; `limited` where limits are shown that another batch size tells."""
+    meaning = ": limits are as many images and as many steps a second" if limited else ""
     sentences = {
         "cell": "known from runs of the same cell.",
-        "throughput": "known from the nearest batch size alone: limits are as many images and as many steps a second.",
+        "throughput": f"known from the nearest batch size alone{meaning}.",
         "nothing": "of unknown length: nothing of the same model and device has been measured here on this host.",
     }
     return "".join(f"{count_text(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])

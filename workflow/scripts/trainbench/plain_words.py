@@ -1,0 +1,65 @@
+"""Says in a user's words how a call of Snakemake ended, and that a study is under way where its folder is locked.
+
+Snakemake's own last lines name exceptions and rules; what a rule said of its failure stands far above them.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from trainbench.so_far import last_words
+
+STOPPED: Final = (
+    "trainbench: stopped; finished runs and epochs are kept. Give the same command again to go on where it was."
+)
+MOST_SENTENCES: Final = 5
+
+# What Snakemake 9.27 says at Ctrl-C, at SIGTERM, and of a folder in which another is at work: in a dry run and else.
+_STOPPING: Final = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
+_LOCKED_IN_DRY_RUN: Final = "Error: Directory cannot be locked. Another Snakemake instance is running."
+_LOCKED: Final = "Error: Directory cannot be locked."
+
+
+class PlainWords(logging.Filter):
+    """Hears all that Snakemake logs, and lets it pass; what it says of a lock is replaced.
+
+    `at_work` tells whether another Snakemake is known to be at work in this folder: of a lock that may be left over
+    Snakemake's words, which say how to remove it, are right.
+    """
+
+    def __init__(self, at_work: Callable[[], bool]) -> None:
+        super().__init__()
+        self._at_work = at_work
+        self._stopped = False
+        self._failed_logs: list[Path] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take note of a record, which always passes."""
+        message = record.msg if isinstance(record.msg, str) else ""
+        self._stopped |= message.startswith(_STOPPING)
+        if record.__dict__.get("event") == LogEvent.JOB_ERROR:
+            self._failed_logs += [Path(log) for log in record.__dict__.get("log") or ()]
+        if _LOCKED in message and self._at_work():
+            record.msg, record.args = _under_way(in_dry_run=message == _LOCKED_IN_DRY_RUN), None
+        return True
+
+    def last_words(self) -> str:
+        """What to say below Snakemake's last lines, whole lines; nothing where there is nothing to add."""
+        if self._stopped:
+            return f"{STOPPED}\n"
+        said = list(dict.fromkeys(words for log in self._failed_logs if (words := last_words(log)) is not None))
+        more = len(said) - MOST_SENTENCES
+        lines = said[:MOST_SENTENCES] + ([f"trainbench: and {more} more, above"] if more > 0 else [])
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _under_way(*, in_dry_run: bool) -> str:
+    if in_dry_run:
+        return "A study is under way in this folder. What it has finished by now counts as there."
+    return (
+        f"trainbench: a study is under way in {Path.cwd()}; wait until it has ended, or give another folder with "
+        "--directory"
+    )
