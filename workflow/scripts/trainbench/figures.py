@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
@@ -27,6 +27,8 @@ from trainbench.drawing import (
     Header,
     LineStyle,
     Look,
+    Room,
+    draw_bars,
     fitting,
     fitting_columns,
     legend_text,
@@ -71,6 +73,7 @@ MOST_MODELS: Final = 12
 MOST_COLUMNS: Final = 4
 MOST_LABELLED_POINTS: Final = 60
 BEYOND_THREADS: Final = 2.0
+GOES_ON_NOTE: Final = " Arrow: the bar goes on."
 IDEAL_LINE: Final = (0, (5, 3))
 ROOFLINE_INCHES: Final = (8.4, 4.8)
 FLOP_PER_GFLOP: Final = 1e9
@@ -156,6 +159,29 @@ class _Value:
     flagged_runs: Sequence[float] = ()
     flagged: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float] | tuple[()]:
+        """The ends of its bar, if it has one."""
+        return () if self.value is None or self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def places(self) -> list[float]:
+        """Where something of it stands, its bar apart."""
+        return [] if self.value is None else [self.value, *self.runs, *self.flagged_runs]
+
+
+@dataclass(frozen=True)
+class _PanelValues:
+    """What a panel over batch sizes shows: the values of each device, and how far their bars are drawn."""
+
+    by_executor: Sequence[Sequence[_Value]]
+    room: Room
+
+    @property
+    def ends(self) -> list[float]:
+        """The ends of all bars."""
+        return [end for of_executor in self.by_executor for value in of_executor for end in value.ends]
+
 
 @dataclass(frozen=True)
 class _Subject:
@@ -168,6 +194,7 @@ class _Subject:
     value: Callable[[CellKey], _Value]
     label: Callable[[float], str]
     scale_y: Callable[[Axes, Sequence[float]], None]
+    logarithmic: bool
     guides: Sequence[_Guide] = ()
 
 
@@ -229,6 +256,7 @@ def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
             value=value,
             label=lambda seconds: format_number(seconds, significant=3),
             scale_y=_log_y if logarithmic else linear_y,
+            logarithmic=logarithmic,
         ),
     )
 
@@ -239,7 +267,9 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
     threads = sorted({int(count) for count in tables.cells["usable_threads"].dropna()})
     guides = [_Guide(100.0 * count, f"all {count} threads") for count in threads if count > 1]
     guides.insert(0, _Guide(100.0, "one core"))
-    logarithmic = _ratio([*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]) > LOG_SCALE_FROM_RATIO
+    means = [*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]
+    # A run that used no CPU, as far as anybody saw, has no place on a logarithmic axis.
+    logarithmic = _ratio(means) > LOG_SCALE_FROM_RATIO and not (tables.runs["cpu_percent"] <= 0).any()
     return _over_batch_sizes(
         tables,
         order,
@@ -251,6 +281,7 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
             value=_measured(tables, "cpu_percent"),
             label=lambda percent: format_number(percent, significant=3),
             scale_y=_log_y if logarithmic else linear_y,
+            logarithmic=logarithmic,
             guides=guides,
         ),
     )
@@ -287,6 +318,7 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
             value=ratio,
             label=format_ratio,
             scale_y=_log2_y,
+            logarithmic=True,
             guides=[_Guide(1.0, reference if len(reference) <= GUIDE_CHARACTERS else "as fast")],
         ),
     )
@@ -324,6 +356,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
     gpus = [executor for executor in executors if _is_gpu(tables, executor)]
     points, levels = rows_of(tables.scaling), cells_by_key(tables.cells)
     labels = {(executor.device, executor.host): executor.label for executor in executors}
+    rooms = _rooms_of_scaled(points)
     cpus = [executor for executor in executors if executor not in gpus] if points else []
     # A law has the colour of the device with the most threads.
     law_looks = {
@@ -344,6 +377,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
                 else " Three numbers of threads or more are fitted by the Universal Scalability Law."
             )
             + (" Level lines are GPUs." if gpus else "")
+            + _goes_on_note(points, rooms)
             + shown.note,
         ),
         legend=_scaling_entries(cpus, gpus, looks) or _legend_entries(looks, executors),
@@ -366,14 +400,15 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
             if not here:
                 say_empty(axes, "not measured")
                 continue
-            _scale_scaling(axes, THREADS, here, list(known.values()))
+            room = rooms[model, size]
+            _scale_scaling(axes, THREADS, here, list(known.values()), room)
             for label, level in known.items():
                 axes.axhline(level, color=looks[label].color, linewidth=1.2, zorder=1.5)
             for row in laws:
                 _draw_law(axes, row, law_looks[_law_of(row)])
             for executor in cpus:
                 of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
-                _draw_scaled(axes, THREADS, of_executor, looks[executor.label])
+                _draw_scaled(axes, THREADS, of_executor, looks[executor.label], room)
     return figure
 
 
@@ -387,6 +422,7 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
     gpus = [one for one in executors_of(tables.cells, order) if (one.device, one.host) in places]
     labels = {(one.device, one.host): one.label for one in gpus}
     ideal = Line2D([], [], color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0)
+    rooms = _rooms_of_scaled(points)
     figure, groups = _panels(
         groups=len(models),
         panels_of_group=len(batch_sizes),
@@ -395,7 +431,9 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
         header=(
             "Samples a second over the GPUs of a run: what do more of them gain?",
             "Geometric mean of the runs with its 95 % interval. Dashed: twice as fast with twice the GPUs, from the "
-            f"fewest measured on. The batch size is that of all GPUs together.{shown.note}",
+            "fewest measured on. The batch size is that of all GPUs together."
+            + _goes_on_note(points, rooms)
+            + shown.note,
         ),
         legend=[*_scaling_entries(gpus, [], looks), (ideal, "twice as fast with twice the GPUs")],
         labels=("GPUs (log scale)", "Samples a second, log scale"),
@@ -411,7 +449,8 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
                 say_empty(axes, "not measured")
                 continue
             ideals = [_ideal(row, here) for row in here if row["device"] == row["reference_device"]]
-            _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds])
+            room = rooms[model, size]
+            _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds], room)
             for series in {_series_of(row): None for row in here}:
                 members = [row for row in here if _series_of(row) == series]
                 color = looks[labels[members[-1]["device"], members[-1]["host"]]].color
@@ -421,7 +460,7 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
                 axes.plot(counts, speeds, color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0, zorder=1.5)
             for executor in gpus:
                 of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
-                _draw_scaled(axes, GPUS, of_executor, looks[executor.label])
+                _draw_scaled(axes, GPUS, of_executor, looks[executor.label], room)
     return figure
 
 
@@ -466,7 +505,26 @@ def _scaling_entries(
     return entries
 
 
-def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequence[float]) -> None:
+def _rooms_of_scaled(points: Sequence[Row]) -> dict[tuple[str, int], Room]:
+    """How far bars are drawn in the panel of each model and batch size."""
+    speeds: dict[tuple[str, int], list[float]] = {}
+    for row in points:
+        speeds.setdefault((row["model"], row["batch_size"]), []).append(row["samples_per_second"])
+    return {panel: Room.around(of_panel, logarithmic=True) for panel, of_panel in speeds.items()}
+
+
+def _goes_on_note(points: Sequence[Row], rooms: Mapping[tuple[str, int], Room]) -> str:
+    """What arrows are, if there are any."""
+    goes_on = any(not rooms[row["model"], row["batch_size"]].holds(end) for row in points for end in _bar_of(row))
+    return GOES_ON_NOTE if goes_on else ""
+
+
+def _bar_of(row: Row) -> tuple[float, float] | tuple[()]:
+    low, high = row["samples_per_second_low"], row["samples_per_second_high"]
+    return () if low is None or high is None else (low, high)
+
+
+def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequence[float], room: Room) -> None:
     """Axes over threads or GPUs, named where they were measured, and over samples a second."""
     counts = sorted({row[axis.column] for row in points})
     axes.set_xscale("log", base=2)
@@ -474,8 +532,9 @@ def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequen
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: plain(count)))
-    speeds = [row[f"samples_per_second{part}"] for row in points for part in ("", "_low", "_high")]
-    log_axis(axes, "y", np.array([*(speed for speed in speeds if speed is not None), *levels]), margin=1.3)
+    speeds = [row["samples_per_second"] for row in points]
+    ends = [end for row in points for end in _bar_of(row) if room.holds(end)]
+    log_axis(axes, "y", np.array([*speeds, *ends, *levels]), margin=1.3)
 
 
 def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
@@ -494,26 +553,19 @@ def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
         axes.plot(threads, speeds, color=look.color, linestyle=line_style, linewidth=1.0, zorder=2)
 
 
-def _draw_scaled(axes: Axes, axis: Axis, points: Sequence[Row], look: Look) -> None:
+def _draw_scaled(axes: Axes, axis: Axis, points: Sequence[Row], look: Look, room: Room) -> None:
     """A marker for each number of threads or GPUs of one device, with its interval."""
-    lows, highs = (
-        np.array([math.nan if row[end] is None else row[end] for row in points])
-        for end in ("samples_per_second_low", "samples_per_second_high")
-    )
-    speeds = np.array([row["samples_per_second"] for row in points])
-    axes.errorbar(
+    axes.plot(
         [row[axis.column] for row in points],
-        speeds,
-        yerr=(speeds - lows, highs - speeds),
+        [row["samples_per_second"] for row in points],
         color=look.color,
         marker=look.marker,
         linestyle="none",
         markeredgecolor="white",
         markeredgewidth=0.4,
-        elinewidth=1.1,
-        capsize=2.5,
         zorder=3,
     )
+    draw_bars(axes, [(row[axis.column], *_bar_of(row)) for row in points if _bar_of(row)], room, look.color)
 
 
 @styled
@@ -587,6 +639,8 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     all_models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
     models = all_models[:MOST_MODELS]
     left_out = f" Shown: {len(models)} of {len(all_models)} models." if len(models) < len(all_models) else ""
+    values = {model: _panel_values(model, batch_sizes, subject) for model in models}
+    goes_on = any(not of_model.room.holds(end) for of_model in values.values() for end in of_model.ends)
     count = len(subject.executors)
     # Devices stand side by side at each batch size, so that their error bars do not cover each other.
     step = min(0.1, 0.7 / count)
@@ -597,7 +651,7 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         panels_of_group=len(models),
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
-        header=(subject.title, subject.note + left_out),
+        header=(subject.title, subject.note + (GOES_ON_NOTE if goes_on else "") + left_out),
         legend=_legend_entries(looks, subject.executors) + _failure_entries(by_key, subject.executors),
         labels=("Batch size", subject.y_label),
     )
@@ -613,34 +667,28 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
         axes.set_xlim(-0.6, len(batch_sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
-        points: list[_Point] = []
-        ends: dict[str, _Point] = {}
-        failures: list[tuple[float, Look]] = []
-        extremes = [guide.y for guide in subject.guides]
-        for index, executor in enumerate(subject.executors):
-            look = looks[executor.label]
-            xs = [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
-            keys = [(model, size, executor.device, executor.host) for size in batch_sizes]
-            values = [subject.value(key) for key in keys]
-            _draw_values(axes, xs, values, look)
-            _draw_runs(axes, xs, values, look.color)
-            for x, key, value in zip(xs, keys, values, strict=True):
-                if value.value is not None:
-                    bar = [end for end in (value.low, value.high) if end is not None]
-                    here = [value.value, *bar, *value.runs, *value.flagged_runs]
-                    extremes += here
-                    reach = min(here), max(here)
-                    points.append(_Point(x, value.value, subject.label(value.value), look.color, reach))
-                    ends[executor.label] = _Point(x, value.value, executor.label, look.color, reach, is_name=True)
-                elif key in by_key and not by_key[key]["n"]:
-                    failures.append((x, look))
-        if points:
-            subject.scale_y(axes, extremes)
-            names.append(_draw_guides(axes, subject.guides))
-        else:
+        xs = [
+            [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
+            for index in range(count)
+        ]
+        failures = [
+            (x, looks[executor.label])
+            for executor, of_executor in zip(subject.executors, xs, strict=True)
+            for x, size in zip(of_executor, batch_sizes, strict=True)
+            if _failed(by_key.get((model, size, executor.device, executor.host)))
+        ]
+        points = _draw_panel(
+            axes, xs, values[model], subject, [looks[executor.label] for executor in subject.executors]
+        )
+        if not points:
             say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
         _mark_failures(axes, failures)
-        drawn.append((axes, [*(ends.values() if short_names else ()), *points]))
+        if points:
+            for of_executor, at, executor in zip(values[model].by_executor, xs, subject.executors, strict=True):
+                bars = [(x, *value.ends) for x, value in zip(at, of_executor, strict=True) if value.ends]
+                draw_bars(axes, bars, values[model].room, looks[executor.label].color)
+            names.append(_draw_guides(axes, subject.guides))
+        drawn.append((axes, points))
     _settle_layout(figure)
     for names_of_panel in names:
         _spread_names(names_of_panel, figure.dpi)
@@ -649,25 +697,53 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     return figure
 
 
+def _panel_values(model: str, batch_sizes: Sequence[int], subject: _Subject) -> _PanelValues:
+    by_executor = [
+        [subject.value((model, size, executor.device, executor.host)) for size in batch_sizes]
+        for executor in subject.executors
+    ]
+    places = [place for of_executor in by_executor for value in of_executor for place in value.places]
+    guides = [guide.y for guide in subject.guides] if places else []
+    return _PanelValues(by_executor, Room.around([*places, *guides], logarithmic=subject.logarithmic))
+
+
+def _failed(cell: Row | None) -> bool:
+    return cell is not None and not cell["n"]
+
+
+def _draw_panel(
+    axes: Axes, xs: Sequence[Sequence[float]], values: _PanelValues, subject: _Subject, looks: Sequence[Look]
+) -> list[_Point]:
+    """The values of a model and the y axis over them; the names of the devices, then the values, to be written."""
+    points: list[_Point] = []
+    ends: list[_Point] = []
+    for executor, at, of_executor, look in zip(subject.executors, xs, values.by_executor, looks, strict=True):
+        _draw_values(axes, at, of_executor, look)
+        _draw_runs(axes, at, of_executor, look.color)
+        own: list[_Point] = []
+        for x, value in zip(at, of_executor, strict=True):
+            if value.value is not None:
+                here = [*value.places, *(end for end in value.ends if values.room.holds(end))]
+                own.append(_Point(x, value.value, subject.label(value.value), look.color, (min(here), max(here))))
+        points += own
+        if own and len(executor.label) <= NAME_CHARACTERS:
+            ends.append(replace(own[-1], text=executor.label, is_name=True))
+    if points:
+        extremes = [end for point in points for end in point.reach]
+        subject.scale_y(axes, [*(guide.y for guide in subject.guides), *extremes])
+    return [*ends, *points]
+
+
 def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
-    """A line through the values, with the bars that they have; what is unknown leaves a gap."""
-    centres = np.array([math.nan if value.value is None else value.value for value in values])
-    lows, highs = (
-        np.array([math.nan if end is None else end for end in ends])
-        for ends in ([value.low for value in values], [value.high for value in values])
-    )
-    axes.errorbar(
+    """A line through the values; what is unknown leaves a gap."""
+    axes.plot(
         xs,
-        centres,
-        # A bar that reaches zero has no end on a logarithmic axis.
-        yerr=(np.minimum(centres - lows, centres * 0.95), highs - centres),
+        [math.nan if value.value is None else value.value for value in values],
         color=look.color,
         marker=look.marker,
         linestyle=look.line_style,
         markeredgecolor="white",
         markeredgewidth=0.4,
-        elinewidth=1.1,
-        capsize=2.5,
         zorder=3,
     )
     axes.plot(
