@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
@@ -87,6 +88,10 @@ GUIDE_CHARACTERS: Final = 12
 NAME_CHARACTERS: Final = 12
 NAME_INCHES_PER_CHARACTER: Final = 0.085
 CLEARANCE_PIXELS: Final = 4
+TEXTS_APART_PIXELS: Final = 2
+VALUE_POINTS: Final = 7.5
+LINE_POINTS: Final = 10.0
+MOST_LINES_BEYOND: Final = 2
 LEAST_WIDTH_INCHES: Final = 5.4
 MOST_WIDTH_INCHES: Final = 12.0
 
@@ -196,6 +201,17 @@ class _Subject:
     scale_y: Callable[[Axes, Sequence[float]], None]
     logarithmic: bool
     guides: Sequence[_Guide] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether values are written beside markers: so few devices have room for them."""
+        return len(self.executors) <= MOST_LABELLED_DEVICES
+
+    @property
+    def named(self) -> bool:
+        """Whether lines have names at their ends, as well as in the legend."""
+        short = all(len(executor.label) <= NAME_CHARACTERS for executor in self.executors)
+        return self.labelled and len(self.executors) > 1 and short
 
 
 @dataclass(frozen=True)
@@ -583,7 +599,7 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
         header=(
             "How well each device is used: a marker on its line uses it fully",
             "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
-            "it is flat. Marker: mean of a cell's runs, the batch size beside it. Below "
+            "it is flat. Marker: mean of a cell's runs, the batch size beside it where there is room. Below "
             f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations does."
             + _flagged_note(tables, "a run"),
         ),
@@ -656,10 +672,8 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         labels=("Batch size", subject.y_label),
     )
     names_inches = max(len(executor.label) for executor in subject.executors) * NAME_INCHES_PER_CHARACTER
-    short_names = all(len(executor.label) <= NAME_CHARACTERS for executor in subject.executors)
-    labelled = count <= MOST_LABELLED_DEVICES
     # In units of the x axis; half a unit stands free beside the last batch size anyway.
-    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if labelled and short_names else 0.0
+    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if subject.named else 0.0
     drawn: list[tuple[Axes, list[_Point]]] = []
     names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
@@ -692,8 +706,11 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     _settle_layout(figure)
     for names_of_panel in names:
         _spread_names(names_of_panel, figure.dpi)
-    for axes, points in drawn if labelled else ():
-        _write_values(axes, points)
+    for axes, points in drawn if subject.labelled else ():
+        if not _write_values(axes, points):
+            # Some values without the others would look like all that are known.
+            for text in [text for text in axes.texts if not text.get_in_layout()]:
+                text.remove()
     return figure
 
 
@@ -714,7 +731,7 @@ def _failed(cell: Row | None) -> bool:
 def _draw_panel(
     axes: Axes, xs: Sequence[Sequence[float]], values: _PanelValues, subject: _Subject, looks: Sequence[Look]
 ) -> list[_Point]:
-    """The values of a model and the y axis over them; the names of the devices, then the values, to be written."""
+    """The values of a model and the y axis over them; the values and the names of several devices to be written."""
     points: list[_Point] = []
     ends: list[_Point] = []
     for executor, at, of_executor, look in zip(subject.executors, xs, values.by_executor, looks, strict=True):
@@ -726,12 +743,12 @@ def _draw_panel(
                 here = [*value.places, *(end for end in value.ends if values.room.holds(end))]
                 own.append(_Point(x, value.value, subject.label(value.value), look.color, (min(here), max(here))))
         points += own
-        if own and len(executor.label) <= NAME_CHARACTERS:
+        if own and subject.named:
             ends.append(replace(own[-1], text=executor.label, is_name=True))
     if points:
         extremes = [end for point in points for end in point.reach]
         subject.scale_y(axes, [*(guide.y for guide in subject.guides), *extremes])
-    return [*ends, *points]
+    return [*points, *ends]
 
 
 def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
@@ -1273,49 +1290,77 @@ def _spread_names(names: Sequence[Annotation], pixels_per_inch: float) -> None:
             name.xyann = (x, y + overlap_pixels * POINTS_PER_INCH / pixels_per_inch)
 
 
-def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
-    """Put each text beside its marker where it covers nothing, or leave it out."""
-    ink, room = _ink(axes), axes.get_window_extent()
+def _write_values(axes: Axes, points: Sequence[_Point]) -> bool:
+    """Put each text beside its marker: where it covers nothing, or on a white ground where it covers least.
+
+    A value that would cover another text is left out, and so is a name that would cover anything.
+
+    Returns:
+        Whether all values are written.
+    """
+    ink, panel = _ink(axes), axes.get_window_extent()
     taken: list[Bbox] = []
-    for point in points:
-        for y, (across, up, horizontal, vertical) in _places(point):
-            text = axes.annotate(
-                point.text,
-                (point.x, y),
-                xytext=(across, up),
-                textcoords="offset points",
-                horizontalalignment=horizontal,
-                verticalalignment=vertical,
-                fontsize=7.5,
-                fontweight="bold" if point.is_name else "normal",
-                color=point.color,
-                zorder=5,
-                in_layout=False,
-            )
+    complete = True
+    # Names last: the legend has them too.
+    for point in sorted(points, key=lambda point: point.is_name):
+        covered: list[tuple[int, float, Place]] = []
+        for y, place in _places(point):
+            text = _annotate(axes, point, y, place)
             box = text.get_window_extent()
-            inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-            if (
-                inside
-                and not _covers(box.padded(CLEARANCE_PIXELS), ink)
-                and not any(box.overlaps(other) for other in taken)
-            ):
-                taken.append(box)
-                break
             text.remove()
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
+            if inside and not any(box.padded(TEXTS_APART_PIXELS).overlaps(other) for other in taken):
+                covered.append((_covered(box.padded(CLEARANCE_PIXELS), ink), y, place))
+                if not covered[-1][0]:
+                    break
+        least, y, place = min(covered, key=lambda one: one[0], default=(None, point.y, VALUE_PLACES[0]))
+        if least is None or (least and point.is_name):
+            complete &= point.is_name
+            continue
+        text = _annotate(axes, point, y, place)
+        if least:
+            text.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
+        taken.append(text.get_window_extent())
+    return complete
+
+
+def _annotate(axes: Axes, point: _Point, y: float, place: Place) -> Annotation:
+    across, up, horizontal, vertical = place
+    return axes.annotate(
+        point.text,
+        (point.x, y),
+        xytext=(across, up),
+        textcoords="offset points",
+        horizontalalignment=horizontal,
+        verticalalignment=vertical,
+        fontsize=VALUE_POINTS,
+        fontweight="bold" if point.is_name else "normal",
+        color=point.color,
+        zorder=5,
+        in_layout=False,
+    )
 
 
 def _places(point: _Point) -> list[tuple[float, Place]]:
     """Where a text may stand, the best first: beside the marker, else beyond all that is drawn above or below it."""
     if point.is_name:
         return [(point.y, place) for place in NAME_PLACES]
-    above, below = VALUE_PLACES[:2]
+    (across, up, horizontal, bottom), (_, down, _, top) = VALUE_PLACES[:2]
     lowest, highest = point.reach
-    return [*((point.y, place) for place in VALUE_PLACES), (highest, above), (lowest, below)]
+    beyond: list[tuple[float, Place]] = []
+    for line in range(MOST_LINES_BEYOND):
+        further = line * LINE_POINTS
+        beyond += [
+            (highest, (across, up + further, horizontal, bottom)),
+            (lowest, (across, down - further, horizontal, top)),
+        ]
+    return [*((point.y, place) for place in VALUE_PLACES), *beyond]
 
 
-def _covers(box: Bbox, pixels: np.ndarray) -> bool:
+def _covered(box: Bbox, pixels: np.ndarray) -> int:
+    """How many of the pixels are in a box."""
     x, y = pixels.T
-    return bool(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any())
+    return int(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).sum())
 
 
 def _ink(axes: Axes) -> np.ndarray:
