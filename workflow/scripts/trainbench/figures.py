@@ -600,8 +600,8 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
             "How well each device is used: a marker on its line uses it fully",
             "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
             "it is flat. Marker: mean of a cell's runs, the batch size beside it where there is room. Below "
-            f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations does."
-            + _flagged_note(tables, "a run"),
+            f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations "
+            "does, or other programs do." + _flagged_note(tables, "a run"),
         ),
         legend=_roof_entries(looks, roofs),
         labels=("Arithmetic intensity (FLOP a byte, log scale)", "Achieved (GFLOP/s, log scale)"),
