@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.markers import CARETDOWN, CARETUP
 
 from metrics_builder import make_record
 from trainbench.drawing import MARKERS, device_colors, device_looks, looks_of_hosts, save
@@ -39,9 +41,14 @@ def study(
     epochs=3,
     seconds=lambda device, batch_size: (2.0 if device.startswith("gpu") else 20.0) * 128 / batch_size,
     each=lambda _: {},
+    slower=lambda repeat: 1 + repeat / 50,
+    of_repeat=lambda _: {},
     **settings,
 ):
-    """Tables of a whole study, and the order in which it names things; `each` device has settings of its own."""
+    """Tables of a whole study, and the order in which it names things.
+
+    `each` device and each repeat (`of_repeat`) has settings of its own; a repeat is so many times slower.
+    """
     order = TableOrder(models=tuple(models), batch_sizes=tuple(batch_sizes), devices=tuple(devices))
     records = [
         make_record(
@@ -49,9 +56,10 @@ def study(
             size,
             device,
             repeat,
-            train_seconds=[seconds(device, size) * (1 + repeat / 50)] * epochs,
+            train_seconds=[seconds(device, size) * slower(repeat)] * epochs,
             **settings,
             **each(device),
+            **of_repeat(repeat),
         )
         for model, size, device, repeat in itertools.product(models, batch_sizes, devices, range(1, repeats + 1))
     ]
@@ -109,6 +117,23 @@ SITUATIONS = {
             "gpus": int(device[4]) if device.startswith("gpu") else 0,
         },
     },
+    "runs that scatter as widely as can be": {
+        "devices": ["cpu-1t", "cpu-2t", "cpu-4t", "gpu-1g", "gpu-2g"],
+        "slower": lambda repeat: 1000.0**repeat,
+        "of_repeat": lambda repeat: {"cpu_percent": 0.4 if repeat == 1 else 199.0},
+        "each": lambda device: {
+            "usable_threads": int(device[4]),
+            "gpus": int(device[4]) if device.startswith("gpu") else 0,
+        },
+    },
+    "no CPU use seen": {"cpu_percent": 0.0},
+    "CPU use seen in one run of two, on many threads": {
+        "usable_threads": 64, "of_repeat": lambda repeat: {"cpu_percent": 90.0 * (repeat - 1)},
+    },
+    "one flagged run at one batch size": {
+        "devices": ["cpu"], "batch_sizes": [512], "repeats": 1, "flags": ["other_load"],
+    },
+    "nothing learnt, and no loss": {"accuracies": [0.0] * 3, "losses": [None] * 3},
 }  # fmt: skip
 
 
@@ -247,6 +272,39 @@ def test_the_values_are_written_beside_the_markers():
     assert {"20.4", "2.04"} <= set(shown_texts(seconds_per_epoch(tables, order)))
 
 
+def written_values(figure):
+    """The values written in each panel."""
+    figure.draw_without_rendering()
+    return [
+        [text.get_text() for text in axes.texts if re.fullmatch(r"[\d.]+", text.get_text())] for axes in figure.axes
+    ]
+
+
+def test_every_value_is_written_though_wide_bars_and_names_stand_beside_it():
+    tables, order = study(
+        batch_sizes=(128, 256, 512),
+        repeats=3,
+        seconds=lambda device, size: (0.06 if size == 256 else 0.02) * (1.0 if device == "cpu" else 0.14),
+        slower=lambda repeat: (1, 1.05, 2.0)[repeat - 1],
+    )
+    (values,) = written_values(seconds_per_epoch(tables, order))
+    assert len(values) == 2 * 3
+
+
+@pytest.mark.parametrize("sizes", [6, 40])
+def test_a_panel_has_all_of_its_values_or_none(sizes):
+    tables, order = study(
+        batch_sizes=range(100, 100 + sizes), devices=("cpu", "gpu-a", "gpu-b"), repeats=1, seconds=lambda *_: 1.2345
+    )
+    (values,) = written_values(seconds_per_epoch(tables, order))
+    assert len(values) in (0, 3 * sizes)
+
+
+def test_the_line_of_the_only_device_needs_no_name():
+    (axes,) = seconds_per_epoch(*study(devices=("cpu",))).axes
+    assert "cpu" not in [text.get_text() for text in axes.texts]
+
+
 def test_cpu_use_is_read_against_one_core_and_all_threads():
     tables, order = study(usable_threads=128)
     guides = {line.get_ydata()[0] for line in cpu_percent(tables, order).axes[0].lines if len(line.get_ydata()) == 2}
@@ -344,6 +402,84 @@ def hollow_places(figure):
         for x, y in line.get_xydata()
         if not math.isnan(y)
     }
+
+
+# --- bars ---
+
+
+def bars_of(figure):
+    """From where to where the bars of all devices in the first panel reach."""
+    return [
+        tuple(segment[:, 1].tolist())
+        for bars in figure.axes[0].collections
+        if isinstance(bars, LineCollection)
+        for segment in bars.get_segments()
+    ]
+
+
+def arrows_of(figure):
+    """The heights of the first panel's arrows, by their marker."""
+    return {
+        marker: [y for line in lines_of(figure, marker=marker) for y in line.get_ydata()]
+        for marker in (CARETDOWN, CARETUP)
+    }
+
+
+def test_a_bar_is_the_interval_of_the_tables():
+    tables, order = study(batch_sizes=(128,), devices=("cpu",), slower=lambda repeat: 1 + repeat / 10)
+    cell = tables.cells.iloc[0]
+    figure = seconds_per_epoch(tables, order)
+    assert bars_of(figure) == [(cell["train_seconds_per_epoch_low"], cell["train_seconds_per_epoch_high"])]
+    assert arrows_of(figure) == {CARETDOWN: [], CARETUP: []}
+
+
+def test_a_wide_interval_is_drawn_to_its_low_end():
+    tables, order = study(batch_sizes=(128, 512), devices=("cpu",), repeats=3, slower=lambda repeat: 2.0**repeat)
+    (low, _), _ = bars_of(seconds_per_epoch(tables, order))
+    assert low == tables.cells["train_seconds_per_epoch_low"][0]
+
+
+def test_an_interval_that_would_squeeze_the_rest_ends_in_arrows_and_they_are_explained():
+    tables, order = study(batch_sizes=(128,), devices=("cpu", "gpu"), slower=lambda repeat: 3.0**repeat)
+    figure = seconds_per_epoch(tables, order)
+    foot, top = figure.axes[0].get_ylim()
+    assert (foot, top) in bars_of(figure)
+    assert {height for heights in arrows_of(figure).values() for height in heights} == {foot, top}
+    assert foot > tables.cells["train_seconds_per_epoch_low"].min()
+    assert any("Arrow: the bar goes on." in text.replace("\n", " ") for text in shown_texts(figure))
+
+
+def test_arrows_that_are_not_there_are_not_explained():
+    assert not any("Arrow" in text for text in shown_texts(seconds_per_epoch(*study())))
+
+
+@pytest.mark.parametrize(("usable_threads", "scale"), [(2, "linear"), (64, "log")])
+def test_a_deviation_below_no_cpu_use_at_all_is_an_arrow_at_the_foot(usable_threads, scale):
+    uses = {1: 20.0, 2: 40.0, 3: 194.0}
+    figure = cpu_percent(
+        *study(
+            batch_sizes=(512,),
+            devices=("cpu",),
+            repeats=3,
+            usable_threads=usable_threads,
+            of_repeat=lambda repeat: {"cpu_percent": uses[repeat]},
+        )
+    )
+    axes = figure.axes[0]
+    assert axes.get_yscale() == scale
+    assert arrows_of(figure) == {CARETDOWN: [axes.get_ylim()[0]], CARETUP: []}
+
+
+def test_bars_over_threads_end_in_arrows_likewise():
+    order = TableOrder(devices=("cpu-1t", "cpu-2t"))
+    records = [
+        make_record(device=device, repeat=repeat, usable_threads=int(device[4]), train_seconds=[9.0, 4.0 * 3.0**repeat])
+        for device, repeat in itertools.product(order.devices, (1, 2))
+    ]
+    figure = scaling(tables_of(records, order), order)
+    foot, top = figure.axes[0].get_ylim()
+    assert bars_of(figure) == [(foot, top)] * 2
+    assert any("Arrow: the bar goes on." in text.replace("\n", " ") for text in shown_texts(figure))
 
 
 def with_a_flagged_run(device):

@@ -206,6 +206,24 @@ def test_a_study_of_one_device_compares_none(tmp_path):
     assert [words for words in told if words in text] == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "fields"),
+    [((), ("", "none: overhead")), (["other_load"], ("\N{DAGGER}", "unknown: disturbed"))],
+    ids=["quiet", "disturbed"],
+)
+def test_a_slow_cell_is_put_down_to_overhead_only_where_others_kept_quiet(tmp_path, flags, fields):
+    slow = make_record(train_seconds=[900.0] * 3, flags=flags)
+    table = page_tables.roofline_list(report.read_tables(write_tables(tmp_path, [slow]))["roofline"])
+    shown = dict(zip([column.heading for column in table.columns], table.rows[0], strict=True))
+    assert (shown["Achieved (GFLOP/s)"].detail, shown["Nearest roof"].text) == fields
+
+
+def test_other_programs_are_named_beside_what_else_can_explain_an_idle_device(tmp_path):
+    captions = " ".join(read(page_of(tmp_path, study(), names=("roofline", "cpu_percent"))).text.split())
+    assert "or to other programs (hollow, \N{DAGGER} in the table)" in captions
+    assert "most of them wait, or other programs have them (hollow)" in captions
+
+
 def test_runs_without_results_are_listed_with_what_to_do(tmp_path):
     absent = [AbsentRun("lstm", 128, "gpu", 1, "gpu", "failed")]
     question = Question(order=ORDER)

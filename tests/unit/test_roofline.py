@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.roofline import ROOFLINE_COLUMNS, bound, roofline_table
+from trainbench.roofline import DISTURBED_BY, ROOFLINE_COLUMNS, bound, roofline_table
 from trainbench.tables import TableOrder, measured, read_csv, write_csv
 
 FLOP_CEILING, BYTES_CEILING = 400e9, 20e9
@@ -143,6 +143,32 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     table = roofline_table(measured(records).runs)
     write_csv(table, tmp_path / "roofline.csv")
     pd.testing.assert_frame_equal(read_csv(tmp_path / "roofline.csv", ROOFLINE_COLUMNS), table)
+
+
+# --- disturbed cells ---
+
+
+def found(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "level": "warning", "finding": "there was something", "advice": "see"} for name in names]
+
+
+@pytest.mark.parametrize("check", DISTURBED_BY)
+def test_what_others_at_work_held_up_is_put_down_to_no_roof_and_no_overhead(check: str) -> None:
+    assert row(record(achieved=1e9), record(repeat=2, checks=found(check, "epochs_scatter")))["bound"] == "disturbed"
+
+
+def test_other_findings_leave_the_bound() -> None:
+    assert row(record(achieved=1e9, checks=found("epochs_scatter", "machine_speed")))["bound"] == "overhead"
+
+
+def test_a_disturbed_cell_keeps_its_figures() -> None:
+    assert row(record(achieved=50e9, checks=found("other_load")))["fraction_of_attainable"] == pytest.approx(
+        0.25, rel=1e-3
+    )
+
+
+def test_the_bound_of_a_disturbed_cell_without_ceilings_is_unknown() -> None:
+    assert pd.isna(row(record(ceilings=None, checks=found("other_load")))["bound"])
 
 
 # --- what a device computes with ---

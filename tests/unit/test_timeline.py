@@ -104,6 +104,25 @@ def test_many_epochs_are_numbered_now_and_then(tmp_path):
     assert numbers == ["1", *(str(number) for number in range(10, 201, 10))]
 
 
+def numbers_of(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_epochs_too_short_for_a_number_each_are_numbered_together(tmp_path):
+    figure = cpu_run(tmp_path, make_record(train_seconds=[0.1] * 3, eval_seconds=0.01))
+    assert numbers_of(figure) == ["1\N{EN DASH}3"]
+
+
+def test_a_single_epoch_has_its_number(tmp_path):
+    assert numbers_of(cpu_run(tmp_path, make_record(train_seconds=[0.1]))) == ["1"]
+
+
+def test_the_limit_of_all_cores_is_named_in_the_legend_where_it_covers_nothing(tmp_path):
+    figure = cpu_run(tmp_path)
+    assert "all 2 cores of the run" in legend(figure)
+    assert numbers_of(figure) == ["1", "2"]
+
+
 def test_a_resumed_run_shows_its_last_process_and_says_so(tmp_path):
     figure = cpu_run(tmp_path, make_record(train_seconds=[3.0] * 4, resumed_after_epochs=[2]))
     assert len(bars(figure.axes[0], "training")) == 2

@@ -85,7 +85,7 @@ def test_the_ceilings_of_the_device_are_measured_after_the_last_epoch(finished):
 def test_every_cell_stands_below_its_roofs_in_the_roofline_table(finished):
     roofline = pd.read_csv(finished.folder / "results/tables/roofline.csv")
     assert len(roofline) == 6
-    assert roofline["bound"].isin(["compute", "memory", "overhead"]).all()
+    assert roofline["bound"].isin(["compute", "memory", "overhead", "disturbed"]).all()
 
 
 def test_a_number_can_be_followed_from_the_run_to_the_comparison(finished):

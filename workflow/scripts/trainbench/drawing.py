@@ -14,6 +14,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.markers import CARETDOWN, CARETUP
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -41,7 +42,10 @@ POINTS_PER_INCH: Final = 72
 HEADER_MARGIN_INCHES: Final = 0.1
 
 LEAST_LOG_RANGE: Final = 6.0
+MOST_REACH: Final = 5.0
+"""How many times beyond the lowest and highest value a bar widens an axis: one of any length would squeeze the rest."""
 ENOUGH_PLACES: Final = 4
+CAP_POINTS: Final = 5.0
 LEAST_WITH_COMMAS: Final = 10_000
 ROUND_STEPS: Final = (1, 2, 2.5, 5, 10)
 
@@ -96,6 +100,27 @@ def looks_of_hosts(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], L
         for index, (device, color) in enumerate(device_colors(devices).items())
         for host in hosts
     }
+
+
+@dataclass(frozen=True)
+class Room:
+    """From where to where the bars of a panel are drawn to their ends; a bar that goes on ends in an arrow."""
+
+    lowest: float
+    highest: float
+
+    @classmethod
+    def around(cls, values: Iterable[float], *, logarithmic: bool) -> "Room":
+        """Room beyond what has to be shown: `values`, all positive for a logarithmic axis."""
+        shown = list(values)
+        if not shown:
+            return cls(0.0, math.inf)
+        # A linear axis begins at 0. On a logarithmic one there is no such place.
+        return cls(min(shown) / MOST_REACH if logarithmic else 0.0, max(shown) * MOST_REACH)
+
+    def holds(self, end: float) -> bool:
+        """Whether an end of a bar is drawn where it is."""
+        return self.lowest <= end <= self.highest
 
 
 # On matplotlib's own defaults: a user's matplotlibrc changes nothing.
@@ -237,6 +262,37 @@ def linear_y(axes: Axes, values: Sequence[float]) -> None:
     """A linear axis from 0 on, with room above the highest of `values`."""
     axes.set_ylim(0, max(values) * 1.18 or 1.0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND_STEPS))
+
+
+def draw_bars(axes: Axes, bars: Iterable[tuple[float, float, float]], room: Room, color: str) -> None:
+    """Bars with caps at their ends, each an x, a low and a high end; an arrow at the edge where there is no room.
+
+    The y axis has to have its limits already.
+    """
+    foot, top = axes.get_ylim()
+    spans: list[tuple[float, float, float]] = []
+    marks: dict[str | int, list[tuple[float, float]]] = {"_": [], CARETDOWN: [], CARETUP: []}
+    for x, low, high in bars:
+        ends = []
+        for end, edge, arrow in ((low, foot, CARETDOWN), (high, top, CARETUP)):
+            held = room.holds(end)
+            ends.append(end if held else edge)
+            marks["_" if held else arrow].append((x, ends[-1]))
+        spans.append((x, ends[0], ends[1]))
+    if spans:
+        xs, foots, tops = zip(*spans, strict=True)
+        axes.vlines(xs, foots, tops, colors=color, linewidth=1.1, zorder=3)
+    for mark, places in marks.items():
+        if places:
+            axes.plot(
+                *zip(*places, strict=True),
+                marker=mark,
+                linestyle="none",
+                markersize=CAP_POINTS,
+                markeredgewidth=1.1 if mark == "_" else 0.0,
+                color=color,
+                zorder=3,
+            )
 
 
 def _round_places(low: float, high: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
@@ -27,7 +28,9 @@ from trainbench.drawing import (
     Header,
     LineStyle,
     Look,
+    Room,
     device_looks,
+    draw_bars,
     fitting,
     fitting_columns,
     legend_text,
@@ -72,6 +75,7 @@ MOST_MODELS: Final = 12
 MOST_COLUMNS: Final = 4
 MOST_LABELLED_POINTS: Final = 60
 BEYOND_THREADS: Final = 2.0
+GOES_ON_NOTE: Final = " Arrow: the bar goes on."
 IDEAL_LINE: Final = (0, (5, 3))
 ROOFLINE_INCHES: Final = (8.4, 4.8)
 FLOP_PER_GFLOP: Final = 1e9
@@ -85,6 +89,10 @@ GUIDE_CHARACTERS: Final = 12
 NAME_CHARACTERS: Final = 12
 NAME_INCHES_PER_CHARACTER: Final = 0.085
 CLEARANCE_PIXELS: Final = 4
+TEXTS_APART_PIXELS: Final = 2
+VALUE_POINTS: Final = 7.5
+LINE_POINTS: Final = 10.0
+MOST_LINES_BEYOND: Final = 2
 LEAST_WIDTH_INCHES: Final = 5.4
 MOST_WIDTH_INCHES: Final = 12.0
 
@@ -157,6 +165,29 @@ class _Value:
     flagged_runs: Sequence[float] = ()
     flagged: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float] | tuple[()]:
+        """The ends of its bar, if it has one."""
+        return () if self.value is None or self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def places(self) -> list[float]:
+        """Where something of it stands, its bar apart."""
+        return [] if self.value is None else [self.value, *self.runs, *self.flagged_runs]
+
+
+@dataclass(frozen=True)
+class _PanelValues:
+    """What a panel over batch sizes shows: the values of each device, and how far their bars are drawn."""
+
+    by_executor: Sequence[Sequence[_Value]]
+    room: Room
+
+    @property
+    def ends(self) -> list[float]:
+        """The ends of all bars."""
+        return [end for of_executor in self.by_executor for value in of_executor for end in value.ends]
+
 
 @dataclass(frozen=True)
 class _Subject:
@@ -169,7 +200,19 @@ class _Subject:
     value: Callable[[CellKey], _Value]
     label: Callable[[float], str]
     scale_y: Callable[[Axes, Sequence[float]], None]
+    logarithmic: bool
     guides: Sequence[_Guide] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether values are written beside markers: so few devices have room for them."""
+        return len(self.executors) <= MOST_LABELLED_DEVICES
+
+    @property
+    def named(self) -> bool:
+        """Whether lines have names at their ends, as well as in the legend."""
+        short = all(len(executor.label) <= NAME_CHARACTERS for executor in self.executors)
+        return self.labelled and len(self.executors) > 1 and short
 
 
 @dataclass(frozen=True)
@@ -230,6 +273,7 @@ def seconds_per_epoch(tables: Tables, order: TableOrder) -> Figure:
             value=value,
             label=lambda seconds: format_number(seconds, significant=3),
             scale_y=_log_y if logarithmic else linear_y,
+            logarithmic=logarithmic,
         ),
     )
 
@@ -240,7 +284,9 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
     threads = sorted({int(count) for count in tables.cells["usable_threads"].dropna()})
     guides = [_Guide(100.0 * count, f"all {count} threads") for count in threads if count > 1]
     guides.insert(0, _Guide(100.0, "one core"))
-    logarithmic = _ratio([*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]) > LOG_SCALE_FROM_RATIO
+    means = [*tables.cells["cpu_percent_mean"], *(guide.y for guide in guides)]
+    # A run that used no CPU, as far as anybody saw, has no place on a logarithmic axis.
+    logarithmic = _ratio(means) > LOG_SCALE_FROM_RATIO and not (tables.runs["cpu_percent"] <= 0).any()
     return _over_batch_sizes(
         tables,
         order,
@@ -252,6 +298,7 @@ def cpu_percent(tables: Tables, order: TableOrder) -> Figure:
             value=_measured(tables, "cpu_percent"),
             label=lambda percent: format_number(percent, significant=3),
             scale_y=_log_y if logarithmic else linear_y,
+            logarithmic=logarithmic,
             guides=guides,
         ),
     )
@@ -288,6 +335,7 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
             value=ratio,
             label=format_ratio,
             scale_y=_log2_y,
+            logarithmic=True,
             guides=[_Guide(1.0, reference if len(reference) <= GUIDE_CHARACTERS else "as fast")],
         ),
     )
@@ -325,6 +373,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
     gpus = [executor for executor in executors if _is_gpu(tables, executor)]
     points, levels = rows_of(tables.scaling), cells_by_key(tables.cells)
     labels = {(executor.device, executor.host): executor.label for executor in executors}
+    rooms = _rooms_of_scaled(points)
     cpus = [executor for executor in executors if executor not in gpus] if points else []
     # A law has the colour of the device with the most threads.
     law_looks = {
@@ -345,6 +394,7 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
                 else " Three numbers of threads or more are fitted by the Universal Scalability Law."
             )
             + (" Level lines are GPUs." if gpus else "")
+            + _goes_on_note(points, rooms)
             + shown.note,
         ),
         legend=_scaling_entries(cpus, gpus, looks) or _legend_entries(looks, executors),
@@ -367,14 +417,15 @@ def scaling(tables: Tables, order: TableOrder) -> Figure:
             if not here:
                 say_empty(axes, "not measured")
                 continue
-            _scale_scaling(axes, THREADS, here, list(known.values()))
+            room = rooms[model, size]
+            _scale_scaling(axes, THREADS, here, list(known.values()), room)
             for label, level in known.items():
                 axes.axhline(level, color=looks[label].color, linewidth=1.2, zorder=1.5)
             for row in laws:
                 _draw_law(axes, row, law_looks[_law_of(row)])
             for executor in cpus:
                 of_executor = [row for row in here if (row["device"], row["host"]) == (executor.device, executor.host)]
-                _draw_scaled(axes, THREADS, of_executor, looks[executor.label])
+                _draw_scaled(axes, THREADS, of_executor, looks[executor.label], room)
     return figure
 
 
@@ -390,6 +441,7 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
     models, batch_sizes = shown.models or [""], shown.batch_sizes or [0]
     curves = _gpu_curves(points, executors_of(tables.cells, order))
     looks = _curve_looks(curves, _looks(tables, order))
+    rooms = _rooms_of_scaled(points)
     figure, groups = _panels(
         groups=len(models),
         panels_of_group=len(batch_sizes),
@@ -398,7 +450,9 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
         header=(
             "Samples a second over the GPUs of a run: what do more of them gain?",
             "Geometric mean of the runs with its 95 % interval. Dashed: twice as fast with twice the GPUs, from the "
-            f"fewest measured on. The batch size is that of all GPUs together.{shown.note}",
+            "fewest measured on. The batch size is that of all GPUs together."
+            + _goes_on_note(points, rooms)
+            + shown.note,
         ),
         legend=_gpu_entries(curves, looks),
         labels=("GPUs (log scale)", "Samples a second, log scale"),
@@ -415,11 +469,12 @@ def gpu_scaling(tables: Tables, order: TableOrder) -> Figure:
                 continue
             members = {key: [row for row in here if _curve_of(row) == key] for key in curves}
             ideals = [_ideal(rows) for rows in members.values() if rows]
-            _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds])
+            room = rooms[model, size]
+            _scale_scaling(axes, GPUS, here, [speed for _, speeds in ideals for speed in speeds], room)
             for counts, speeds in ideals:
                 axes.plot(counts, speeds, color=MUTED, linestyle=IDEAL_LINE, linewidth=1.0, zorder=1.5)
             for key, devices in curves.items():
-                _draw_scaled(axes, GPUS, members[key], looks[devices[0].label], line_style="-")
+                _draw_scaled(axes, GPUS, members[key], looks[devices[0].label], room, line_style="-")
     return figure
 
 
@@ -495,7 +550,26 @@ def _scaling_entries(
     return entries
 
 
-def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequence[float]) -> None:
+def _rooms_of_scaled(points: Sequence[Row]) -> dict[tuple[str, int], Room]:
+    """How far bars are drawn in the panel of each model and batch size."""
+    speeds: dict[tuple[str, int], list[float]] = {}
+    for row in points:
+        speeds.setdefault((row["model"], row["batch_size"]), []).append(row["samples_per_second"])
+    return {panel: Room.around(of_panel, logarithmic=True) for panel, of_panel in speeds.items()}
+
+
+def _goes_on_note(points: Sequence[Row], rooms: Mapping[tuple[str, int], Room]) -> str:
+    """What arrows are, if there are any."""
+    goes_on = any(not rooms[row["model"], row["batch_size"]].holds(end) for row in points for end in _bar_of(row))
+    return GOES_ON_NOTE if goes_on else ""
+
+
+def _bar_of(row: Row) -> tuple[float, float] | tuple[()]:
+    low, high = row["samples_per_second_low"], row["samples_per_second_high"]
+    return () if low is None or high is None else (low, high)
+
+
+def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequence[float], room: Room) -> None:
     """Axes over threads or GPUs, named where they were measured, and over samples a second."""
     counts = sorted({row[axis.column] for row in points})
     axes.set_xscale("log", base=2)
@@ -503,8 +577,9 @@ def _scale_scaling(axes: Axes, axis: Axis, points: Sequence[Row], levels: Sequen
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: plain(count)))
-    speeds = [row[f"samples_per_second{part}"] for row in points for part in ("", "_low", "_high")]
-    log_axis(axes, "y", np.array([*(speed for speed in speeds if speed is not None), *levels]), margin=1.3)
+    speeds = [row["samples_per_second"] for row in points]
+    ends = [end for row in points for end in _bar_of(row) if room.holds(end)]
+    log_axis(axes, "y", np.array([*speeds, *ends, *levels]), margin=1.3)
 
 
 def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
@@ -524,28 +599,27 @@ def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
 
 
 def _draw_scaled(
-    axes: Axes, axis: Axis, points: Sequence[Row], look: Look, line_style: LineStyle | Literal["none"] = "none"
+    axes: Axes,
+    axis: Axis,
+    points: Sequence[Row],
+    look: Look,
+    room: Room,
+    *,
+    line_style: LineStyle | Literal["none"] = "none",
 ) -> None:
     """A marker for each number of threads or GPUs, with its interval."""
-    lows, highs = (
-        np.array([math.nan if row[end] is None else row[end] for row in points])
-        for end in ("samples_per_second_low", "samples_per_second_high")
-    )
-    speeds = np.array([row["samples_per_second"] for row in points])
-    axes.errorbar(
+    axes.plot(
         [row[axis.column] for row in points],
-        speeds,
-        yerr=(speeds - lows, highs - speeds),
+        [row["samples_per_second"] for row in points],
         color=look.color,
         marker=look.marker,
         linestyle=line_style,
         linewidth=1.0,
         markeredgecolor="white",
         markeredgewidth=0.4,
-        elinewidth=1.1,
-        capsize=2.5,
         zorder=3,
     )
+    draw_bars(axes, [(row[axis.column], *_bar_of(row)) for row in points if _bar_of(row)], room, look.color)
 
 
 @styled
@@ -563,9 +637,9 @@ def roofline(tables: Tables, order: TableOrder) -> Figure:
         header=(
             "How well each device is used: a marker on its line uses it fully",
             "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
-            "it is flat. Marker: mean of a cell's runs, the batch size beside it. Below "
-            f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations does."
-            + _flagged_note(tables, "a run"),
+            "it is flat. Marker: mean of a cell's runs, the batch size beside it where there is room. Below "
+            f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations "
+            "does, or other programs do." + _flagged_note(tables, "a run"),
         ),
         legend=_roof_entries(looks, roofs),
         labels=("Arithmetic intensity (FLOP a byte, log scale)", "Achieved (GFLOP/s, log scale)"),
@@ -619,6 +693,8 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
     all_models, batch_sizes = models_of(tables.cells, order), batch_sizes_of(tables.cells, order)
     models = all_models[:MOST_MODELS]
     left_out = f" Shown: {len(models)} of {len(all_models)} models." if len(models) < len(all_models) else ""
+    values = {model: _panel_values(model, batch_sizes, subject) for model in models}
+    goes_on = any(not of_model.room.holds(end) for of_model in values.values() for end in of_model.ends)
     count = len(subject.executors)
     # Devices stand side by side at each batch size, so that their error bars do not cover each other.
     step = min(0.1, 0.7 / count)
@@ -629,15 +705,13 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         panels_of_group=len(models),
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
-        header=(subject.title, subject.note + left_out),
+        header=(subject.title, subject.note + (GOES_ON_NOTE if goes_on else "") + left_out),
         legend=_legend_entries(looks, subject.executors) + _failure_entries(by_key, subject.executors),
         labels=("Batch size", subject.y_label),
     )
     names_inches = max(len(executor.label) for executor in subject.executors) * NAME_INCHES_PER_CHARACTER
-    short_names = all(len(executor.label) <= NAME_CHARACTERS for executor in subject.executors)
-    labelled = count <= MOST_LABELLED_DEVICES
     # In units of the x axis; half a unit stands free beside the last batch size anyway.
-    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if labelled and short_names else 0.0
+    name_room = max(0.0, names_inches * len(batch_sizes) / 2.0 - 0.3) if subject.named else 0.0
     drawn: list[tuple[Axes, list[_Point]]] = []
     names: list[list[Annotation]] = []
     for axes, model in zip(panels, models, strict=True):
@@ -645,61 +719,86 @@ def _over_batch_sizes(tables: Tables, order: TableOrder, subject: _Subject) -> F
         axes.set_xticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
         axes.set_xlim(-0.6, len(batch_sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
-        points: list[_Point] = []
-        ends: dict[str, _Point] = {}
-        failures: list[tuple[float, Look]] = []
-        extremes = [guide.y for guide in subject.guides]
-        for index, executor in enumerate(subject.executors):
-            look = looks[executor.label]
-            xs = [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
-            keys = [(model, size, executor.device, executor.host) for size in batch_sizes]
-            values = [subject.value(key) for key in keys]
-            _draw_values(axes, xs, values, look)
-            _draw_runs(axes, xs, values, look.color)
-            for x, key, value in zip(xs, keys, values, strict=True):
-                if value.value is not None:
-                    bar = [end for end in (value.low, value.high) if end is not None]
-                    here = [value.value, *bar, *value.runs, *value.flagged_runs]
-                    extremes += here
-                    reach = min(here), max(here)
-                    points.append(_Point(x, value.value, subject.label(value.value), look.color, reach))
-                    ends[executor.label] = _Point(x, value.value, executor.label, look.color, reach, is_name=True)
-                elif key in by_key and not by_key[key]["n"]:
-                    failures.append((x, look))
-        if points:
-            subject.scale_y(axes, extremes)
-            names.append(_draw_guides(axes, subject.guides))
-        else:
+        xs = [
+            [position + (index - (count - 1) / 2) * step for position in range(len(batch_sizes))]
+            for index in range(count)
+        ]
+        failures = [
+            (x, looks[executor.label])
+            for executor, of_executor in zip(subject.executors, xs, strict=True)
+            for x, size in zip(of_executor, batch_sizes, strict=True)
+            if _failed(by_key.get((model, size, executor.device, executor.host)))
+        ]
+        points = _draw_panel(
+            axes, xs, values[model], subject, [looks[executor.label] for executor in subject.executors]
+        )
+        if not points:
             say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
         _mark_failures(axes, failures)
-        drawn.append((axes, [*(ends.values() if short_names else ()), *points]))
+        if points:
+            for of_executor, at, executor in zip(values[model].by_executor, xs, subject.executors, strict=True):
+                bars = [(x, *value.ends) for x, value in zip(at, of_executor, strict=True) if value.ends]
+                draw_bars(axes, bars, values[model].room, looks[executor.label].color)
+            names.append(_draw_guides(axes, subject.guides))
+        drawn.append((axes, points))
     _settle_layout(figure)
     for names_of_panel in names:
         _spread_names(names_of_panel, figure.dpi)
-    for axes, points in drawn if labelled else ():
-        _write_values(axes, points)
+    for axes, points in drawn if subject.labelled else ():
+        if not _write_values(axes, points):
+            # Some values without the others would look like all that are known.
+            for text in [text for text in axes.texts if not text.get_in_layout()]:
+                text.remove()
     return figure
 
 
+def _panel_values(model: str, batch_sizes: Sequence[int], subject: _Subject) -> _PanelValues:
+    by_executor = [
+        [subject.value((model, size, executor.device, executor.host)) for size in batch_sizes]
+        for executor in subject.executors
+    ]
+    places = [place for of_executor in by_executor for value in of_executor for place in value.places]
+    guides = [guide.y for guide in subject.guides] if places else []
+    return _PanelValues(by_executor, Room.around([*places, *guides], logarithmic=subject.logarithmic))
+
+
+def _failed(cell: Row | None) -> bool:
+    return cell is not None and not cell["n"]
+
+
+def _draw_panel(
+    axes: Axes, xs: Sequence[Sequence[float]], values: _PanelValues, subject: _Subject, looks: Sequence[Look]
+) -> list[_Point]:
+    """The values of a model and the y axis over them; the values and the names of several devices to be written."""
+    points: list[_Point] = []
+    ends: list[_Point] = []
+    for executor, at, of_executor, look in zip(subject.executors, xs, values.by_executor, looks, strict=True):
+        _draw_values(axes, at, of_executor, look)
+        _draw_runs(axes, at, of_executor, look.color)
+        own: list[_Point] = []
+        for x, value in zip(at, of_executor, strict=True):
+            if value.value is not None:
+                here = [*value.places, *(end for end in value.ends if values.room.holds(end))]
+                own.append(_Point(x, value.value, subject.label(value.value), look.color, (min(here), max(here))))
+        points += own
+        if own and subject.named:
+            ends.append(replace(own[-1], text=executor.label, is_name=True))
+    if points:
+        extremes = [end for point in points for end in point.reach]
+        subject.scale_y(axes, [*(guide.y for guide in subject.guides), *extremes])
+    return [*points, *ends]
+
+
 def _draw_values(axes: Axes, xs: Sequence[float], values: Sequence[_Value], look: Look) -> None:
-    """A line through the values, with the bars that they have; what is unknown leaves a gap."""
-    centres = np.array([math.nan if value.value is None else value.value for value in values])
-    lows, highs = (
-        np.array([math.nan if end is None else end for end in ends])
-        for ends in ([value.low for value in values], [value.high for value in values])
-    )
-    axes.errorbar(
+    """A line through the values; what is unknown leaves a gap."""
+    axes.plot(
         xs,
-        centres,
-        # A bar that reaches zero has no end on a logarithmic axis.
-        yerr=(np.minimum(centres - lows, centres * 0.95), highs - centres),
+        [math.nan if value.value is None else value.value for value in values],
         color=look.color,
         marker=look.marker,
         linestyle=look.line_style,
         markeredgecolor="white",
         markeredgewidth=0.4,
-        elinewidth=1.1,
-        capsize=2.5,
         zorder=3,
     )
     axes.plot(
@@ -1229,49 +1328,77 @@ def _spread_names(names: Sequence[Annotation], pixels_per_inch: float) -> None:
             name.xyann = (x, y + overlap_pixels * POINTS_PER_INCH / pixels_per_inch)
 
 
-def _write_values(axes: Axes, points: Sequence[_Point]) -> None:
-    """Put each text beside its marker where it covers nothing, or leave it out."""
-    ink, room = _ink(axes), axes.get_window_extent()
+def _write_values(axes: Axes, points: Sequence[_Point]) -> bool:
+    """Put each text beside its marker: where it covers nothing, or on a white ground where it covers least.
+
+    A value that would cover another text is left out, and so is a name that would cover anything.
+
+    Returns:
+        Whether all values are written.
+    """
+    ink, panel = _ink(axes), axes.get_window_extent()
     taken: list[Bbox] = []
-    for point in points:
-        for y, (across, up, horizontal, vertical) in _places(point):
-            text = axes.annotate(
-                point.text,
-                (point.x, y),
-                xytext=(across, up),
-                textcoords="offset points",
-                horizontalalignment=horizontal,
-                verticalalignment=vertical,
-                fontsize=7.5,
-                fontweight="bold" if point.is_name else "normal",
-                color=point.color,
-                zorder=5,
-                in_layout=False,
-            )
+    complete = True
+    # Names last: the legend has them too.
+    for point in sorted(points, key=lambda point: point.is_name):
+        covered: list[tuple[int, float, Place]] = []
+        for y, place in _places(point):
+            text = _annotate(axes, point, y, place)
             box = text.get_window_extent()
-            inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-            if (
-                inside
-                and not _covers(box.padded(CLEARANCE_PIXELS), ink)
-                and not any(box.overlaps(other) for other in taken)
-            ):
-                taken.append(box)
-                break
             text.remove()
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
+            if inside and not any(box.padded(TEXTS_APART_PIXELS).overlaps(other) for other in taken):
+                covered.append((_covered(box.padded(CLEARANCE_PIXELS), ink), y, place))
+                if not covered[-1][0]:
+                    break
+        least, y, place = min(covered, key=lambda one: one[0], default=(None, point.y, VALUE_PLACES[0]))
+        if least is None or (least and point.is_name):
+            complete &= point.is_name
+            continue
+        text = _annotate(axes, point, y, place)
+        if least:
+            text.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
+        taken.append(text.get_window_extent())
+    return complete
+
+
+def _annotate(axes: Axes, point: _Point, y: float, place: Place) -> Annotation:
+    across, up, horizontal, vertical = place
+    return axes.annotate(
+        point.text,
+        (point.x, y),
+        xytext=(across, up),
+        textcoords="offset points",
+        horizontalalignment=horizontal,
+        verticalalignment=vertical,
+        fontsize=VALUE_POINTS,
+        fontweight="bold" if point.is_name else "normal",
+        color=point.color,
+        zorder=5,
+        in_layout=False,
+    )
 
 
 def _places(point: _Point) -> list[tuple[float, Place]]:
     """Where a text may stand, the best first: beside the marker, else beyond all that is drawn above or below it."""
     if point.is_name:
         return [(point.y, place) for place in NAME_PLACES]
-    above, below = VALUE_PLACES[:2]
+    (across, up, horizontal, bottom), (_, down, _, top) = VALUE_PLACES[:2]
     lowest, highest = point.reach
-    return [*((point.y, place) for place in VALUE_PLACES), (highest, above), (lowest, below)]
+    beyond: list[tuple[float, Place]] = []
+    for line in range(MOST_LINES_BEYOND):
+        further = line * LINE_POINTS
+        beyond += [
+            (highest, (across, up + further, horizontal, bottom)),
+            (lowest, (across, down - further, horizontal, top)),
+        ]
+    return [*((point.y, place) for place in VALUE_PLACES), *beyond]
 
 
-def _covers(box: Bbox, pixels: np.ndarray) -> bool:
+def _covered(box: Bbox, pixels: np.ndarray) -> int:
+    """How many of the pixels are in a box."""
     x, y = pixels.T
-    return bool(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any())
+    return int(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).sum())
 
 
 def _ink(axes: Axes) -> np.ndarray:

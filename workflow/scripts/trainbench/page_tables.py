@@ -18,6 +18,7 @@ from trainbench.comparison import (
     shown_of,
 )
 from trainbench.headlines import SECONDS, Outcome, is_reference, outcome, outcome_of
+from trainbench.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD
 from trainbench.tables import (
     COMPLETED,
     FLAG_LEVELS,
@@ -514,12 +515,25 @@ def core_equivalents_list(equivalents: pd.DataFrame) -> Table | None:
     )
 
 
+# What the column of the nearest roof says: far below both neither is near, and a disturbed cell tells nothing.
+_ROOFS: Final[Mapping[str, str]] = {
+    COMPUTE: "compute",
+    MEMORY: "memory",
+    OVERHEAD: "none: overhead",
+    DISTURBED: "unknown: disturbed",
+}
+
+
 def roofline_list(roofline: pd.DataFrame) -> Table | None:
     """What each cell achieves of what its device can do."""
     rows = [row for row in rows_of(roofline) if row["achieved_flop_per_second"] is not None]
 
     def scaled(column: str, unit: float) -> Callable[[Row], Field]:
         return lambda row: Field(UNKNOWN if row[column] is None else format_number(row[column] / unit, 3))
+
+    def achieved(row: Row) -> Field:
+        shown = scaled("achieved_flop_per_second", FLOP_PER_GFLOP)(row)
+        return Field(shown.text, FLAGGED if row["flagged_runs"] else "")
 
     return _table_or_none(
         "roofline",
@@ -529,12 +543,12 @@ def roofline_list(roofline: pd.DataFrame) -> Table | None:
         (
             *_KEY,
             *_computed_with(roofline),
-            _Shape("Achieved (GFLOP/s)", scaled("achieved_flop_per_second", FLOP_PER_GFLOP), number=True),
+            _Shape("Achieved (GFLOP/s)", achieved, number=True),
             _Shape("Attainable (GFLOP/s)", scaled("attainable_flop_per_second", FLOP_PER_GFLOP), number=True),
             _Shape("Of the attainable (%)", scaled("fraction_of_attainable", 0.01), number=True),
             _Shape("Intensity (FLOP/byte)", scaled("flop_per_byte", 1.0), number=True),
             _Shape("Memory (GB/s)", scaled("bytes_ceiling_per_second", BYTES_PER_GIGABYTE), number=True),
-            _Shape("Held up by", lambda row: Field(row["bound"] or UNKNOWN)),
+            _Shape("Nearest roof", lambda row: Field(_ROOFS.get(row["bound"], UNKNOWN))),
         ),
         with_host=_several_hosts(roofline),
     )

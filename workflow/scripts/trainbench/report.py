@@ -153,11 +153,12 @@ FIGURE_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "roofline": (
         "Roofline",
         "A marker near its line uses the device fully. Far below it the time goes into starting many small operations, "
-        "and larger batches help more than a faster device.",
+        "where larger batches help more than a faster device, or to other programs (hollow, \N{DAGGER} in the table).",
     ),
     "cpu_percent": (
         "CPU use while training",
-        "Near the line of all threads every core is busy; far below it most of them wait.",
+        "Near the line of all threads every core is busy; far below it most of them wait, or other programs have them "
+        "(hollow).",
     ),
 }
 _PLACED: Final = frozenset(FIGURE_WORDS)

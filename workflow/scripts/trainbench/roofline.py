@@ -15,6 +15,7 @@ from trainbench.tables import CELL_KEY, COMPLETED, TableOrder, batch_sizes_of, e
 COMPUTE: Final = "compute"
 MEMORY: Final = "memory"
 OVERHEAD: Final = "overhead"
+DISTURBED: Final = "disturbed"
 
 OVERHEAD_BELOW: Final = 0.1
 """Share of what is attainable below which neither arithmetic nor memory explains the time.
@@ -25,6 +26,9 @@ what the convolutions put out. So memory may be what limits a cell at a seventh 
 one whose matrices are too small to fill the device at half of it; at less than a tenth, something else does: starting
 and dispatching many small operations, one after the other.
 """
+
+DISTURBED_BY: Final = ("other_load", "cpu_pressure", "cpu_steal", "cores_shared", "gpu_shared")
+"""Checks that found others at work on a run's cores or card: what it lacked then tells nothing of the device."""
 
 COMPUTED_WITH: Final = ("framework", "precision", "gpus")
 """What a device computes with, on which its ceilings depend: the same name can mean another in another study."""
@@ -60,7 +64,7 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     framework and in its precision: a disturbed measurement can only be too low. Runs measure the ceilings of one GPU,
     so those of a device with several are as many times as high. `attainable_flop_per_second` is the lower of the two
     roofs at the cell's arithmetic intensity (`flop_per_byte`), and `bound` says which that is, or "overhead" for less
-    than `OVERHEAD_BELOW` of it.
+    than `OVERHEAD_BELOW` of it; it is "disturbed" where one of `DISTURBED_BY` flagged a completed run.
     """
     order = order or TableOrder()
     ceilings = _ceilings(runs)
@@ -68,6 +72,7 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     achieved = _values_of_cells(completed, "achieved_flop_per_second")
     intensities = _values_of_cells(completed, "flop_per_byte")
     counts = completed.groupby(list(CELL_KEY), sort=False).size()
+    disturbed = _disturbed(completed)
     computed_with = {column: _values_of_cells(runs, column) for column in COMPUTED_WITH}
     present = set(zip(*(runs[column].tolist() for column in CELL_KEY), strict=True))
     executors = executors_of(runs, order)
@@ -90,7 +95,8 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
                         "flop_per_byte": next(iter(intensities.get(key, ())), None),
                         **ceilings.get((*key[2:], *own.values()), {}),
                     }
-                    rows.append(row | _placed(row))
+                    placed = _placed(row)
+                    rows.append(row | placed | ({"bound": DISTURBED} if placed and key in disturbed else {}))
     return pd.DataFrame(
         {
             column: pd.Series([row.get(column) for row in rows], dtype=dtype)
@@ -125,6 +131,12 @@ def _common(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a text or a number
     """The value that all have, None where they differ."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def _disturbed(completed: pd.DataFrame) -> set[Hashable]:
+    """The cells in which others were at work beside a completed run."""
+    found = completed["flags"].map(lambda flags: not set(DISTURBED_BY).isdisjoint(flags.split())).astype(bool)
+    return set(completed.loc[found, list(CELL_KEY)].itertuples(index=False, name=None))
 
 
 def _values_of_cells(runs: pd.DataFrame, column: str) -> dict[Hashable, list[Any]]:

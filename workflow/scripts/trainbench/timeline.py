@@ -42,6 +42,7 @@ MOST_POINTS: Final = 800
 EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 LEAST_FRACTION_TO_NUMBER: Final = 0.025
 MIB_PER_GIB: Final = 1024
+GUIDE_LINE: Final[Mapping[str, Any]] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (5, 3))}
 
 # Pale, so that lines on them stay legible; told apart by lightness too.
 PHASE_COLORS: Final[Mapping[str, str]] = {
@@ -82,6 +83,9 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     curves = {curve.label: curve.color for curve in shown}
     entries: list[tuple[Artist, str]] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
     entries += [(Line2D([], [], color=color), legend_text(label)) for label, color in curves.items()]
+    # In the legend rather than beside the line, where the curves and the numbers of epochs are.
+    guides = [panel.guide[1] for panel in panels if panel.guide]
+    entries += [(Line2D([], [], **GUIDE_LINE), legend_text(text)) for text in guides]
     columns = fitting_columns([label for _, label in entries], WIDTH_INCHES) if entries else 1
     legend_lines = -(-len(entries) // columns)
     height = header.inches + height_panels + 0.55 + 0.2 * legend_lines
@@ -194,19 +198,7 @@ def _draw_panel(axes: Axes, panel: _Panel, samples: pd.DataFrame, begin: float) 
     linear_y(axes, [*highest, *([panel.guide[0]] if panel.guide else [])])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=ROUND_STEPS))
     if panel.guide:
-        y, text = panel.guide
-        axes.axhline(y, color="black", linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
-        axes.annotate(
-            text,
-            (1, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, 2),
-            textcoords="offset points",
-            horizontalalignment="right",
-            verticalalignment="bottom",
-            fontsize=7.5,
-            color=MUTED,
-        )
+        axes.axhline(panel.guide[0], zorder=1.5, **GUIDE_LINE)
 
 
 def _draw_curve(axes: Axes, times: np.ndarray, values: np.ndarray, color: str) -> float:
@@ -228,19 +220,28 @@ def _draw_curve(axes: Axes, times: np.ndarray, values: np.ndarray, color: str) -
 
 
 def _number_epochs(axes: Axes, metrics: Mapping[str, Any], begin: float, end: float) -> None:
-    """Numbers of epochs above the first panel: all, or round ones, as far as they have room."""
+    """Numbers of epochs above the first panel: all, or round ones, or without room for these the first to the last."""
     part = positions_of_last_part(len(metrics["epochs"]), metrics["resumed_after_epochs"])
     epochs = [metrics["epochs"][position] for position in part]
+    if not epochs:
+        return
+    numbers = [epoch["epoch"] for epoch in epochs]
     middles = [sum(epoch["train_window_monotonic_seconds"]) / 2 - begin for epoch in epochs]
     room = LEAST_FRACTION_TO_NUMBER * (end - begin)
     apart = (middles[-1] - middles[0]) / (len(middles) - 1) if len(middles) > 1 else room
     step = next((step for step in EPOCH_STEPS if step * apart >= room), EPOCH_STEPS[-1])
-    for epoch, middle in zip(epochs, middles, strict=True):
-        is_first = epoch is epochs[0]
-        if not is_first and (epoch["epoch"] % step or middle - middles[0] < room):
-            continue
+    later = [
+        (str(number), middle)
+        for number, middle in zip(numbers, middles, strict=True)
+        if number % step == 0 and middle - middles[0] >= room
+    ]
+    if len(numbers) > 1 and not later:
+        texts = [(f"{numbers[0]}\N{EN DASH}{numbers[-1]}", (middles[0] + middles[-1]) / 2)]
+    else:
+        texts = [(str(numbers[0]), middles[0]), *later]
+    for text, middle in texts:
         axes.annotate(
-            str(epoch["epoch"]),
+            text,
             (middle, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 2),
