@@ -516,11 +516,11 @@ def core_equivalents_list(equivalents: pd.DataFrame) -> Table | None:
 
 
 # What the column of the nearest roof says: far below both neither is near, and a disturbed cell tells nothing.
-_ROOFS: Final[Mapping[str, str]] = {
-    COMPUTE: "compute",
-    MEMORY: "memory",
-    OVERHEAD: "none: overhead",
-    DISTURBED: "unknown: disturbed",
+_ROOFS: Final[Mapping[str, Field]] = {
+    COMPUTE: Field("compute"),
+    MEMORY: Field("memory"),
+    OVERHEAD: Field("none", "(overhead)"),
+    DISTURBED: Field(UNKNOWN, "(disturbed)"),
 }
 
 
@@ -546,9 +546,9 @@ def roofline_list(roofline: pd.DataFrame) -> Table | None:
             _Shape("Achieved (GFLOP/s)", achieved, number=True),
             _Shape("Attainable (GFLOP/s)", scaled("attainable_flop_per_second", FLOP_PER_GFLOP), number=True),
             _Shape("Of the attainable (%)", scaled("fraction_of_attainable", 0.01), number=True),
-            _Shape("Intensity (FLOP/byte)", scaled("flop_per_byte", 1.0), number=True),
+            _Shape("FLOP a byte", scaled("flop_per_byte", 1.0), number=True),
             _Shape("Memory (GB/s)", scaled("bytes_ceiling_per_second", BYTES_PER_GIGABYTE), number=True),
-            _Shape("Nearest roof", lambda row: Field(_ROOFS.get(row["bound"], UNKNOWN))),
+            _Shape("Nearest roof", lambda row: _ROOFS.get(row["bound"], Field(UNKNOWN))),
         ),
         with_host=_several_hosts(roofline),
     )
