@@ -9,6 +9,7 @@ from snakemake.exceptions import LockException
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from trainbench.plain_words import MOST_SENTENCES, STOPPED, PlainWords
+from trainbench.rule_script import BUG
 
 
 class Kept(logging.Handler):
@@ -106,6 +107,13 @@ def test_many_failures_are_cut_short(logger: logging.Logger, tmp_path: Path) -> 
         f"trainbench: run {MOST_SENTENCES - 1}",
         "trainbench: and 3 more, above",
     ]
+
+
+def test_of_a_bug_the_last_line_names_the_log_with_its_lines(logger: logging.Logger, tmp_path: Path) -> None:
+    words = hearing(logger)
+    log = written(tmp_path, "page.log", f"Traceback: ...\n{BUG}\n")
+    fail(logger, log)
+    assert words.last_words() == f"trainbench: this is a bug of trainbench; please report it with the lines of {log}\n"
 
 
 def test_a_failure_that_left_no_sentence_adds_nothing(logger: logging.Logger, tmp_path: Path) -> None:

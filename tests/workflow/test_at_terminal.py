@@ -57,6 +57,12 @@ def test_both_runs_are_seen_at_once(shown):
     assert "2 under way" in terminal.written
 
 
+def test_after_the_last_run_the_view_says_what_is_made_of_them(shown):
+    written = shown[1].written
+    assert "all 2 runs finished; making tables, figures and the page" in written
+    assert "left: unknown" not in written.partition("all 2 runs finished")[2]
+
+
 def test_lines_of_snakemake_and_of_runs_are_whole(shown):
     lines = shown[1].lines()
     assert any(re.fullmatch(r"conv 16 on cpu-1t, repeat 1: epoch 300/300: .* 0 s left", line) for line in lines)

@@ -10,6 +10,7 @@ from typing import Final
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from trainbench.rule_script import BUG
 from trainbench.so_far import last_words
 
 STOPPED: Final = (
@@ -50,10 +51,16 @@ class PlainWords(logging.Filter):
         """What to say below Snakemake's last lines, whole lines; nothing where there is nothing to add."""
         if self._stopped:
             return f"{STOPPED}\n"
-        said = list(dict.fromkeys(words for log in self._failed_logs if (words := last_words(log)) is not None))
+        said = list(dict.fromkeys(words for log in self._failed_logs if (words := _words_of(log)) is not None))
         more = len(said) - MOST_SENTENCES
         lines = said[:MOST_SENTENCES] + ([f"trainbench: and {more} more, above"] if more > 0 else [])
         return "".join(f"{line}\n" for line in lines)
+
+
+def _words_of(log: Path) -> str | None:
+    """What a log says of a failure; of a bug where its lines are, which stand far above."""
+    words = last_words(log)
+    return words.replace("these lines", f"the lines of {log}") if words == BUG else words
 
 
 def _under_way(*, in_dry_run: bool) -> str:

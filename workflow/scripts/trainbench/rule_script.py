@@ -12,6 +12,8 @@ from trainbench import full_disk, lifetime
 from trainbench.errors import InputError, RunFailed
 
 NEWLINE: Final = "\n"
+BUG: Final = "trainbench: this is a bug of trainbench; please report it with these lines"
+"""What a script's log ends with after its traceback."""
 _INTERRUPTED: Final = 130  # as shells have it: 128 and the number of the signal
 
 
@@ -53,7 +55,7 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
 
 
 def _bug() -> str:
-    return f"{traceback.format_exc()}trainbench: this is a bug of trainbench; please report it with these lines\n"
+    return f"{traceback.format_exc()}{BUG}\n"
 
 
 def _append(log: Path, text: str) -> None:
