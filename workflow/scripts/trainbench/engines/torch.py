@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ _OUT_OF_MEMORY_TEXTS: Final = (
 )
 """What PyTorch's allocator for CPUs, and CUDA's libraries, say in a RuntimeError for too little memory."""
 
-Number = int | torch.Tensor
+Number: TypeAlias = "int | torch.Tensor"
 """The number of a batch or of a step: on a GPU an int64 tensor [1], which a recorded step reads and advances."""
 
 
@@ -220,7 +220,7 @@ class TorchEngine:
         """Train on every full batch in file order; the mean of the batches' losses."""
         losses = self._everywhere("train_epoch", self._steps_done)
         self._steps_done += self._batches
-        return sum(losses) / self._batches
+        return float(sum(losses)) / self._batches
 
     def evaluate(self) -> int:
         """How many of all test images are classified rightly."""
@@ -280,7 +280,7 @@ class _Followers:
             "127.0.0.1", 0, world_size=execution.replicas, is_master=True, wait_for_workers=False
         )
         self._processes = []
-        self._pipes = []
+        self._pipes: list[Any] = []
         for rank in range(1, execution.replicas):
             ours, theirs = multiprocessing.connection.Pipe()
             self._processes.append(
@@ -309,15 +309,17 @@ class _Followers:
         found: dict[int, Any] = {}
         while len(found) < len(self._pipes):
             waiting = [pipe for number, pipe in enumerate(self._pipes) if number not in found]
-            for pipe in multiprocessing.connection.wait(waiting):
-                number = self._pipes.index(pipe)
-                found[number] = self._answer(number)
+            found |= {number: self._answer(number) for number in self._heard_of(waiting, None)}
         return [found[number] for number in range(len(self._pipes))]
 
     def raise_failure(self) -> None:
         """Raise what stopped one of them, if one says so soon."""
-        for pipe in multiprocessing.connection.wait(self._pipes, _FAILURE_SECONDS):
-            self._answer(self._pipes.index(pipe))
+        for number in self._heard_of(self._pipes, _FAILURE_SECONDS):
+            self._answer(number)
+
+    def _heard_of(self, pipes: Sequence[Any], seconds: float | None) -> list[int]:
+        """The numbers of those that have something to say, or have ended, as soon as there are any."""
+        return [self._pipes.index(pipe) for pipe in multiprocessing.connection.wait(pipes, seconds)]
 
     def _answer(self, number: int) -> Any:
         try:
@@ -901,12 +903,12 @@ class _Part:
             return gradients[0].reshape(-1)
         return torch.cat([gradient.reshape(-1) for gradient in gradients], out=out)
 
-    @torch.no_grad()
     def right(self, batches: int | None = None) -> Any:
         """How many test images are classified rightly, in all batches or in the first ones."""
         right = torch.zeros((), dtype=torch.int64, device=self.loss.device)
-        for images, labels in list(zip(*self._test, strict=True))[:batches]:
-            right += (self._network.logits(images, None).argmax(1) == labels).sum()
+        with torch.no_grad():
+            for images, labels in list(zip(*self._test, strict=True))[:batches]:
+                right += (self._network.logits(images, None).argmax(1) == labels).sum()
         return right
 
 
@@ -1036,7 +1038,7 @@ class _Probes:
 
         def add(times: int) -> None:
             def member(number: int, _: Callable[[], object]) -> None:
-                for _ in range(times):
+                for _time in range(times):
                     targets[number].add_(sources[number])
 
             self._team.run(member)
