@@ -76,6 +76,7 @@ def test_it_opens_without_an_error_and_asks_for_nothing(browser, page):
 
 def test_every_figure_is_seen_and_told(browser, page):
     window = browser.open(page)
+    unfold(window)
     found = window.evaluate(
         """() => [...document.querySelectorAll("section > figure")].map((figure) => {
           const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
@@ -83,13 +84,14 @@ def test_every_figure_is_seen_and_told(browser, page):
           return [figure.id, box.width, box.height, plot.querySelectorAll("path").length, name.textContent];
         })"""
     )
-    drawn = {path.stem for path in (page.parent / "figures").glob("*.svg")}
+    drawn = {path.stem for path in (page.parent / "figures").rglob("*.svg")}
     assert {name for name, *_ in found} == {f"figure-{name}" for name in drawn}
     for name, width, height, paths, told in found:
         assert width > 400, name
         assert height > 150, name
         assert paths > 10, name
-        assert told == FIGURE_WORDS[name.removeprefix("figure-")][0]
+        words = FIGURE_WORDS.get(name.removeprefix("figure-"))
+        assert told.startswith("What the machine did") if words is None else told == words[0]
 
 
 def test_the_answer_is_on_the_first_screen(browser, page):
