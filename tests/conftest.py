@@ -1,10 +1,14 @@
 """A checkout to run Snakemake in, and one small finished study that several tests look at."""
 
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from checkout import Checkout, make_checkout
+
+# A shell that starts tests in the background has Ctrl-C ignored, by them and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # 3 models x 2 batch sizes x 1 device x 1 repeat on 200 small images: all the ways through the code, in seconds.
 STUDY = """

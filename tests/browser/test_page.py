@@ -78,7 +78,7 @@ def test_every_figure_is_seen_and_told(browser, page):
     window = browser.open(page)
     unfold(window)
     found = window.evaluate(
-        """() => [...document.querySelectorAll("section > figure")].map((figure) => {
+        """() => [...document.querySelectorAll("section figure")].map((figure) => {
           const plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
           const name = document.getElementById(plot.getAttribute("aria-labelledby"));
           return [figure.id, box.width, box.height, plot.querySelectorAll("path").length, name.textContent];
