@@ -135,13 +135,9 @@ def test_a_disk_that_is_full_when_tables_are_made_is_told_and_no_run_is_measured
 # --- out of memory ---
 
 
-def move_into(group: Path) -> None:
-    (group / "cgroup.procs").write_text(str(os.getpid()))
-
-
 @pytest.fixture
-def too_little_memory() -> Iterator[Callable[[], None]]:
-    """Give a function that moves the calling process into a control group with too little memory for TensorFlow."""
+def too_little_memory() -> Iterator[list[str]]:
+    """Give the beginning of a command that runs in a control group with too little memory for TensorFlow."""
     for parent, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
         group = Path(parent, f"trainbench-test-{os.getpid()}")
         try:
@@ -154,7 +150,7 @@ def too_little_memory() -> Iterator[Callable[[], None]]:
     else:
         pytest.skip("takes the right to make a control group that limits memory")
     (group / limit).write_text(str(250 * 2**20))
-    yield lambda: move_into(group)
+    yield ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs")]
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
@@ -168,9 +164,11 @@ def test_a_run_that_the_kernel_kills_for_lack_of_memory_is_shown_and_retry_measu
     path = one_run.folder / RUN_FOLDER / "metrics.json"
     target = f"{RUN_FOLDER}/metrics.json"
     starved = subprocess.run(
-        [REPOSITORY / ".venv/bin/snakemake", "--cores", "2", "--configfile", "study.yaml", "--", target],
+        [
+            *too_little_memory,
+            *[REPOSITORY / ".venv/bin/snakemake", "--cores", "2", "--configfile", "study.yaml", "--", target],
+        ],
         cwd=one_run.folder,
-        preexec_fn=too_little_memory,
         capture_output=True,
         text=True,
         check=False,

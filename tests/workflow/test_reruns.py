@@ -194,7 +194,7 @@ CHANGES = {
     "`target_accuracy`": Change(again(), ("target_accuracy={conv: 0.5}",)),
     "`reference`": Change(again(), ("reference={device: gpu}",)),
     "`sources`, or names, sizes or times of files in them": Change(
-        again(figure=7), ("sources=[server-b]",), edit=add_source
+        again(figure=8), ("sources=[server-b]",), edit=add_source
     ),
     "`baseline` or `compare.smallest_difference_percent`": Change(
         NOTHING, ("baseline=before", "compare={smallest_difference_percent: 7}"), edit=add_baseline
