@@ -133,7 +133,7 @@ def make_page(folder: Path) -> None:
         folder / "tables",
         sorted((folder / "figures").glob("*.svg")),
         TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS)),
-        report.Repetition("", "0" * 64, None),
+        report.Repetition("", ["0" * 64], None),
         folder / "report.html",
     )
 

@@ -127,7 +127,7 @@ def measure(
     images = IMAGES.get(model, IMAGES_AN_EPOCH)
     # Ours trains in the environment that its launcher gives it, the others in the user's.
     plain = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment = launch.environment(plain, threads, None) if contender in OWN else plain
+    environment = launch.environment(plain, threads, ()) if contender in OWN else plain
     options = {"images": images, "epochs": EPOCHS[model], "threads": threads}
     process = subprocess.run(
         [
