@@ -11,117 +11,16 @@ jax = pytest.importorskip("jax")
 
 import jax.numpy as jnp  # noqa: E402
 
-import reference_network  # noqa: E402
-from trainbench import engines, host, parameters, precision  # noqa: E402
+from small_training import BATCH_SIZE, BATCHES, built, images, larger, specification, start  # noqa: E402
+from trainbench import parameters, precision  # noqa: E402
 from trainbench.engines import interface, proof  # noqa: E402
-from trainbench.engines.interface import Execution, Images  # noqa: E402
+from trainbench.engines.interface import Images  # noqa: E402
 from trainbench.engines.jax import JaxEngine, dropout_factors, is_one_call, max_pool  # noqa: E402
-from trainbench.models import MODELS, ImageShape, RmsProp, Sgd  # noqa: E402
-
-SHAPE = ImageShape(height=6, width=7, classes=3)
-BATCH_SIZE = 4
-BATCHES = 3
-NO_DROPOUT = {"keep_conv": 1.0, "keep_hidden": 1.0}
-
-
-def images(seed=0, train=BATCH_SIZE * BATCHES + 1, test=1003):
-    generator = np.random.default_rng(seed)
-    pixels = generator.integers(0, 256, (train + test, SHAPE.height, SHAPE.width), dtype=np.uint8)
-    labels = generator.integers(0, SHAPE.classes, train + test).astype(np.uint8)
-    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:])
-
-
-def specification(model, **changes):
-    chosen = {name: hyperparameter.default for name, hyperparameter in MODELS[model].hyperparameters.items()}
-    known = {name: value for name, value in {**NO_DROPOUT, **changes}.items() if name in chosen}
-    return MODELS[model].specify(SHAPE, {**chosen, **known})
-
-
-def larger(initial, seed=1, factor=20.0):
-    """Parameters far enough from zero for gradients to be well above float32's rounding."""
-    generator = np.random.default_rng(seed)
-    return {
-        name: (generator.normal(0, 0.01, value.shape) * factor).astype(np.float32) for name, value in initial.items()
-    }
+from trainbench.models import MODELS  # noqa: E402
 
 
 def engine_on_cpu(precision_name="float32"):
-    return engines.start("jax", Execution("cpu", threads=1, batch_size=BATCH_SIZE, precision=precision_name))
-
-
-def built(engine, spec, data, initial, batch_size=BATCH_SIZE, seed=7):
-    engine.place(data)
-    engine.build(spec, initial, batch_size, seed)
-    return engine
-
-
-@pytest.mark.parametrize("model", list(MODELS))
-def test_building_runs_a_step_and_leaves_the_parameters_as_they_were(model):
-    spec = specification(model)
-    initial = larger(parameters.draw(spec.parameters, 3))
-    before = {name: value.copy() for name, value in initial.items()}
-    engine = built(engine_on_cpu(), spec, images(), initial)
-    for name, value in engine.parameters().items():
-        np.testing.assert_array_equal(value, before[name])
-
-
-@pytest.mark.parametrize("model", list(MODELS))
-def test_training_leaves_the_arrays_that_it_began_with_as_they_were(model):
-    spec = specification(model)
-    initial = larger(parameters.draw(spec.parameters, 3))
-    before = {name: value.copy() for name, value in initial.items()}
-    engine = built(engine_on_cpu(), spec, images(), initial)
-    between = engine.parameters()
-    engine.train_epoch()
-    for name, value in before.items():
-        np.testing.assert_array_equal(initial[name], value)
-        np.testing.assert_array_equal(between[name], value)
-
-
-@pytest.mark.parametrize("model", list(MODELS))
-@pytest.mark.parametrize("test_samples", [1003, 2000, 3])
-def test_the_evaluation_counts_what_the_reference_classifies_rightly(model, test_samples):
-    spec, data = specification(model), images(test=test_samples)
-    initial = larger(parameters.draw(spec.parameters, 3))
-    engine = built(engine_on_cpu(), spec, data, initial)
-    predicted = reference_network.logits(spec, initial, data.test_images / 255).argmax(1)
-    assert engine.evaluate() == (predicted == data.test_labels).sum()
-
-
-@pytest.mark.parametrize("model", list(MODELS))
-def test_a_step_moves_each_parameter_as_the_optimiser_of_2017_does(model):
-    spec = specification(model)
-    data = images(train=BATCH_SIZE)
-    initial = larger(parameters.draw(spec.parameters, 3))
-    engine = built(engine_on_cpu(), spec, data, initial)
-    loss = engine.train_epoch()
-    pixels, labels = data.train_images / 255, data.train_labels
-    exact = {name: value.astype(np.float64) for name, value in initial.items()}
-    assert loss == pytest.approx(reference_network.mean_loss(spec, exact, pixels, labels), rel=1e-5)
-    generator = np.random.default_rng(5)
-    for name, value in engine.parameters().items():
-        for _ in range(4):
-            place = tuple(generator.integers(0, length) for length in value.shape)
-            gradient = finite_difference(spec, exact, name, place, pixels, labels)
-            moved = float(initial[name][place]) - float(value[place])
-            assert moved == pytest.approx(step_of(spec.optimiser, gradient), rel=2e-3, abs=2e-7), (name, place)
-
-
-def finite_difference(spec, exact, name, place, pixels, labels, distance=1e-5):
-    losses = []
-    for sign in (1, -1):
-        shifted = {**exact, name: exact[name].copy()}
-        shifted[name][place] += sign * distance
-        losses.append(reference_network.mean_loss(spec, shifted, pixels, labels))
-    return (losses[0] - losses[1]) / (2 * distance)
-
-
-def step_of(optimiser, gradient):
-    match optimiser:
-        case Sgd(learning_rate):
-            return learning_rate * gradient
-        case RmsProp(learning_rate, decay, epsilon, initial):
-            return learning_rate * gradient / np.sqrt(decay * initial + (1 - decay) * gradient**2 + epsilon)
+    return start("jax", precision_name)
 
 
 def test_a_second_step_goes_on_from_the_mean_squares_of_the_first():
@@ -192,62 +91,6 @@ def test_neighbouring_values_are_dropped_independently():
     assert (kept[::2] == kept[1::2]).mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_an_epoch_takes_full_batches_in_file_order_and_drops_the_rest():
-    spec, data = specification("logistic"), images()
-    initial = parameters.draw(spec.parameters, 3)
-    engine = built(engine_on_cpu(), spec, data, initial)
-    loss = engine.train_epoch()
-    weights, losses = initial["weights"].astype(np.float64), []
-    for batch in range(BATCHES):
-        chosen = slice(batch * BATCH_SIZE, (batch + 1) * BATCH_SIZE)
-        x, y = data.train_images[chosen].reshape(BATCH_SIZE, -1) / 255, data.train_labels[chosen]
-        losses.append(reference_network.mean_loss(spec, {"weights": weights}, data.train_images[chosen] / 255, y))
-        exponentials = np.exp(x @ weights)
-        shares = exponentials / exponentials.sum(1, keepdims=True)
-        weights = weights - 0.05 * x.T @ (shares - np.eye(SHAPE.classes)[y]) / BATCH_SIZE
-    np.testing.assert_allclose(engine.parameters()["weights"], weights, rtol=1e-4, atol=1e-7)
-    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_the_same_seed_gives_the_same_epoch_and_another_seed_other_dropout():
-    spec, data = specification("conv", keep_conv=0.8, keep_hidden=0.5), images()
-    initial = larger(parameters.draw(spec.parameters, 3))
-    losses = [built(engine_on_cpu(), spec, data, initial, seed=seed).train_epoch() for seed in (7, 7, 8)]
-    assert losses[0] == losses[1] != losses[2]
-
-
-def test_dropout_draws_anew_in_every_step():
-    spec = specification("conv", keep_conv=0.8, keep_hidden=0.5, learning_rate=1e-30)
-    engine = built(engine_on_cpu(), spec, images(train=BATCH_SIZE), larger(parameters.draw(spec.parameters, 3)))
-    assert engine.train_epoch() != engine.train_epoch()
-
-
-def test_training_lowers_the_loss():
-    spec = specification("logistic")
-    engine = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3))
-    first = engine.train_epoch()
-    for _ in range(50):
-        last = engine.train_epoch()
-    assert last < first
-
-
-@pytest.mark.parametrize(
-    ("model", "precision_name"), [*((model, "float32") for model in MODELS), ("logistic", "float16")]
-)
-def test_an_engine_that_goes_on_from_anothers_state_trains_as_that_one_would_have(model, precision_name):
-    spec, data = specification(model, keep_conv=0.8, keep_hidden=0.5), images()
-    initial = larger(parameters.draw(spec.parameters, 3))
-    whole = built(engine_on_cpu(precision_name), spec, data, initial)
-    first_losses = [whole.train_epoch(), whole.train_epoch()]
-    kept = whole.state()
-    resumed = built(engine_on_cpu(precision_name), spec, data, parameters.draw(spec.parameters, 4))
-    resumed.restore(kept)
-    assert first_losses[1] != first_losses[0]
-    assert resumed.train_epoch() == pytest.approx(whole.train_epoch(), rel=1e-6)
-    for name, value in whole.parameters().items():
-        np.testing.assert_allclose(resumed.parameters()[name], value, rtol=1e-5, atol=1e-7)
-
-
 def test_the_state_names_parameters_slots_and_steps():
     spec = specification("lstm")
     state = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3)).state()
@@ -255,12 +98,6 @@ def test_the_state_names_parameters_slots_and_steps():
     assert set(state) == {*(f"parameter/{name}" for name in names), *(f"slot/{n}" for n in range(4)), "steps_done"}
     for number, parameter in enumerate(spec.parameters):
         assert state[f"slot/{number}"].shape == parameter.shape
-
-
-def test_parameters_and_a_result_are_proven_to_lie_on_the_cpu():
-    spec = specification("logistic")
-    engine = built(engine_on_cpu(), spec, images(), parameters.draw(spec.parameters, 3))
-    assert engine.prove_device() == interface.DeviceProof("cpu", ("cpu:0",), ("cpu:0",))
 
 
 @pytest.mark.parametrize("model", list(MODELS))
@@ -318,32 +155,6 @@ def test_the_scale_doubles_after_enough_good_steps(monkeypatch):
     assert engine.state()["loss_scaling/good_steps"] == 0
 
 
-@pytest.fixture(scope="module")
-def ceilings():
-    return engine_on_cpu().ceilings()
-
-
-def test_a_cpus_products_reach_a_speed_that_cpus_have(ceilings):
-    # From a slow core without vector instructions to twice what the largest servers of 2025 do.
-    assert 1e9 < ceilings.flop_per_second < 1e14
-
-
-def test_a_cpus_memory_moves_as_many_bytes_as_memories_do(ceilings):
-    # Far more would mean that additions were left out as of no effect; the fastest memories of CPUs move 1e12.
-    assert 1e8 < ceilings.bytes_per_second < 4e12
-
-
-def test_the_arrays_do_not_fit_into_the_caches(ceilings):
-    caches_bytes = host.last_level_cache_bytes(os.sched_getaffinity(0)) or 0
-    assert ceilings.array_bytes >= caches_bytes
-
-
-def test_too_little_memory_for_the_ceilings_is_said_as_such(monkeypatch):
-    monkeypatch.setattr(host, "available_memory_mib", lambda: 1.0)
-    with pytest.raises(interface.OutOfMemory, match="all that the free memory allows"):
-        engine_on_cpu().ceilings()
-
-
 def test_images_that_memory_cannot_hold_are_out_of_memory():
     engine = engine_on_cpu()
     one = np.zeros((1, 2**13, 2**13), np.uint8)
@@ -351,15 +162,6 @@ def test_images_that_memory_cannot_hold_are_out_of_memory():
     labels = np.zeros(1, np.uint8)
     with pytest.raises((interface.OutOfMemory, MemoryError)):
         engine.place(Images(huge, labels, one, labels))
-
-
-def test_float32_is_not_lowered_to_tf32():
-    assert engine_on_cpu().flags()["tf32"] is False
-
-
-def test_a_gpu_that_jax_cannot_see_is_refused_with_the_reason_and_the_remedy():
-    with pytest.raises(interface.WrongDevice, match=r"GPU was asked for.*sees none.*make setup BUILD=cuda"):
-        engines.start("jax", Execution("gpu", threads=1, batch_size=BATCH_SIZE))
 
 
 def in_another_process(code, *arguments):
@@ -393,15 +195,16 @@ REPLICAS = """
 import dataclasses, json, sys
 sys.path.insert(0, "tests")
 import numpy as np
-import test_engine_jax as shared
+import small_training as shared
 from trainbench import engines, parameters
 from trainbench.engines.interface import Execution
+from trainbench.models import MODELS
 
 replicas, test_samples = int(sys.argv[1]), int(sys.argv[2])
 spread = engines.start("jax", Execution("cpu", 1, shared.BATCH_SIZE, replicas=replicas))
 alone = type(spread)("cpu", spread._devices[:1])
 found = {}
-for model in shared.MODELS:
+for model in MODELS:
     spec, data = shared.specification(model, keep_conv=0.8, keep_hidden=0.5), shared.images(test=test_samples)
     initial = shared.larger(parameters.draw(spec.parameters, 3))
     one, several = (shared.built(engine, spec, data, initial) for engine in (alone, spread))
