@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
-from trainbench import fingerprint, lifetime
+from hidden_processes import HIDEPID, hiding
+from trainbench import fingerprint, lifetime, rule_script
 
 CHILD = """
 import os, time
@@ -39,10 +41,10 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_a_script_dies_with_a_snakemake_that_is_killed_whatever_stands_between_them() -> None:
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, CHILD], env=environment(), stdout=subprocess.PIPE, text=True
-    )
+def dies_with_its_snakemake(child_program: str, beginning: Sequence[str] = ()) -> None:
+    """Have a Snakemake start the program, kill the Snakemake and wait for the program's end."""
+    command = [*beginning, sys.executable, "-c", STARTER, child_program]
+    starter = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
     child = int(starter.stdout.readline())
     assert not ended(child)
@@ -52,6 +54,44 @@ def test_a_script_dies_with_a_snakemake_that_is_killed_whatever_stands_between_t
     while not ended(child) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert ended(child)
+
+
+def test_a_script_dies_with_a_snakemake_that_is_killed_whatever_stands_between_them() -> None:
+    dies_with_its_snakemake(CHILD)
+
+
+@pytest.mark.parametrize("hidepid", HIDEPID)
+def test_a_script_dies_with_its_snakemake_where_the_processes_of_others_are_hidden(hidepid: str) -> None:
+    dies_with_its_snakemake(CHILD, hiding(hidepid))
+
+
+def test_a_script_dies_with_its_snakemake_where_python_does_not_know_of_the_kernel_s_call() -> None:
+    dies_with_its_snakemake(f"import os; vars(os).pop('pidfd_open', None)\n{CHILD}")
+
+
+def test_a_script_begins_where_the_kernel_lacks_the_call() -> None:
+    unknown_call = f"from trainbench import lifetime; lifetime._SYS_PIDFD_OPEN = 99999\n{CHILD}"
+    run = subprocess.run(
+        [sys.executable, "-c", STARTER, unknown_call.replace("time.sleep(60)", "print('begun')")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "begun" in run.stdout
+
+
+def test_a_script_that_breaks_before_its_work_has_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "rule.log"
+    program = (
+        "from pathlib import Path; from trainbench import rule_script\n"
+        f"with rule_script.ending_with_one_sentence(Path({str(log)!r})): pass"
+    )
+    variables = environment(**{lifetime.SNAKEMAKE_VARIABLE: "no number"})
+    run = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, check=False, timeout=60)
+    assert run.returncode == 1
+    assert rule_script.BUG in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", ["1999999999", "{sibling}"])

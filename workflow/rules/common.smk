@@ -68,7 +68,7 @@ COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
     *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
-    *["lifetime.py", "locks.py", "state.py", "steady.py"],
+    *["lifetime.py", "locks.py", "processes.py", "state.py", "steady.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/ceilings.py", "engines/common.py", "engines/interface.py"],
     *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],

@@ -18,9 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-import psutil
-
-from trainbench import canary, core_lease, full_disk, gpu_lease, host, journal, locks, nvml, outcome, record
+from trainbench import canary, core_lease, full_disk, gpu_lease, host, journal, locks, nvml, outcome, processes, record
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ALL_CORES
 
@@ -326,11 +324,10 @@ def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["sub
 def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
     """Whether NVML lists the training's process, or one that it started, on each card; None where it cannot tell."""
     try:
-        training = psutil.Process(training_pid)
-        process_ids = [training_pid, *(child.pid for child in training.children(recursive=True))]
+        process_ids = [training_pid, *processes.descendants(training_pid)]
         with nvml.Session() as session:
             listed = [session.lists_process(uuid, process_ids) for uuid in gpu_uuids]
-    except (psutil.NoSuchProcess, nvml.NvmlUnavailable, nvml.GpuLost):
+    except (nvml.NvmlUnavailable, nvml.GpuLost):
         return None
     return False if False in listed else None if None in listed else True
 

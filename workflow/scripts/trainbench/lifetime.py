@@ -7,13 +7,15 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
+
+from trainbench import processes
 
 SNAKEMAKE_VARIABLE: Final = "TRAINBENCH_SNAKEMAKE_PID"
 """Environment variable in which Snakemake's process tells those that it starts its number."""
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_SYS_PIDFD_OPEN: Final = 434  # include/uapi/asm-generic/unistd.h; of all architectures but Alpha
 
 
 def end_with(parent_pid: int) -> None:
@@ -37,29 +39,31 @@ def end_with_snakemake(environment: Mapping[str, str]) -> None:
     if told is None:
         return
     try:
-        descriptor = os.pidfd_open(int(told))
+        descriptor = _pidfd_open(int(told))
     except ProcessLookupError:
         sys.exit(f"Snakemake, process {told}, has ended already")
     except OSError:
         # A kernel before 5.3, or a sandbox that does not allow it: nothing then ties the two together.
         return
-    if int(told) not in _ancestors():
+    if processes.descends_from(int(told)) is False:
         # Its number was given to another process meanwhile.
         sys.exit(f"Snakemake, process {told}, has ended already")
     threading.Thread(target=_die_with, args=(descriptor,), daemon=True).start()
+
+
+def _pidfd_open(pid: int) -> int:
+    """pidfd_open(2) by its number: `os` lacks it where Python was built for an old C library, as conda's is.
+
+    Raises:
+        OSError: there is no such process, or the kernel does not know or allow the call.
+    """
+    descriptor = int(ctypes.CDLL(None, use_errno=True).syscall(*map(ctypes.c_long, (_SYS_PIDFD_OPEN, pid, 0))))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return descriptor
 
 
 def _die_with(descriptor: int) -> None:
     # A process' descriptor becomes readable when the process ends: pidfd_open(2).
     select.select([descriptor], [], [])
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _ancestors() -> list[int]:
-    found = []
-    pid = os.getppid()
-    while pid > 0:
-        found.append(pid)
-        # The name before the bracket may hold anything: proc(5), /proc/pid/stat.
-        pid = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-    return found

@@ -10,14 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
 import psutil
 
-from trainbench import full_disk, lifetime, nvml
+from trainbench import full_disk, lifetime, nvml, processes
 
 _SLOW_READ_SECONDS: Final = 1.0
 """How often to read what is slow to read and changes slowly: new descendants, clock rates, lists of GPU processes."""
@@ -82,7 +82,10 @@ class ProcessTree:
 
     def find_descendants(self) -> None:
         """Look for processes that the tree has started since: reads all of /proc, so not for every sample."""
-        self.members = [self._root, *self._root.children(recursive=True)]
+        self.members = [self._root]
+        for pid in processes.descendants(self._root.pid):
+            with suppress(psutil.NoSuchProcess):
+                self.members.append(psutil.Process(pid))
 
     def read(self) -> tuple[float, float, int] | None:
         """CPU seconds so far, resident MiB and threads of the tree, or None when its root has ended."""
@@ -99,6 +102,10 @@ class ProcessTree:
             except psutil.NoSuchProcess:
                 if process is self._root:
                     return None
+            except psutil.AccessDenied:
+                # One that works as another user: what it does counts as another program's.
+                if process is self._root:
+                    raise
         return cpu_seconds, memory / 2**20, threads
 
 

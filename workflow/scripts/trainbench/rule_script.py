@@ -24,8 +24,8 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
     A user's mistake and a full disk are told in one sentence, on the terminal and in the log. A failed run has its log
     already. Anything else is a bug: its traceback goes to both.
     """
-    lifetime.end_with_snakemake(os.environ)
     try:
+        lifetime.end_with_snakemake(os.environ)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         yield

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import psutil
 
-from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, precision, record, state
+from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, precision, processes, record, state
 from trainbench.engines import interface, proof
 from trainbench.models import MODELS, ImageShape, ModelSpec
 
@@ -322,10 +322,10 @@ def _descendants_cpu_seconds() -> float:
     """CPU time of this process' ended children and of its living descendants."""
     ended = os.times()
     seconds = ended.children_user + ended.children_system
-    for descendant in psutil.Process().children(recursive=True):
+    for descendant in processes.descendants(os.getpid()):
         try:
-            times = descendant.cpu_times()
-        except psutil.NoSuchProcess:
+            times = psutil.Process(descendant).cpu_times()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         seconds += times.user + times.system
     return seconds
