@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ class Checkout:
 
     folder: Path
 
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        """Start Snakemake, with `variables` but nothing else of the test's environment."""
+    def start(self, *arguments: str, beginning: Sequence[str] = (), **variables: str) -> "subprocess.Popen[str]":
+        """Start Snakemake, with `variables` but nothing else of the test's environment, by a command's `beginning`."""
         return subprocess.Popen(
-            [SNAKEMAKE, *arguments],
+            [*beginning, SNAKEMAKE, *arguments],
             cwd=self.folder,
             env={
                 **{name: os.environ[name] for name in ("PATH", "HOME")},
@@ -36,9 +36,11 @@ class Checkout:
             text=True,
         )
 
-    def snakemake(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def snakemake(
+        self, *arguments: str, beginning: Sequence[str] = (), **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run Snakemake."""
-        with self.start(*arguments, **variables) as process:
+        with self.start(*arguments, beginning=beginning, **variables) as process:
             try:
                 stdout, stderr = process.communicate(timeout=300)
             except subprocess.TimeoutExpired:

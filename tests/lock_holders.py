@@ -4,8 +4,10 @@ A test module imports `started_programs` and asks for the fixture by its name, `
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,3 +56,16 @@ def kill(process: "subprocess.Popen[str]") -> None:
     """End a program as no program can prevent (SIGKILL), and wait until it has ended."""
     process.kill()
     process.wait()
+
+
+def remove_all(folder: Path) -> None:
+    """Remove a folder of locks and all in it, as a cleaner of temporary folders may."""
+    shutil.rmtree(folder)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what comes about by itself, for 20 seconds at most."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lock_holders import Start, first_line, kill, started_programs  # noqa: F401  # the last is a fixture
+from lock_holders import Start, first_line, kill, remove_all, started_programs, wait_until  # noqa: F401  # the last is a fixture
 from trainbench import core_lease, locks
 from trainbench.core_lease import CoreLease
 
@@ -59,7 +59,7 @@ def machine(tmp_path: Path, *physical_cores: str) -> Path:
 
 
 def is_free(core: int, folder: Path) -> bool:
-    descriptor = locks.try_lock(folder / f"core-{core}.lock")
+    descriptor = locks.try_lock_in(folder, f"core-{core}.lock")
     if descriptor is not None:
         os.close(descriptor)
     return descriptor is not None
@@ -167,3 +167,13 @@ def test_a_child_that_inherited_all_cores_holds_them_after_its_parent_was_killed
     assert first_line(holder) == "0 1 shared"
     kill(holder)
     assert [is_free(core, folder) for core in (0, 1)] == [False, False]
+
+
+def test_leased_cores_stay_leased_where_a_cleaner_removes_their_locks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_LOOK_AGAIN_SECONDS", 0.01)
+    with core_lease.leased(2, [0, 1], folder):
+        remove_all(folder)
+        wait_until(lambda: not is_free(0, folder) and not is_free(1, folder))
+    assert [is_free(core, folder) for core in (0, 1)] == [True, True]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lock_holders import Start, close_input, first_line, kill, started_programs  # noqa: F401  # the last is a fixture
+from lock_holders import Start, close_input, first_line, kill, remove_all, started_programs, wait_until  # noqa: F401  # the last is a fixture
 from trainbench import gpu_lease
 from trainbench.errors import InputError
 from trainbench.nvml import Gpu
@@ -254,13 +254,13 @@ def test_a_card_is_left_alone_as_soon_as_too_few_are_left(
     """Or two runs that both want two cards might take one each, time and again."""
     assert first_line(start(HOLD, folder, "none", 1, FIRST)) == FIRST
     tried: list[str] = []
-    try_lock = gpu_lease.locks.try_lock
+    try_lock_in = gpu_lease.locks.try_lock_in
 
-    def noting(path: Path) -> int | None:
-        tried.append(path.name)
-        return try_lock(path)
+    def noting(folder: Path, name: str) -> int | None:
+        tried.append(name)
+        return try_lock_in(folder, name)
 
-    monkeypatch.setattr(gpu_lease.locks, "try_lock", noting)
+    monkeypatch.setattr(gpu_lease.locks, "try_lock_in", noting)
     with (
         pytest.raises(InputError),
         gpu_lease.leased([FIRST, SECOND], 2, folder, print, wait_limit_seconds=0),
@@ -340,3 +340,13 @@ def test_a_run_that_waits_for_several_says_how_many_are_leased(
     ):
         pass
     assert lines[0] == "waiting for 2 GPUs for 0 s: more than 1 of the 3 are leased to other runs"
+
+
+def test_a_leased_card_stays_leased_where_a_cleaner_removes_its_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease.locks, "_LOOK_AGAIN_SECONDS", 0.01)
+    with gpu_lease.leased([FIRST], 1, folder, print):
+        remove_all(folder)
+        wait_until(lambda: not is_free(FIRST, folder))
+    assert is_free(FIRST, folder)

@@ -1,14 +1,25 @@
 """A lock is held by one process at a time and by those that inherit it, and ends with them, however they end."""
 
+import errno
+import fcntl
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from lock_holders import Start, close_input, first_line, kill, started_programs  # noqa: F401  # the last is a fixture
+from lock_holders import (
+    Start,
+    close_input,
+    first_line,
+    kill,
+    remove_all,
+    started_programs,  # noqa: F401  # a fixture
+    wait_until,
+)
 from trainbench import locks
+from trainbench.errors import InputError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
@@ -39,7 +50,7 @@ os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 folder = locks.folder({locks.FOLDER_VARIABLE: "leases"})
-print(*("refused" if locks.try_lock(folder / name) is None else "held" for name in sys.argv[2:]), flush=True)
+print(*("refused" if locks.try_lock_in(folder, name) is None else "held" for name in sys.argv[2:]), flush=True)
 sys.stdin.read()
 """
 """Tries locks as the user 65534, who is nobody."""
@@ -162,7 +173,7 @@ def test_other_users_can_lock_too_whatever_the_umask(tmp_path: Path) -> None:
     umask = os.umask(0o077)
     try:
         folder = locks.folder({locks.FOLDER_VARIABLE: str(tmp_path / "leases")})
-        descriptor = locks.try_lock(folder / "card.lock")
+        descriptor = locks.try_lock_in(folder, "card.lock")
         modes = [mode(folder), mode(folder / "card.lock")]
     finally:
         os.umask(umask)
@@ -175,6 +186,105 @@ def test_a_link_in_place_of_a_lock_file_is_not_followed(path: Path, tmp_path: Pa
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
         locks.try_lock(path)
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/dev/null", "/dev/null/leases"])
+def test_a_folder_that_takes_no_locks_is_told_with_the_variable_that_names_another(folder: str) -> None:
+    with pytest.raises(InputError, match=f"^the folder of locks {folder} cannot be used .* TRAINBENCH_LEASE_FOLDER$"):
+        locks.try_lock_in(locks.folder({locks.FOLDER_VARIABLE: folder}), "card.lock")
+
+
+def test_a_lock_file_that_cannot_be_opened_is_told_with_the_variable(folder: Path) -> None:
+    (folder / "card.lock").mkdir()
+    with pytest.raises(InputError, match=r"Is a directory.* TRAINBENCH_LEASE_FOLDER$"):
+        locks.try_lock_in(folder, "card.lock")
+
+
+# As on Lustre that is mounted without flock, NFS without its lock service, and others.
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_with_the_variable(
+    number: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = open_files()
+    with pytest.raises(InputError, match=f"{os.strerror(number)}.* TRAINBENCH_LEASE_FOLDER$"):
+        locks.try_lock_in(folder, "card.lock")
+    assert open_files() == before
+
+
+# --- files that are removed ---
+
+
+def test_a_file_that_is_removed_before_it_is_locked_is_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = fcntl.flock
+
+    def first_removed(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", first_removed)
+    descriptor = locks.try_lock(path)
+    assert descriptor is not None
+    assert not is_free(path)
+    os.close(descriptor)
+
+
+def test_a_folder_that_was_removed_is_made_again(folder: Path) -> None:
+    remove_all(folder)
+    descriptor = locks.try_lock_in(folder, "card.lock")
+    assert descriptor is not None
+    os.close(descriptor)
+    assert mode(folder) == 0o1777
+
+
+@pytest.fixture
+def kept_lock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(locks, "_LOOK_AGAIN_SECONDS", 0.01)
+    descriptor = locks.try_lock_in(folder, "card.lock")
+    assert descriptor is not None
+    with locks.kept(folder, {"card.lock": descriptor}):
+        yield folder / "card.lock"
+
+
+def test_the_file_of_a_kept_lock_does_not_grow_old(kept_lock: Path) -> None:
+    os.utime(kept_lock, (0, 0))
+    wait_until(lambda: kept_lock.stat().st_mtime > 0 and kept_lock.stat().st_atime > 0)
+
+
+def test_the_file_of_a_kept_lock_is_made_and_locked_again_as_often_as_it_is_removed(kept_lock: Path) -> None:
+    for _ in range(3):
+        kept_lock.unlink()
+        wait_until(lambda: not is_free(kept_lock))
+
+
+def test_a_kept_lock_that_another_took_when_its_file_was_removed_is_held_again_when_that_one_has_ended(
+    start: Start, kept_lock: Path
+) -> None:
+    path = kept_lock.with_name("other.lock")
+    holder = start(HOLD, path, "none")
+    assert first_line(holder) == "held"
+    path.replace(kept_lock)
+    kill(holder)
+    wait_until(lambda: not is_free(kept_lock))
+
+
+def test_all_that_was_opened_for_kept_locks_is_closed_in_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_LOOK_AGAIN_SECONDS", 0.01)
+    before = open_files()
+    descriptor = locks.try_lock_in(folder, "card.lock")
+    assert descriptor is not None
+    with locks.kept(folder, {"card.lock": descriptor}):
+        for _ in range(3):
+            (folder / "card.lock").unlink()
+            wait_until(lambda: not is_free(folder / "card.lock"))
+    assert open_files() == before
+
+
+# --- several users ---
 
 
 @as_root
@@ -196,7 +306,7 @@ def test_a_lock_file_of_another_user_in_a_folder_of_a_third_can_be_locked(folder
 
 @as_root
 def test_users_hold_each_others_locks_apart(start: Start, folder: Path) -> None:
-    held = [locks.try_lock(folder / name) for name in ("taken.lock", "left.lock")]
+    held = [locks.try_lock_in(folder, name) for name in ("taken.lock", "left.lock")]
     assert None not in held
     os.close(held[1] or 0)
     nobody = start(AS_NOBODY, folder.parent, "taken.lock", "left.lock", "new.lock")

@@ -3,6 +3,8 @@
 For a folder in which nobody, root included, can make a file, /proc stands in.
 """
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -51,6 +53,18 @@ def test_the_locks_of_a_holder_that_was_killed_are_cleared(snakemake: Path, hold
     assert not (snakemake / "locks").exists()
 
 
+def test_they_are_cleared_where_the_kernel_gives_a_machine_no_id_of_its_start(
+    snakemake: Path, holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder.kill()
+    holder.wait()
+    monkeypatch.setattr(working_folder, "_BOOT_ID", snakemake / "none")
+    descriptor = working_folder.hold(snakemake)
+    assert descriptor is not None
+    os.close(descriptor)
+    assert not (snakemake / "locks").exists()
+
+
 @pytest.mark.usefixtures("holder")
 def test_the_locks_of_a_holder_that_lives_are_left(snakemake: Path) -> None:
     assert working_folder.hold(snakemake) is None
@@ -71,6 +85,38 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     descriptor = working_folder.hold(tmp_path / ".snakemake")
     assert descriptor is not None
     os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize(("mode", "told"), [(0o600, "False"), (0o666, "True")])
+def test_another_user_s_lock_file_in_a_sticky_folder_is_held_if_it_may_be(
+    mode: int, told: str, snakemake: Path
+) -> None:
+    (snakemake / working_folder.LOCK_NAME).touch()
+    (snakemake / working_folder.LOCK_NAME).chmod(mode)
+    snakemake.parent.chmod(0o755)
+    os.chown(snakemake, 65533, 65533)
+    snakemake.chmod(0o1777)
+    # The folders around it are closed to others, but not to a process that was in before it changed its user.
+    as_nobody = (
+        "import encodings.ascii, os, time; from trainbench import working_folder\n"
+        f"os.chdir({str(snakemake.parent)!r}); os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", as_nobody + HOLDER.replace("time.sleep(60)", "pass"), ".snakemake"],
+        env={**os.environ, "PYTHONPATH": str(fingerprint.PACKAGE.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.communicate()[0] == f"{told}\n"
+
+
+def test_a_file_system_without_locks_is_not_held(snakemake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert (working_folder.hold(snakemake), working_folder.is_held(snakemake)) == (None, False)
 
 
 def test_a_folder_is_held_as_long_as_its_holder_lives(snakemake: Path, holder: "subprocess.Popen[str]") -> None:

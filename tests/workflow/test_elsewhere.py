@@ -1,5 +1,6 @@
 """Work outside of the repository: in another folder, from a checkout that nobody may write, in another workflow."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from checkout import REPOSITORY, Checkout
+from hidden_processes import NOBODY, hiding
 
 ONE_RUN = ("models=[logistic]", "batch_sizes=[16]")
 OTHER_CONFIG = """
@@ -82,6 +84,14 @@ def test_a_checkout_that_is_read_only_will_do(read_only, elsewhere):
     run = read_only.study(*options, TRAINBENCH_LEASE_FOLDER=str(elsewhere / "leases"))
     assert run.returncode == 0, run.stderr
     assert (elsewhere / "results/tables/runs.csv").exists()
+
+
+def test_a_study_of_a_user_who_cannot_see_the_processes_of_others_completes(repository):
+    for path in [repository.folder, *repository.folder.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    study = ("--cores", "2", "--configfile", "study.yaml", "--until", "tables", "--config", *ONE_RUN)
+    run = repository.snakemake(*study, beginning=hiding("2"), HOME=str(repository.folder))
+    assert run.returncode == 0, run.stderr
 
 
 def documented_workflow(repository: Path) -> str:

@@ -4,7 +4,6 @@ Each core is locked as a GPU is (`trainbench.locks`). Unlike a GPU, a core that 
 then shares it, and says so.
 """
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,18 +54,21 @@ def _siblings(core: int, root: Path) -> list[int]:
 
 @contextmanager
 def leased(count: int, wanted: Sequence[int], folder: Path) -> Iterator[CoreLease]:
-    """Hold `count` cores: the first free ones of `wanted`, and where too few are free, the first taken ones too."""
-    held: dict[int, int] = {}
-    try:
+    """Hold `count` cores: the first free ones of `wanted`, and where too few are free, the first taken ones too.
+
+    Raises:
+        InputError: the folder of locks cannot be used.
+    """
+    held: dict[str, int] = {}
+    own: list[int] = []
+    with locks.kept(folder, held):
         for core in wanted:
-            if len(held) == count:
+            if len(own) == count:
                 break
-            descriptor = locks.try_lock(folder / f"core-{core}.lock")
+            name = f"core-{core}.lock"
+            descriptor = locks.try_lock_in(folder, name)
             if descriptor is not None:
-                held[core] = descriptor
-        taken = [core for core in wanted if core not in held]
-        shared = taken[: max(0, count - len(held))]
-        yield CoreLease(tuple(sorted([*held, *shared])), tuple(sorted(shared)), tuple(held.values()))
-    finally:
-        for descriptor in held.values():
-            os.close(descriptor)
+                held[name] = descriptor
+                own.append(core)
+        shared = [core for core in wanted if core not in own][: max(0, count - len(own))]
+        yield CoreLease(tuple(sorted([*own, *shared])), tuple(sorted(shared)), tuple(held.values()))

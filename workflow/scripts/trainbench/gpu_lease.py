@@ -74,7 +74,7 @@ def leased(
     """Hold `count` of `cards`, waiting for them if others hold too many.
 
     Raises:
-        InputError: `cards` are fewer, or not enough came free within the limit.
+        InputError: `cards` are fewer, not enough came free within the limit, or the folder of locks cannot be used.
     """
     wanted = "a GPU" if count == 1 else f"{count} GPUs"
     if len(cards) < count:
@@ -88,10 +88,8 @@ def leased(
     while True:
         held = _lock(cards, count, folder)
         if held:
-            try:
+            with locks.kept(folder, {_file_name(card): descriptor for card, descriptor in held.items()}):
                 yield Lease(tuple(held), tuple(held.values()), time.monotonic() - began)
-            finally:
-                _give_back(held)
             return
         now = time.monotonic()
         if now - began > wait_limit_seconds:
@@ -118,13 +116,17 @@ def _lock(cards: Sequence[str], count: int, folder: Path) -> dict[str, int]:
     for position, card in enumerate(cards):
         if len(held) + len(cards) - position < count:
             break
-        descriptor = locks.try_lock(folder / f"{card.replace('/', '_')}.lock")
+        descriptor = locks.try_lock_in(folder, _file_name(card))
         if descriptor is not None:
             held[card] = descriptor
         if len(held) == count:
             return held
     _give_back(held)
     return {}
+
+
+def _file_name(card: str) -> str:
+    return f"{card.replace('/', '_')}.lock"
 
 
 def _give_back(held: Mapping[str, int]) -> None:

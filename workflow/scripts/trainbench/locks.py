@@ -2,11 +2,18 @@
 
 A lock is flock(2) on a file in a folder that all users of the machine share. The kernel drops it when the last process
 that holds the open file has ended, however it ended, so that no lock outlives its run and none needs cleaning up.
+
+Not by filelock or portalocker: neither opens another user's file in a sticky folder, hands its descriptor on to a
+child, or keeps its file from a cleaner of temporary folders.
+
+Standard library only: rules import this module whenever Snakemake reads them.
 """
 
 import fcntl
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,47 +22,126 @@ from trainbench.errors import InputError
 FOLDER_VARIABLE: Final = "TRAINBENCH_LEASE_FOLDER"
 DEFAULT_FOLDER: Final = Path("/tmp/trainbench-leases")  # noqa: S108 - one folder for all users, by intent
 
+_LOOK_AGAIN_SECONDS: Final = 10.0
+"""How often the files of held locks are looked at: for so long at most is one that was removed not made again."""
+
 
 def folder(environment: Mapping[str, str]) -> Path:
     """Where the lock files are: local to this machine, the same for all its users; made where it is missing.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be made.
     """
     path = Path(environment.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if path.stat().st_uid == os.getuid():
-            path.chmod(0o1777)
+        _make(path)
     except OSError as error:
         raise InputError(_unusable(path, error)) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(_unusable(path, PermissionError("not writable")))
     return path
+
+
+def _make(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if path.stat().st_uid == os.getuid():
+        # Whether files can be made in it is seen when one is: a file system may know no such modes.
+        with suppress(OSError):
+            path.chmod(0o1777)
 
 
 def _unusable(path: Path, error: OSError) -> str:
     return (
-        f"the folder of locks {path} cannot be used ({error}), expected one that all users of this machine can "
-        f"write to (mode 1777); have its owner mend it, or name another in {FOLDER_VARIABLE}"
+        f"the folder of locks {path} cannot be used ({error}), expected one on a file system with locks (flock) that "
+        f"all users of this machine can write to (mode 1777); have its owner mend it, or name another in "
+        f"{FOLDER_VARIABLE}"
     )
 
 
-def try_lock(path: Path) -> int | None:
+def try_lock_in(folder: Path, name: str) -> int | None:
+    """`try_lock` on a file of the lock folder, which is made again where a cleaner has removed it.
+
+    Raises:
+        InputError: the folder, or its file system, has no such locks for this user.
+    """
+    try:
+        try:
+            return try_lock(folder / name, for_all_users=True)
+        except FileNotFoundError:
+            _make(folder)
+            return try_lock(folder / name, for_all_users=True)
+    except OSError as error:
+        raise InputError(_unusable(folder, error)) from error
+
+
+@contextmanager
+def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
+    """Keep the locks in `held`, descriptors by name of file in the lock folder, and give them back in the end.
+
+    A lock on a file that was removed keeps nobody off the next file of that name. Cleaners of temporary folders remove
+    what is old, so the files are kept young; one that is gone all the same is made and locked again.
+    """
+    ended = threading.Event()
+    made_again: dict[str, int] = {}
+
+    def keep() -> None:
+        while not ended.wait(_LOOK_AGAIN_SECONDS):
+            for name, descriptor in (dict(held) | made_again).items():
+                # What does not work now may later; the lock itself is held either way.
+                with suppress(OSError, InputError):
+                    os.utime(descriptor)
+                    if not _is_at(descriptor, folder / name):
+                        _replace(made_again, name, try_lock_in(folder, name))
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
+        for descriptor in (*held.values(), *made_again.values()):
+            os.close(descriptor)
+
+
+def _replace(descriptors: dict[str, int], name: str, descriptor: int | None) -> None:
+    if descriptor is not None:
+        if name in descriptors:
+            os.close(descriptors[name])
+        descriptors[name] = descriptor
+
+
+def try_lock(path: Path, *, for_all_users: bool = False) -> int | None:
     """An open descriptor that holds the lock on `path`, or None while another process does.
 
-    A process that inherits the descriptor holds the lock too.
+    A process that inherits the descriptor holds the lock too. A file that is not there is made, and can be locked by
+    all users or, as the umask has it, by some.
+
+    Raises:
+        OSError: the file cannot be opened or made, or its file system has no such locks.
     """
-    descriptor = _open(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        descriptor = _open(path, for_all_users=for_all_users)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        # Removed between the two calls, it is not the file that others lock.
+        if _is_at(descriptor, path):
+            return descriptor
         os.close(descriptor)
-        return None
-    return descriptor
 
 
-def _open(path: Path) -> int:
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _open(path: Path, *, for_all_users: bool) -> int:
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         # Opened without O_CREAT first: Linux refuses O_CREAT on another user's file in a sticky folder
@@ -68,5 +154,6 @@ def _open(path: Path) -> int:
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
-        os.fchmod(descriptor, 0o666)
+        if for_all_users:
+            os.fchmod(descriptor, 0o666)
         return descriptor

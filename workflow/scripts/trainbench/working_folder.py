@@ -11,10 +11,11 @@ import os
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from trainbench import full_disk
+from trainbench import full_disk, locks
 
 LOCK_NAME: Final = "trainbench.lock"
 WRITTEN: Final = (".snakemake", "results", "results/runs", "results/tables", "results/figures", "results/logs")
@@ -26,19 +27,26 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 def hold(snakemake: Path) -> int | None:
     """Hold the folder `snakemake` (.snakemake) for as long as this process lives, and clear left-over locks in it.
 
-    Returns the open descriptor that holds it, or None where another process does or this file system has no such locks;
-    Snakemake's own locks are then left alone, as they are where the last holder was on another machine: flock(2) need
-    not reach from one to the other.
+    Returns the open descriptor that holds it, or None where another process does, this file system has no such locks or
+    another user's file does not let this one lock it; Snakemake's own locks are then left alone, as they are where the
+    last holder was on another machine: flock(2) need not reach from one to the other.
+
+    Raises:
+        OSError: there is no room.
     """
     snakemake.mkdir(exist_ok=True)
-    descriptor = os.open(snakemake / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+        descriptor = locks.try_lock(snakemake / LOCK_NAME)
+    except OSError as error:
+        if full_disk.is_cause(error):
+            raise
+        return None
+    if descriptor is None:
         return None
     # Containers change their name, and a machine its kernel's id when it is started anew: one of both will do.
-    machine = {socket.gethostname(), _BOOT_ID.read_text(encoding="ascii").strip()}
+    machine = {socket.gethostname()}
+    with suppress(OSError):
+        machine.add(_BOOT_ID.read_text(encoding="ascii").strip())
     if machine & set(os.pread(descriptor, 4096, 0).decode(errors="replace").splitlines()):
         shutil.rmtree(snakemake / "locks", ignore_errors=True)
     os.ftruncate(descriptor, 0)
