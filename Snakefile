@@ -7,16 +7,20 @@ min_version("9.27")
 REPOSITORY = str(workflow.current_basedir)
 
 
-configfile: f"{REPOSITORY}/config/config.yaml"
-
-
+CONFIG_FILES = [f"{REPOSITORY}/config/config.yaml"]
 # The same file in another working folder (--directory) is layered over this one.
 if os.getcwd() != REPOSITORY and os.path.exists("config/config.yaml"):
-
-    configfile: "config/config.yaml"
+    CONFIG_FILES.append("config/config.yaml")
 
 
 include: "workflow/rules/common.smk"
+
+
+for file in CONFIG_FILES:
+
+    configfile: file
+
+
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"

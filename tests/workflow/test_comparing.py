@@ -119,6 +119,15 @@ def test_runs_of_another_server_join_the_tables_under_their_host(checkout):
     }
 
 
+def test_a_source_named_by_a_date_in_a_file_joins_the_page(copied):
+    (copied.folder / "server-b").rename(copied.folder / "2026-05-01")
+    (copied.folder / "study.yaml").open("a").write("sources: [2026-05-01]\n")
+    run = made(copied, "results/report.html")
+    assert run.returncode == 0, run.stderr
+    page = (copied.folder / "results/report.html").read_text(encoding="utf-8")
+    assert "sources:\n- '2026-05-01'" in page or "sources:\n- &#39;2026-05-01&#39;" in page
+
+
 def spoil(checkout):
     """Break every run of the other server but one, each in its own way; what is told of each."""
     runs = sorted((checkout.folder / "server-b/results").rglob("metrics.json"))

@@ -2,7 +2,6 @@ import functools
 import gc
 import inspect
 import itertools
-import json
 import shutil
 import sys
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
 from trainbench import (
+    config_files,
     configuration,
     engines,
     fingerprint,
@@ -105,6 +105,25 @@ BASELINE_CODE = [
 ]
 
 
+def read_config():
+    """The config as it is written in files and after `--config`; ends Snakemake with one sentence on what is wrong.
+
+    Not Snakemake's own `config`, in which YAML 1.1 has turned some of it, but where another workflow hands that over.
+    """
+    settings = workflow.config_settings
+    try:
+        if workflow.modifier.skip_configfile:
+            return configuration.typed([config_files.Layer(config, None)])
+        replaced = settings.replace_workflow_config and settings.overwrite_config
+        files = [*([] if replaced else CONFIG_FILES), *settings.configfiles]
+        layers = [config_files.read(Path(file)) for file in files]
+        return configuration.typed([*layers, config_files.of_command_line(settings.config)])
+    except InputError as error:
+        sys.exit(f"trainbench: {error}")
+
+
+CONFIG = read_config()
+
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 # Whether runs are submitted to other machines, of which nothing is known here; `--jobs` is given then.
@@ -150,18 +169,18 @@ def plan():
     """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
     machine = found_machine()
     try:
-        framework = configuration.framework_for_auto(config)
+        framework = configuration.framework_for_auto(CONFIG)
         build_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
         gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and build_for_gpus
         if SUBMITS:
             gpu_found = None
-        study = configuration.study_of(config, gpu_found)
+        study = configuration.study_of(CONFIG, gpu_found)
         files = idx.find_files(data_folder(study))
         if workflow.is_main_process:
             limits.refuse_impossible(study, idx.read_shape(files), machine)
     except InputError as error:
         sys.exit(f"trainbench: {error}")
-    if workflow.is_main_process and config["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
+    if workflow.is_main_process and CONFIG["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
         logger.warning(
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
             f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
@@ -300,7 +319,7 @@ def found_results(folders, key):
 def conclusions():
     """What is read beside this study's runs; ends Snakemake with one sentence on what is wrong with it."""
     try:
-        wanted = configuration.conclusions_of(config)
+        wanted = configuration.conclusions_of(CONFIG)
         if workflow.is_main_process:
             # Contents are for the rules that read them; that a folder is not there is told before anything trains.
             found = found_results(wanted.sources, "sources")
@@ -558,11 +577,9 @@ def repetition(wildcards, output):
     Snakemake does not track a function that takes the output: what alters a number alters a table as well.
     """
     left_out = ("baseline", "compare")
-    settings = {key: value for key, value in config.items() if key not in left_out}
+    settings = {key: value for key, value in CONFIG.items() if key not in left_out}
     return {
-        "configuration": yaml.safe_dump(
-            json.loads(json.dumps(settings | {"devices": list(STUDY.devices)})), sort_keys=False
-        ),
+        "configuration": yaml.safe_dump(settings | {"devices": list(STUDY.devices)}, sort_keys=False),
         "code_sha256": sorted({TRAINING_FINGERPRINTS[device.framework] for device in STUDY.selected_devices()}),
         "repository": REPOSITORY,
     }

@@ -1,4 +1,4 @@
-"""Turns the config that Snakemake merged into a `Study`, or says in one sentence what is wrong with it."""
+"""Turns the config into a `Study`, or says in one sentence what is wrong with it."""
 
 import difflib
 import json
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from trainbench import config_files
 from trainbench.conclusions import Conclusions
 from trainbench.engines import ENGINES
 from trainbench.errors import InputError
@@ -30,6 +31,16 @@ Schema = Mapping[str, Any]
 def _schema() -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     return schema
+
+
+def typed(layers: Sequence[config_files.Layer]) -> dict[str, Any]:
+    """What `layers` say together, each value of the type that the schema wants.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is of another type or out of its range; the text names it
+            and, where a file set it, the line.
+    """
+    return _typed(config_files.merged(layers), layers)
 
 
 def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
@@ -107,9 +118,9 @@ def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
     )
 
 
-def _typed(config: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(config: Mapping[str, Any], layers: Sequence[config_files.Layer] = ()) -> dict[str, Any]:
     typed: dict[str, Any] = _to_schema_types(_to_json_types(config), _schema())
-    _refuse_violations(typed)
+    _refuse_violations(typed, layers)
     return typed
 
 
@@ -240,8 +251,8 @@ def _to_json_types(value: Any) -> Any:
 def _to_schema_types(value: Any, schema: Schema) -> Any:
     """`value` with every text that stands for a number or a list brought to the type that `schema` wants.
 
-    Snakemake's `--config` hands over all that is inside a list or mapping as text, and one name where a list is
-    wanted as a single value. What cannot be converted stays as it is, for the schema to refuse.
+    Files are read as texts, Snakemake's `--config` hands over all that is inside a list or mapping as such, and one
+    name where a list is wanted as a single value. What cannot be converted stays as it is, for the schema to refuse.
     """
     schema = _resolved(schema)
     if "anyOf" in schema:
@@ -269,6 +280,8 @@ def _to_schema_types(value: Any, schema: Schema) -> Any:
             return _number(value)
         case "boolean" if isinstance(value, str):
             return {"true": True, "false": False}.get(value.lower(), value)
+        case "null" if value in ("null", "~", "None"):  # None: as Snakemake tells its jobs of `--config baseline=`
+            return None
         case "string" if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
     return value
@@ -295,12 +308,23 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _refuse_violations(config: Mapping[str, Any]) -> None:
+def _refuse_violations(config: Mapping[str, Any], layers: Sequence[config_files.Layer]) -> None:
     errors = list(_validator(json.dumps(_schema())).iter_errors(config))
     if errors:
         # A misspelt key is both unknown and missing: naming the unknown one helps.
         unknown_first = min(errors, key=lambda error: error.kind.name != "additionalProperties")
-        raise InputError(_sentence(unknown_first))
+        line = config_files.line_of(layers, [*unknown_first.instance_path, *_found_key(unknown_first)])
+        raise InputError(f"{line}: {_sentence(unknown_first)}" if line else _sentence(unknown_first))
+
+
+def _found_key(error: jsonschema_rs.ValidationError) -> list[str]:
+    """The key that is wrong in itself, whatever its value."""
+    match error.kind.name, error.kind.as_dict():
+        case "additionalProperties", {"unexpected": [str(key), *_]}:
+            return [key]
+        case "propertyNames", {"error": named}:
+            return [named.instance]
+    return []
 
 
 def _sentence(error: jsonschema_rs.ValidationError) -> str:

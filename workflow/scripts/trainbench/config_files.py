@@ -1,0 +1,140 @@
+"""Reads config files with every value as the text that stands there, and says in which line a value was set.
+
+Snakemake reads them as YAML 1.1, to which 0512 is 330, 8:00:00 is 28800, 1.10 is 1.1 and 2026-05-01 is no text. Here,
+as in what Snakemake hands over of `--config`, all but null is text, and the schema says what of it is a number.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from trainbench.errors import InputError
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """YAML of which only null, and `<<` for merging, are more than text; no key stands twice in a mapping."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's way to tell a loader's types
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            first = seen.setdefault(key.value, key)
+            if first is not key:
+                raise InputError(
+                    f"{_line(key)}: '{key.value}' stands twice in one mapping, first in line "
+                    f"{first.start_mark.line + 1}, expected each key once; remove one of the two"
+                )
+        return node
+
+
+_AsWritten.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_AsWritten.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one file, or the command line, sets: as values, and as nodes of YAML that know their lines."""
+
+    values: Mapping[str, Any]
+    root: yaml.Node | None
+
+
+def read(path: Path) -> Layer:
+    """The config file `path`, YAML or JSON.
+
+    A file of templates (`__use_yte__: true`) has the values that Snakemake finds in it, without lines.
+
+    Raises:
+        InputError: the file cannot be read, is neither, sets a key twice, or has no keys at its top.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8 ({error}), expected a config file; save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}), expected a config file; correct it") from error
+    try:
+        loader = _AsWritten(text)
+        loader.name = str(path)
+        root = loader.get_single_node()
+        values = None if root is None else loader.construct_document(root)
+    except yaml.YAMLError as error:
+        # YAML allows no tabs where JSON does.
+        root, values = None, _json(text)
+        if values is None:
+            raise InputError(_sentence(path, error)) from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} has no keys at its top, expected a config file such as config/config.yaml; correct or remove it"
+        )
+    return Layer(load_configfile(str(path)), None) if "__use_yte__" in values else Layer(values, root)
+
+
+def of_command_line(values: Mapping[str, Any]) -> Layer:
+    """What `--config` sets, in the types that Snakemake gives it."""
+    return Layer(values, yaml.representer.SafeRepresenter().represent_data(dict(values)))
+
+
+def merged(layers: Iterable[Layer]) -> dict[str, Any]:
+    """What all `layers` say together, the later over the earlier: mappings merge, all else is replaced."""
+    config: dict[str, Any] = {}
+    for layer in layers:
+        update_config(config, layer.values)
+    return config
+
+
+def line_of(layers: Sequence[Layer], path: Sequence[str | int]) -> str | None:
+    """The file and line that set what lies at `path` in the merged layers; None where no line of a file did."""
+    for layer in reversed(layers):
+        found = _at(layer.root, path)
+        if found is not None:
+            return _line(found) if found.start_mark else None
+    return None
+
+
+def _at(node: yaml.Node | None, path: Sequence[str | int]) -> yaml.Node | None:
+    """The key or the item at `path`, or what stands there in the place of a mapping or list."""
+    place = node
+    for step in path:
+        match node:
+            case yaml.MappingNode():
+                # What << merges comes first, and what a mapping says itself wins.
+                same = ((key, value) for key, value in reversed(node.value) if key.value == step)
+                place, node = next(same, (None, None))
+            case yaml.SequenceNode() if isinstance(step, int):
+                place = node = node.value[step] if step < len(node.value) else None
+            case _:
+                break
+    return place
+
+
+def _line(node: yaml.Node) -> str:
+    return f"{node.start_mark.name} line {node.start_mark.line + 1}"
+
+
+def _json(text: str) -> object:
+    """`text` as JSON with numbers as they are written, or None."""
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except ValueError:
+        return None
+
+
+def _sentence(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = f" line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{path}{line} is not YAML ({problem}), expected a config file such as config/config.yaml; correct that line"
