@@ -130,11 +130,94 @@ def test_a_missing_file_is_named_with_all_names_looked_for(plain: Path) -> None:
         assert name in message
 
 
-@pytest.mark.parametrize("other", [f"{TRAIN_IMAGES}.gz", "train-images.idx3-ubyte"])
-def test_two_files_that_could_be_meant_are_both_named(plain: Path, other: str) -> None:
-    write_file(plain / other, (plain / TRAIN_IMAGES).read_bytes())
+def test_a_plain_file_is_found_before_its_archive_and_other_spellings(plain: Path) -> None:
+    for other in (f"{TEST_IMAGES}.gz", "t10k-images.idx3-ubyte", "test-images-idx3-ubyte"):
+        write_file(plain / other, (plain / TEST_IMAGES).read_bytes())
+    assert idx.find_files(plain).test_images.name == TEST_IMAGES
+
+
+def with_archives(directory: Path) -> list[Path]:
+    """Leave an archive beside each file, as torchvision does."""
+    for path in sorted(directory.iterdir()):
+        write_file(path.with_name(f"{path.name}.gz"), path.read_bytes())
+    return sorted(directory.glob("*.gz"))
+
+
+def test_equal_copies_of_all_four_files_are_one_data_set(plain: Path) -> None:
+    contents = idx.read_contents(plain)
+    with_archives(plain)
+    assert idx.read_contents(plain) == contents
+
+
+def test_all_copies_that_differ_are_named_in_one_sentence(plain: Path) -> None:
+    for archive in with_archives(plain):
+        content = gzip.decompress(archive.read_bytes())
+        write_file(archive, content[:-1] + bytes([content[-1] ^ 1]))
+    message = message_of(lambda: idx.read_contents(plain))
+    pairs = [f"{name} and {name}.gz" for name in (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)]
+    assert f"{plain} has {', '.join(pairs)} with different contents" in message
+
+
+def test_a_copy_that_is_broken_is_named(plain: Path) -> None:
+    archive = with_archives(plain)[0]
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert f"{archive} is cut short" in message_of(lambda: idx.read_contents(plain))
+
+
+def as_emnist(directory: Path, prefix: str) -> None:
+    """Name the files as EMNIST does."""
+    for path in list(directory.iterdir()):
+        path.rename(path.with_name(prefix + path.name.replace("t10k", "test")))
+
+
+@pytest.mark.parametrize("prefix", ["emnist-letters-", "my_set.v2_"])
+def test_a_prefix_that_all_four_files_have_is_taken(compressed: Path, prefix: str) -> None:
+    contents = list(idx.read_contents(compressed).values())
+    as_emnist(compressed, prefix)
+    found = idx.read_contents(compressed)
+    assert next(iter(found)).name == f"{prefix}{TRAIN_IMAGES}.gz"
+    assert list(found.values()) == contents
+
+
+def test_sums_list_the_files_by_their_names_with_the_prefix(plain: Path) -> None:
+    as_emnist(plain, "emnist-digits-")
+    contents = sums_of(plain)
+    write_sums(plain, contents | {"emnist-digits-test-labels-idx1-ubyte": b"other"})
+    assert "emnist-digits-test-labels-idx1-ubyte (decompressed) has the SHA-256 sum" in message_of(
+        lambda: idx.read_contents(plain)
+    )
+
+
+def test_several_data_sets_in_one_folder_are_refused_by_their_prefixes(plain: Path, compressed: Path) -> None:
+    as_emnist(plain, "emnist-letters-")
+    as_emnist(compressed, "emnist-digits-")
+    for path in compressed.iterdir():
+        path.rename(plain / path.name)
     message = message_of(lambda: idx.find_files(plain))
-    assert f"{plain} has {TRAIN_IMAGES} and {other} where one file of train-images was expected" in message
+    assert "begin with emnist-digits- and emnist-letters-, where one was expected" in message
+
+
+def test_files_without_a_prefix_come_before_those_with_one(plain: Path, compressed: Path) -> None:
+    as_emnist(compressed, "emnist-letters-")
+    for path in compressed.iterdir():
+        path.rename(plain / path.name)
+    assert {path.name for path in vars(idx.find_files(plain)).values()} == {
+        TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS,
+    }  # fmt: skip
+
+
+def test_a_file_that_is_missing_among_prefixed_ones_is_named_with_the_prefix(plain: Path) -> None:
+    as_emnist(plain, "emnist-letters-")
+    (plain / f"emnist-letters-{TRAIN_LABELS}").unlink()
+    message = message_of(lambda: idx.find_files(plain))
+    assert f"has no emnist-letters-train-labels file: one of emnist-letters-{TRAIN_LABELS}, " in message
+
+
+def test_hidden_files_beside_a_data_set_are_none_of_it(plain: Path) -> None:
+    as_emnist(plain, "emnist-letters-")
+    for path in list(plain.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"resource fork")
+    assert idx.find_files(plain).test_labels.name == "emnist-letters-test-labels-idx1-ubyte"
 
 
 @pytest.mark.parametrize("change_bytes", [-1, 1])

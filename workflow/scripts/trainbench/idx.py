@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,17 @@ SUMS_NAME = "SHA256SUMS"
 
 _CHUNK_BYTES = 1 << 20
 _MAGIC_BYTES = 4
+# Hidden files are none: macOS leaves `._train-images-idx3-ubyte` beside what it unpacks.
+_NAME = re.compile(
+    r"(?P<prefix>(?:[^.].*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)(?P<joint>[-.])"
+    r"(?:(?<=images.)idx3|(?<=labels.)idx1)-ubyte(?P<gz>\.gz)?"
+)
+_STEMS = {
+    "train_images": ("train-images", "idx3-ubyte"),
+    "train_labels": ("train-labels", "idx1-ubyte"),
+    "test_images": ("t10k-images", "idx3-ubyte"),
+    "test_labels": ("t10k-labels", "idx1-ubyte"),
+}
 _SUMS_LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
 
 
@@ -79,29 +90,15 @@ class Payload:
 
 
 def find_files(directory: Path) -> IdxFiles:
-    """Finds the four files in `directory`, each plain or `.gz`, `-idx3-ubyte` or `.idx3-ubyte`.
+    """Finds the four files in `directory`, each plain or `.gz`, `-idx3-ubyte` or `.idx3-ubyte`, `t10k-` or `test-`.
+
+    All four may have a prefix in common, as EMNIST's `emnist-letters-train-images-idx3-ubyte.gz`; files without one
+    come first. Of several copies of one file the first in the order above is found; `read_contents` compares them.
 
     Raises:
-        InputError: the directory cannot be read, a file is missing, or two files could be meant.
+        InputError: the directory cannot be read, a file is missing, or it holds several data sets with prefixes.
     """
-    try:
-        if not directory.exists():
-            raise InputError(
-                f"{directory} does not exist, seen from {Path.cwd()}: set dataset.path to a directory with the four "
-                "IDX files."
-            )
-        if not directory.is_dir():
-            raise InputError(
-                f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX files."
-            )
-        return IdxFiles(
-            train_images=_find(directory, "train-images", "idx3-ubyte"),
-            train_labels=_find(directory, "train-labels", "idx1-ubyte"),
-            test_images=_find(directory, "t10k-images", "idx3-ubyte"),
-            test_labels=_find(directory, "t10k-labels", "idx1-ubyte"),
-        )
-    except OSError as error:
-        raise _unreadable(directory, error) from error
+    return IdxFiles(**{role: copies[0] for role, copies in _find_copies(directory).items()})
 
 
 def read_shape(files: IdxFiles) -> Shape:
@@ -151,8 +148,9 @@ def read_contents(directory: Path) -> dict[Path, Payload]:
     """Reads and checks the four files in `directory`, training before test, images before labels.
 
     Raises:
-        InputError: they are missing or broken, disagree with each other or with their sums.
+        InputError: they are missing or broken, disagree with each other, with copies of them or with their sums.
     """
+    copies = _find_copies(directory)
     files = find_files(directory)
     read_shape(files)
     kinds = {
@@ -162,6 +160,7 @@ def read_contents(directory: Path) -> dict[Path, Payload]:
         files.test_labels: LABELS,
     }
     payloads = {path: read_payload(path, kind) for path, kind in kinds.items()}
+    _refuse_different(copies, payloads)
     check_sums(directory, {plain_name(path): payload.content for path, payload in payloads.items()})
     return payloads
 
@@ -198,19 +197,62 @@ def check_sums(directory: Path, contents: Mapping[str, bytes]) -> None:
             )
 
 
-def _find(directory: Path, stem: str, suffix: str) -> Path:
-    names = [f"{stem}{joint}{suffix}{ending}" for joint in "-." for ending in ("", ".gz")]
-    present = [name for name in names if (directory / name).is_file()]
-    if not present:
+def _find_copies(directory: Path) -> dict[str, list[Path]]:
+    """Returns the copies of each of the four files, by the names in `IdxFiles` and in their order."""
+    try:
+        if not directory.exists():
+            raise InputError(
+                f"{directory} does not exist, seen from {Path.cwd()}: set dataset.path to a directory with the four "
+                "IDX files."
+            )
+        if not directory.is_dir():
+            raise InputError(
+                f"{directory} is not a directory: set dataset.path to the directory that holds the four IDX files."
+            )
+        matches = [match for path in directory.iterdir() if path.is_file() and (match := _NAME.fullmatch(path.name))]
+    except OSError as error:
+        raise _unreadable(directory, error) from error
+    sets: dict[str, dict[str, list[Path]]] = {}
+    for match in sorted(matches, key=lambda found: (found["part"] == "test", found["joint"] == ".", found["gz"] or "")):
+        found = sets.setdefault(match["prefix"], {role: [] for role in _STEMS})
+        role = f"{'train' if match['part'] == 'train' else 'test'}_{match['kind']}"
+        found[role].append(directory / match[0])
+    complete = [prefix for prefix in sorted(sets) if all(sets[prefix].values())]
+    if len(complete) > 1 and "" not in sets:
         raise InputError(
-            f"{directory} has no {stem} file: one of {', '.join(names)} was expected; put it there or "
-            "correct dataset.path."
+            f"{directory} has the files of several data sets, those that begin with {' and '.join(complete)}, where "
+            "one was expected: link or move the four of one into a directory of their own and set dataset.path to that."
         )
-    if len(present) > 1:
+    nearest = max(sorted(sets), key=lambda prefix: sum(map(bool, sets[prefix].values())), default="")
+    prefix = "" if "" in sets else nearest
+    copies = sets.get(prefix, {})
+    for role, (part_and_kind, ending) in _STEMS.items():
+        if not copies.get(role):
+            stem = prefix + part_and_kind
+            names = ", ".join(f"{stem}{joint}{ending}{gz}" for joint in "-." for gz in ("", ".gz"))
+            raise InputError(
+                f"{directory} has no {stem} file: one of {names} was expected; put it there or correct dataset.path."
+            )
+    return copies
+
+
+def _refuse_different(copies: Mapping[str, Sequence[Path]], payloads: Mapping[Path, Payload]) -> None:
+    """`payloads` has the first copy of each file.
+
+    Raises:
+        InputError: a copy cannot be read or holds something else than the first; the text names all such.
+    """
+    different = [
+        f"{first.name} and {copy.name}"
+        for role, (first, *others) in copies.items()
+        for copy in others
+        if read_payload(copy, IMAGES if role.endswith("images") else LABELS) != payloads[first]
+    ]
+    if different:
         raise InputError(
-            f"{directory} has {' and '.join(present)} where one file of {stem} was expected: remove all but one."
+            f"{next(iter(payloads)).parent} has {', '.join(different)} with different contents, where copies of one "
+            "file were expected: remove one of each."
         )
-    return directory / present[0]
 
 
 def _read_pair_shape(images: Path, labels: Path) -> tuple[int, tuple[int, int]]:
