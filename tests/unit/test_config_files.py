@@ -3,6 +3,7 @@
 Snakemake reads the same files as YAML 1.1 before, to which much of what is tried here is something else.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,48 @@ def test_a_json_file_may_be_indented_by_tabs(file: Callable[[str], Path]) -> Non
 
 def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[[str], Path]) -> None:
     assert study_in(file("__use_yte__: true\nrepeats: ?2 + 3")).repeats == 5
+
+
+# --- profiles, which Snakemake has read before ---
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("default-resources: {runtime: 8:00:00}", "has the number 8:00:00, which Snakemake takes for 28800"),
+        ("resources: {gpu: 010}", "has the number 010, which Snakemake takes for 8"),
+        ("set-resources: {train: {runtime: 1:30.5}}", "has the number 1:30.5, which Snakemake takes for 90.5"),
+        ("default-resources: [mem_mb=1, 0o8, 010]", "has the number 010"),
+    ],
+)
+def test_a_number_that_snakemake_takes_for_another_in_a_profile_is_refused_with_its_line(
+    file: Callable[[str], Path], line: str, told: str
+) -> None:
+    path = file(f"jobs: 100\n{line}")
+    with pytest.raises(InputError, match=re.escape(f"{path} line 2 {told}")):
+        config_files.refuse_turned(path)
+
+
+def test_numbers_and_texts_as_profiles_have_them_are_accepted(file: Callable[[str], Path]) -> None:
+    config_files.refuse_turned(file("a: [0, 0.5, 1e3, 8h, '8:00', s3://bucket, 0755x, 2026-05-01]\nb: 100"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "names"),
+    [
+        (["--profile", "mine"], {}, ["mine"]),
+        (["--profile=mine", "--profile", "other", "all"], {"SNAKEMAKE_PROFILE": "third"}, ["mine", "other"]),
+        (["--cores", "1"], {"SNAKEMAKE_PROFILE": "third"}, ["third"]),
+        (["--workflow-profile", "own"], {}, ["profiles/own"]),
+        (["--profile", "none", "--workflow-profile", "none"], {}, []),
+        (["--cores", "all", "-n"], {}, []),
+    ],
+)
+def test_the_profiles_of_a_call_are_found_where_it_was_given(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], names: list[str]
+) -> None:
+    for name in ("mine", "other", "third", "profiles/own"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "profile.yaml").touch()
+    found = config_files.profiles(arguments, environment, tmp_path)
+    assert found == [tmp_path / name / "profile.yaml" for name in names]

@@ -114,6 +114,9 @@ def read_config():
     try:
         if workflow.modifier.skip_configfile:
             return configuration.typed([config_files.Layer(config, None)])
+        if workflow.is_main_process:
+            for profile in config_files.profiles(sys.argv[1:], os.environ, Path(workflow.workdir_init)):
+                config_files.refuse_turned(profile)
         replaced = settings.replace_workflow_config and settings.overwrite_config
         files = [*([] if replaced else CONFIG_FILES), *settings.configfiles]
         layers = [config_files.read(Path(file)) for file in files]

@@ -4,6 +4,7 @@ Snakemake reads them as YAML 1.1, to which 0512 is 330, 8:00:00 is 28800, 1.10 i
 as in what Snakemake hands over of `--config`, all but null is text, and the schema says what of it is a number.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.cli import get_profile_dir
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from trainbench.errors import InputError
 
 _MERGE = "tag:yaml.org,2002:merge"
+_NUMBER = re.compile("tag:yaml.org,2002:(int|float)")
+_TURNED = re.compile(r"[-+]?0[0-7_]+|.*:.*").fullmatch  # octal; to the base of 60
 
 
 class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -103,6 +107,41 @@ def line_of(layers: Sequence[Layer], path: Sequence[str | int]) -> str | None:
         if found is not None:
             return _line(found) if found.start_mark else None
     return None
+
+
+def profiles(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[Path]:
+    """The files of the profiles that Snakemake was called with, in `folder`; of the workflow only one that is named."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--profile", action="append")
+    parser.add_argument("--workflow-profile")
+    given, _ = parser.parse_known_args(arguments)
+    names = given.profile or [environment.get("SNAKEMAKE_PROFILE", "none")]
+    if given.workflow_profile:
+        own = given.workflow_profile
+        names = [*names, own if (folder / own).exists() else f"profiles/{own}"]
+    found = [get_profile_dir(str(folder / name) if (folder / name).exists() else name) for name in names]
+    return [file for _, file in filter(None, found)]
+
+
+def refuse_turned(profile: Path) -> None:
+    """Refuse a profile with a number that is another one to YAML 1.1, as which Snakemake has read it already.
+
+    Raises:
+        InputError: the text names the line, the number and what has become of it.
+    """
+    to_come = [yaml.compose(profile.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)]
+    while to_come:
+        match to_come.pop():
+            case yaml.MappingNode(value=pairs):
+                to_come += [node for pair in pairs for node in pair]
+            case yaml.SequenceNode(value=items):
+                to_come += items
+            case yaml.ScalarNode(value=text, style=None, tag=tag) as node if _NUMBER.fullmatch(tag) and _TURNED(text):
+                raise InputError(
+                    f"{profile} line {node.start_mark.line + 1} has the number {text}, which Snakemake takes for "
+                    f"{yaml.safe_load(text)}, as YAML 1.1 does; write it without colons and leading zeros, a time with "
+                    "its unit, such as 8h"
+                )
 
 
 def _at(node: yaml.Node | None, path: Sequence[str | int]) -> yaml.Node | None:
