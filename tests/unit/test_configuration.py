@@ -390,6 +390,7 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         # numbers out of range
         case({"batch_sizes": [128, 0]}, "'batch_sizes/item 2'", "is 0", COUNT),
         case({"repeats": 0}, "'repeats'", "is 0", COUNT),
+        case({"repeats": 10**12}, "'repeats'", "is 1000000000000", "at most 10000"),
         case({"seed": -1}, "'seed'", "is -1", "a whole number of at least 0"),
         case(setting("conv", epochs=-1), "'model_settings/conv/epochs'", "is -1", COUNT),
         case({"dataset": {"validation_samples": -1}}, "'dataset/validation_samples'", "is -1", "at least 0"),
@@ -462,7 +463,13 @@ def test_a_list_without_brackets_and_a_colon_without_a_space_are_told_as_what_th
     assert "did you mean" not in refusal
 
 
-@pytest.mark.parametrize("layer", [{"modles": []}, {"repeats": 0}, device("..", kind="cpu"), setting("conv", lr=1)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *[{"modles": []}, {"repeats": 0}, device("..", kind="cpu"), setting("conv", lr=1)],
+        *[{"models": ["conv\n"]}, {"models\n": []}, device("cpu", framework="a\nb")],
+    ],
+)
 def test_a_refusal_is_one_sentence(layer: Mapping[str, Any]) -> None:
     assert not re.search(r"\n|\. ", refusal_of(layer))
 

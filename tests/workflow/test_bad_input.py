@@ -39,6 +39,7 @@ def refused(run):
         (["--config", "devices=[a/b]"], ["devices", "a/b", "plain name"]),
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
+        (["--config", f"dataset={{path: {'x' * 300}}}"], ["cannot be read (File name too long)"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
         (["--cores", "0"], ["--cores is 0", "at least 1"]),
         (
@@ -51,6 +52,14 @@ def test_a_config_that_cannot_be_is_refused_naming_key_value_and_what_is_allowed
     sentence = refused(checkout.study(*arguments))
     for part in told:
         assert part in sentence
+
+
+def test_a_value_that_yaml_1_1_turns_is_refused_with_its_line(checkout):
+    file = checkout.folder / "long.yaml"
+    file.write_text("batch_sizes: [016]\ndevice_settings:\n  cpu: {resources: {runtime: 8:00:00}}\n", encoding="utf-8")
+    sentence = refused(checkout.study("long.yaml", "--dry-run"))
+    assert f"{file} line 3: config key 'device_settings/cpu/resources/runtime'" in sentence
+    assert '"8:00:00"' in sentence
 
 
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)], ids=["", "dry run"])

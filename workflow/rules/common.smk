@@ -165,7 +165,8 @@ def data_folder(study):
     """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
     folder = Path(study.dataset_path)
     in_repository = Path(REPOSITORY, folder)
-    return in_repository if in_repository.exists() and not folder.exists() else folder
+    # Unlike Path.exists, this says no of what may not be looked at.
+    return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder
 
 
 def plan():

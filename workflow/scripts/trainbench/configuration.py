@@ -128,7 +128,7 @@ def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         hint = _as_list(key, name) or _nearest(name, known)
         raise InputError(
-            f"config key '{key}' names the {what} '{name}', which is not known; "
+            f"config key '{key}' names the {what} {name!r}, which is not known; "
             f"allowed: {', '.join(known)}{hint}; correct it in the config file or with --config"
         )
 
@@ -337,7 +337,7 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
         given: Any = error.instance
         hint = _with_space(found, given[found]) or _nearest(found, allowed)
         return (
-            f"unknown config key '{found}'{place}; allowed: {', '.join(allowed)}{hint}; "
+            f"unknown config key {found!r}{place}; allowed: {', '.join(allowed)}{hint}; "
             "correct or remove it in the config file or on the command line"
         )
     if error.kind.name == "propertyNames":
