@@ -13,4 +13,4 @@ STUDY = make_study(
     device_settings={"cpu": CPU, "gpu": Device("gpu", "gpu", threads="all", gpus=1)},
 )
 DATA = make_record()["settings"]["dataset_files_sha256"]
-HOST = make_record()["host"]["id"]
+HOST = make_record()["host"]

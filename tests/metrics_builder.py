@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+HOST = "amd-epyc-2t-1a2b3c4d"
 TRAIN_SAMPLES = 55_000
 MONITOR_INTERVAL_SECONDS = 0.1
 ARITHMETIC = {
@@ -60,7 +61,7 @@ def make_record(
     losses: Sequence[float | None] | None = None,
     kind: str | None = None,
     status: str = "completed",
-    host: str = "amd-epyc-2t-1a2b3c4d",
+    host: str = HOST,
     hostname: str = "server7",
     usable_threads: int = 2,
     cpu_percent: float | None = 198.2,
@@ -186,7 +187,8 @@ def make_record(
             "system": "Linux-6.1.0-x86_64",
             "kernel": "6.1.0-18-amd64",
             "cpu": {
-                "model": "AMD EPYC 9B14",
+                # Hosts of other names are other machines.
+                "model": "AMD EPYC 9B14" if host == HOST else host,
                 "architecture": "x86_64",
                 "sockets": 1,
                 "cores": usable_threads,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metrics_builder import make_record
+from metrics_builder import HOST, make_record
 from trainbench import record, sources
 from trainbench.analysis import TABLES, AbsentRun, Question, write_all
 from trainbench.errors import InputError
@@ -51,6 +51,43 @@ def test_runs_of_a_source_enter_under_their_host(tmp_path):
     folder = tables_of(tmp_path / "tables", own, [tmp_path / "theirs"])
     assert table(folder, "runs")[["device", "host"]].values.tolist() == [["cpu", "ours"], ["gpu", "theirs"]]
     assert table(folder, "hosts")["host"].tolist() == ["ours", "theirs"]
+
+
+def before_and_after_an_update_of_the_kernel(**settings):
+    """Two runs on a machine whose memory is at an edge of the rounding that is part of a host's id."""
+    records = [make_record(repeat=number, **settings) for number in (1, 2)]
+    for found, host_id, memory_gib in zip(records, (HOST, "amd-epyc-2t-9f8e7d6c"), (23.501, 23.499), strict=True):
+        found["host"] |= {"id": host_id, "memory_mib": memory_gib * 1024}
+    return records
+
+
+def test_runs_before_and_after_an_update_of_the_kernel_are_of_one_host(tmp_path):
+    own = written(tmp_path / "results", *before_and_after_an_update_of_the_kernel())
+    folder = tables_of(tmp_path / "tables", own)
+    cells = table(folder, "cells")
+    assert (cells["host"].tolist(), cells["n"].tolist()) == ([HOST], [2])
+    assert cells["train_seconds_per_epoch_low"].notna().all()
+    assert table(folder, "hosts")[["host", "runs"]].to_numpy().tolist() == [[HOST, 2]]
+
+
+def test_they_are_where_one_of_them_comes_from_a_source(tmp_path):
+    before, after = before_and_after_an_update_of_the_kernel()
+    written(tmp_path / "server", before)
+    folder = tables_of(tmp_path / "tables", written(tmp_path / "results", after), [str(tmp_path / "server")])
+    cells = table(folder, "cells")
+    assert (cells["host"].tolist(), cells["n"].tolist()) == ([after["host"]["id"]], [2])
+
+
+@pytest.mark.parametrize("place", ["{}", "{}/cpu"])
+def test_either_id_of_such_a_host_is_understood_in_the_config(place, tmp_path):
+    records = before_and_after_an_update_of_the_kernel()
+    own = written(tmp_path / "results", *records)
+    for record_ in records:
+        host_id = record_["host"]["id"]
+        question = Question(ORDER, Reference("cpu", host_id), {}, {place.format(host_id): 3.0})
+        folder = tables_of(tmp_path / "tables", own, question=question)
+        assert table(folder, "costs")["price_per_hour"].tolist() == [3.0]
+        assert table(folder, "speedups")["reference_host"].tolist() == [HOST]
 
 
 def test_the_published_results_give_the_speedups_of_the_post(tmp_path):

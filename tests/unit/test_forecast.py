@@ -26,9 +26,9 @@ from trainbench.study import Run
 CELL = Cell("conv", 512, "cpu")
 
 
-def history(folder, records, host_id=HOST):
+def history(folder, records, host=HOST):
     write_results(folder, records)
-    return History(STUDY, folder, DATA, host_id)
+    return History(STUDY, folder, DATA, host)
 
 
 def test_a_run_takes_what_the_runs_of_its_cell_took(tmp_path):
@@ -72,6 +72,12 @@ def test_of_several_batch_sizes_the_nearest_tells(tmp_path):
     estimate = history(tmp_path, records).estimate(CELL)
     assert estimate is not None
     assert estimate.high == pytest.approx(46.42)
+
+
+def test_runs_before_an_update_of_the_kernel_tell_how_long_those_after_it_take(tmp_path):
+    before = make_record()
+    before["host"] |= {"id": "amd-epyc-2t-9f8e7d6c", "memory_mib": HOST["memory_mib"] - 2}
+    assert history(tmp_path, [before]).estimate(CELL) is not None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_times_of_files_are_looked_at(tmp_path):
 
 @pytest.mark.parametrize(("device", "gpus", "share"), [("cpu", 2, 1.0), ("gpu", 4, 0.25), ("gpu", 1, 1.0)])
 def test_a_run_takes_its_share_of_the_machine(device, gpus, share):
-    assert Place(cores=16, gpus=gpus, host_id=None).share(STUDY, device) == share
+    assert Place(cores=16, gpus=gpus, host=None).share(STUDY, device) == share
 
 
 def test_runs_side_by_side_take_their_share_of_the_time():

@@ -13,6 +13,7 @@ from metrics_builder import make_record
 from results_folder import write_results
 from trainbench import record, sources
 from trainbench.errors import InputError
+from trainbench.same_host import Hosts
 
 OWN = "amd-epyc-2t-1a2b3c4d"
 OTHER = "intel-xeon-8t-5e6f7a8b"
@@ -27,7 +28,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def read_all(*patterns: str, own: tuple[Path, ...] = ()) -> tuple[list[dict[str, Any]], list[str]]:
     """The records of our own runs and those of sources, as their files have them, and what was refused."""
     refused: list[sources.Refusal] = []
-    records = list(sources.read(own, sources.find(patterns), refused))
+    records = list(sources.read(own, sources.find(patterns), refused, Hosts()))
     for metrics in records:
         del metrics["runs_folder"]
     return records, [str(refusal) for refusal in refused]
@@ -118,17 +119,27 @@ def test_a_link_to_a_folder_of_runs_may_be_the_source_itself() -> None:
 def test_records_come_one_at_a_time() -> None:
     write_results(Path("server"), [make_record(repeat=1), make_record(repeat=2)])
     refused: list[sources.Refusal] = []
-    reader = sources.read([], sources.find(["server"]), refused)
+    reader = sources.read([], sources.find(["server"]), refused, Hosts())
     next(reader)
     shutil.rmtree("server/runs/conv/512/cpu/2")
     assert (list(reader), len(refused)) == ([], 1)
+
+
+def test_a_host_has_one_id_in_all_that_is_read_with_the_same_hosts() -> None:
+    after = make_record()
+    after["host"] |= {"id": "amd-epyc-2t-9f8e7d6c", "memory_mib": after["host"]["memory_mib"] - 2}
+    write_results(Path("before"), [make_record()])
+    write_results(Path("after"), [after])
+    hosts = Hosts()
+    read = [next(sources.read([], sources.find([folder]), [], hosts)) for folder in ("after", "before")]
+    assert {found["host"]["id"] for found in read} == {"amd-epyc-2t-9f8e7d6c"}
 
 
 def test_a_record_says_in_which_folder_of_runs_it_was_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = write_results(tmp_path / "own", [make_record()])
     write_results(tmp_path / "server", [make_record(host=OTHER), make_record(batch_size=128, host=OTHER)])
-    found = sources.read(own, sources.find(["server"]), [])
+    found = sources.read(own, sources.find(["server"]), [], Hosts())
     folders = [str(tmp_path / name / "runs") for name in ("own", "server", "server")]
     assert [metrics["runs_folder"] for metrics in found] == folders
 
@@ -327,7 +338,7 @@ def test_a_run_of_ours_that_lies_in_the_wrong_folder_is_refused() -> None:
 def test_the_refusal_names_the_first_few_files_and_counts_all() -> None:
     write_results(Path("source"), [make_record(repeat=repeat) | {"seed": -1} for repeat in range(1, 10)])
     refused: list[sources.Refusal] = []
-    list(sources.read([], sources.find(["source"]), refused))
+    list(sources.read([], sources.find(["source"]), refused, Hosts()))
     with pytest.raises(InputError) as caught:
         sources.demand_all_usable(refused)
     told = str(caught.value)

@@ -77,7 +77,16 @@ TRAINING_CODE = [
 TABLES_CODE = [
     *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
     *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "frameworks.py"],
-    *["headlines.py", "hosts.py", "markdown.py", "published.py", "record.py", "roofline.py", "scaling.py"],
+    *[
+        "headlines.py",
+        "hosts.py",
+        "markdown.py",
+        "published.py",
+        "record.py",
+        "roofline.py",
+        "same_host.py",
+        "scaling.py",
+    ],
     *["scaling_tables.py", "settings_table.py", "sources.py", "speedups.py", "statistics.py", "steady.py"],
     *["tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
     *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
@@ -100,8 +109,15 @@ PAGE_CODE = [
 ]
 BASELINE_CODE = [
     *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
-    *["fingerprint.py", "markdown.py", "record.py", "sources.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["steady.py", "wording.py", "../make_baseline_tables.py", "../../schemas/metrics.schema.json"],
+    *["fingerprint.py", "markdown.py", "record.py", "same_host.py", "sources.py", "statistics.py"],
+    *[
+        "tables.py",
+        "whole_file.py",
+        "steady.py",
+        "wording.py",
+        "../make_baseline_tables.py",
+        "../../schemas/metrics.schema.json",
+    ],
 ]
 
 

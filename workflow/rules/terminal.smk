@@ -24,12 +24,12 @@ def runs_asked_for():
 def past_and_place():
     """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
     if SUBMITS:
-        place = forecast.Place(cores=None, gpus=0, host_id=None)
+        place = forecast.Place(cores=None, gpus=0, host=None)
     else:
         machine = host.inventory()
         cores = MACHINE.cores or machine.usable_threads
-        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host_id=machine.id)
-    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host_id), place
+        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host=asdict(machine))
+    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host), place
 
 
 def is_quiet_about(*parts):

@@ -7,13 +7,14 @@ sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
 from trainbench import baseline, sources, tables, whole_file
 from trainbench.rule_script import ending_with_one_sentence
+from trainbench.same_host import Hosts
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     order = tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()})
     folder = snakemake.params.baseline["folder"]
-    nothing, refused = sources.Found(), []
-    current = baseline.measured_runs(sources.read(map(Path, snakemake.input.metrics), nothing, refused))
-    earlier = baseline.measured_runs(sources.read([], sources.find([folder], "baseline"), refused))
+    nothing, refused, hosts = sources.Found(), [], Hosts()
+    current = baseline.measured_runs(sources.read(map(Path, snakemake.input.metrics), nothing, refused, hosts))
+    earlier = baseline.measured_runs(sources.read([], sources.find([folder], "baseline"), refused, hosts))
     sources.demand_all_usable(refused, "baseline")
     comparison = baseline.compare(current, earlier, snakemake.params.smallest_difference_percent, order)
     tables.write_csv(baseline.table(comparison), Path(snakemake.output.csv))

@@ -16,6 +16,7 @@ from trainbench.frameworks import frameworks_table
 from trainbench.headlines import answers
 from trainbench.hosts import Inventory
 from trainbench.markdown import literal
+from trainbench.same_host import Hosts
 from trainbench.settings_table import LEFT_OUT, PUBLISHED, Settings
 from trainbench.speedups import Reference, crossovers_table, speedups_table
 from trainbench.tables import (
@@ -78,12 +79,12 @@ def write_all(
     Raises:
         InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
     """
-    inventory, settings, refused = Inventory(), Settings(), list[sources.Refusal]()
+    inventory, settings, refused, hosts = Inventory(), Settings(), list[sources.Refusal](), Hosts()
     own_hosts: dict[str, None] = {}
     own_paths = list(own)
 
     def noted() -> Iterator[Mapping[str, Any]]:
-        for number, record in enumerate(sources.read(own_paths, found, refused)):
+        for number, record in enumerate(sources.read(own_paths, found, refused, hosts)):
             inventory.add(record)
             settings.add(record)
             if number < len(own_paths):
@@ -110,7 +111,7 @@ def write_all(
             [from_records.epochs, *(publication.epochs for publication in publications)], order, ("repeat", "epoch")
         ),
         sorted_table(from_records.checks, order, ("repeat",)),
-        replace(question, order=order),
+        replace(_renamed(question, hosts.names), order=order),
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -131,6 +132,21 @@ def write_all(
     text = comparison_markdown(compared, order, told.headlines, told.caveats)
     text += _published_markdown(publications) + sources.left_out_markdown(refused)
     whole_file.write(text, folder / COMPARISON)
+
+
+def _renamed(question: Question, names: Mapping[str, str]) -> Question:
+    """The question with every host in it called as the tables call it; a name that is there already is left."""
+    prices = {_renamed_place(place, names): price for place, price in question.prices.items()}
+    host = question.reference.host
+    prices |= question.prices
+    reference = replace(question.reference, host=None if host is None else names.get(host, host))
+    return replace(question, prices=prices, reference=reference)
+
+
+def _renamed_place(place: str, names: Mapping[str, str]) -> str:
+    """HOST or HOST/DEVICE with the host's name; other places as they are."""
+    host, slash, device = place.partition("/")
+    return f"{names.get(host, host)}{slash}{device}"
 
 
 def _all_tables(

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
+from trainbench import same_host
 from trainbench.study import METRICS_NAME, Run, Study, cores_of_run
 
 MOST_RUNS_OF_CELL: Final = 5
@@ -108,11 +109,14 @@ def work(share: float, estimate: Estimate | None, runs: int = 1) -> Work:
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are carried out: cores and GPUs for them, and the host's id; None where that is not known here."""
+    """Where runs are carried out: cores and GPUs for them, and the host; None where that is not known here.
+
+    `host` is what a metrics file has of a host: id, CPU and memory.
+    """
 
     cores: int | None
     gpus: int
-    host_id: str | None
+    host: Mapping[str, Any] | None
 
     def share(self, study: Study, device_name: str) -> float:
         """The share of the machine that a run on a device takes: 1 where nothing else runs beside it, or it is unknown.
@@ -133,11 +137,11 @@ class History:
     Those count that were carried out on the same host and with the same device and data as runs of the study.
     """
 
-    def __init__(self, study: Study, results: Path, dataset_files_sha256: str, host_id: str | None) -> None:
+    def __init__(self, study: Study, results: Path, dataset_files_sha256: str, host: Mapping[str, Any] | None) -> None:
         self._study = study
         self._results = results
         self._dataset_files_sha256 = dataset_files_sha256
-        self._host_id = host_id
+        self._host = host
         self._pasts: dict[Cell, list[Past]] = {}
         self._batch_sizes: dict[tuple[str, str], set[int]] = {}
 
@@ -213,7 +217,7 @@ class History:
         wanted = self._study.settings(run, self._dataset_files_sha256)
         return (
             metrics["status"] == "completed"
-            and self._host_id in {None, metrics["host"]["id"]}
+            and (self._host is None or same_host.are_one(self._host, metrics["host"]))
             and all(metrics["settings"][name] == wanted[name] for name in ("device", "dataset_files_sha256"))
         )
 

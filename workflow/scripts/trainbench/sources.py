@@ -17,6 +17,7 @@ from trainbench.cross_checks import FOLDER_KEY
 from trainbench.errors import InputError
 from trainbench.markdown import literal
 from trainbench.record import Metrics
+from trainbench.same_host import Hosts
 
 METRICS_NAME: Final = "metrics.json"
 RUNS_FOLDER: Final = "runs"
@@ -82,16 +83,18 @@ def find(patterns: Iterable[str], key: str = "sources") -> Found:
     return Found(tuple(metrics), tuple(published), tuple(refused))
 
 
-def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[Metrics]:
+def read(own: Iterable[Path], found: Found, refused: list[Refusal], hosts: Hosts) -> Iterator[Metrics]:
     """The records of a study's own runs, then those of sources, one at a time.
 
     A file that appears several times, as when two patterns overlap or a link leads to it, is read once. Beside what the
-    file says, a record has the folder of results that it was found in, as `cross_checks.FOLDER_KEY`.
+    file says, a record has the folder of results that it was found in, as `cross_checks.FOLDER_KEY`. Its host has the
+    id that `hosts` gives it.
 
     Args:
         own: Metrics files of the study.
         found: What `find` gave.
         refused: What cannot be used is appended here, so that whoever reads on can say what is left out.
+        hosts: The hosts that were met before, and those that are met now.
 
     Raises:
         InputError: one of the study's own files cannot be used.
@@ -108,7 +111,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             )
         paths_of_runs[metrics["run_id"]] = path
         read_files.add(_identity(path))
-        yield metrics | {FOLDER_KEY: _runs_folder(path)}
+        yield _placed(metrics, path, hosts)
     refused.extend(found.refused)
     for path in found.metrics:
         identity = _identity(path)
@@ -125,7 +128,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal]) -> Iterator[
             refused.append(Refusal(path, problem))
             continue
         paths_of_runs[metrics["run_id"]] = path
-        yield metrics | {FOLDER_KEY: _runs_folder(path)}
+        yield _placed(metrics, path, hosts)
 
 
 def demand_all_usable(refused: Sequence[Refusal], key: str = "sources") -> None:
@@ -240,6 +243,11 @@ def _identity(path: Path) -> FileIdentity | Path:
     except OSError:
         return path
     return status.st_dev, status.st_ino
+
+
+def _placed(metrics: Metrics, path: Path, hosts: Hosts) -> Metrics:
+    host = metrics["host"] | {"id": hosts.name(metrics["host"])}
+    return metrics | {"host": host, FOLDER_KEY: _runs_folder(path)}
 
 
 def _runs_folder(path: Path) -> str:
