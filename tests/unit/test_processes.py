@@ -17,13 +17,15 @@ FAMILY = """
 import os, subprocess, sys
 from trainbench import monitor, processes, training
 child = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
-expected = sorted([child.pid, int(child.stdout.readline())])
+grandchild = int(child.stdout.readline())
+expected = sorted([child.pid, grandchild])
 tree = monitor.ProcessTree(os.getpid())
 tree.find_descendants()
 print(sorted(processes.descendants(os.getpid())) == expected)
 print(sorted(tree.process_ids) == sorted([os.getpid(), *expected]), tree.read() is not None)
 print(training._descendants_cpu_seconds() >= 0)
-os.kill(expected[1], 9), child.kill(), os.kill(expected[0], 9)
+child.kill()
+os.kill(grandchild, 9)
 """
 """Starts a child that starts one, and says whether each who looks for descendants finds the two."""
 
