@@ -8,10 +8,12 @@ from scipy import stats
 
 from trainbench.statistics import (
     Estimate,
+    Outcome,
     Ratio,
     Summary,
     estimate,
     first_epoch_only,
+    outcome,
     ratio,
     steady,
     steady_count,
@@ -180,3 +182,23 @@ def test_scatter_on_one_side_alone_has_the_degrees_of_freedom_of_that_side():
     scattered, steady_cell = estimate([0.9, 1.0, 1.2]), estimate([2.0, 2.0])
     found = ratio(scattered, steady_cell)
     assert (found.low, found.high) == pytest.approx((scattered.low / 2.0, scattered.high / 2.0))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        ((2.0, 1.5, 2.5), Outcome.ABOVE),
+        ((0.5, 0.4, 0.6), Outcome.BELOW),
+        ((1.1, 0.9, 1.3), Outcome.NO_DIFFERENCE),
+        ((1.0, 1.0, 1.0), Outcome.NO_DIFFERENCE),
+        ((2.0, None, None), Outcome.ABOVE_ONCE),
+        ((0.5, None, None), Outcome.BELOW_ONCE),
+        ((1.0, None, None), Outcome.EQUAL_ONCE),
+    ],
+)
+def test_a_ratio_is_called_by_its_whole_interval(ratio, said):
+    assert outcome(Ratio(*ratio)) is said
+
+
+def test_a_ratio_without_an_interval_shows_nothing():
+    assert not any(said.shown for said in Outcome if said.seen_once)

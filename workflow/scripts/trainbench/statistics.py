@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from scipy.special import stdtrit
@@ -55,6 +56,45 @@ class Ratio:
     value: float
     low: float | None = None
     high: float | None = None
+
+    def times(self, factor: float) -> "Ratio":
+        """The ratio and its interval in another unit."""
+        low, high = (None if bound is None else factor * bound for bound in (self.low, self.high))
+        return Ratio(factor * self.value, low, high)
+
+
+class Outcome(StrEnum):
+    """How a ratio lies to 1: by its interval, or seen once, where a single run leaves it without one."""
+
+    ABOVE = "above 1"
+    BELOW = "below 1"
+    NO_DIFFERENCE = "no difference shown"
+    ABOVE_ONCE = "above 1, no interval"
+    BELOW_ONCE = "below 1, no interval"
+    EQUAL_ONCE = "equal, no interval"
+
+    @property
+    def shown(self) -> bool:
+        """Whether an interval carries it that the ratio is not 1."""
+        return self in {Outcome.ABOVE, Outcome.BELOW}
+
+    @property
+    def seen_once(self) -> bool:
+        """Whether there is no interval: the value says what was seen and carries no claim."""
+        return self in {Outcome.ABOVE_ONCE, Outcome.BELOW_ONCE, Outcome.EQUAL_ONCE}
+
+
+def outcome(ratio: Ratio) -> Outcome:
+    """What a ratio says: whatever calls one thing faster, cheaper or better than another asks here.
+
+    A ratio lies on one side of 1 where its whole interval does. A bound of 1 is no proof: an interval without width at
+    1 says "equal".
+    """
+    if ratio.low is None or ratio.high is None:
+        if ratio.value == 1:
+            return Outcome.EQUAL_ONCE
+        return Outcome.ABOVE_ONCE if ratio.value > 1 else Outcome.BELOW_ONCE
+    return Outcome.ABOVE if ratio.low > 1 else Outcome.BELOW if ratio.high < 1 else Outcome.NO_DIFFERENCE
 
 
 def estimate(values: Iterable[float | None]) -> Estimate:
