@@ -239,6 +239,22 @@ def test_a_machine_of_about_the_same_speed_is_not_told() -> None:
     assert "computed slower" not in baseline.markdown(comparison, "x")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [((0.18, 0.2, 0.31), False), ((0.219, 0.22, 0.221), True)],
+    ids=["its interval contains 1", "its interval leaves 1 out"],
+)
+def test_a_machine_computed_slower_only_where_the_interval_carries_it(seconds: Sequence[float], *, told: bool) -> None:
+    now = [run for each, second in zip(seconds, NOW, strict=True) for run in runs_of((second,), canary_seconds=each)]
+    comparison = compared(now, runs_of(NOW, "before", canary_seconds=0.2))
+    assert ("computed slower" in baseline.markdown(comparison, "x")) is told
+
+
+def test_a_machine_seen_to_compute_slower_in_single_runs_is_told_as_such() -> None:
+    comparison = compared(runs_of((10.0,), canary_seconds=0.3), runs_of((10.0,), "before", canary_seconds=0.2))
+    assert " than in the baseline (single runs)." in baseline.markdown(comparison, "x")
+
+
 def test_flags_of_both_sides_are_counted() -> None:
     cell = only_cell(runs_of(NOW, flags=["other_load"]), runs_of(NOW, "before", flags=["cpu_steal"]))
     assert cell.current is not None

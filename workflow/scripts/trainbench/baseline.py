@@ -16,7 +16,7 @@ from trainbench import statistics
 from trainbench.comparability import decisive_settings, threads_in_use
 from trainbench.cross_checks import NOT_COMPARED, across_runs
 from trainbench.markdown import literal
-from trainbench.statistics import Estimate, Ratio, estimate, ratio, steady_median
+from trainbench.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio, steady_median
 from trainbench.tables import COMPLETED, FLAG_LEVELS, TableOrder, ranked
 from trainbench.wording import format_number, status_words
 
@@ -365,12 +365,12 @@ def _compare_cell(
 
 
 def _verdict(ratio_of_cells: Ratio, smallest_difference_percent: float) -> str:
-    if ratio_of_cells.low is None or ratio_of_cells.high is None:
+    said, least = outcome(ratio_of_cells), 1 + smallest_difference_percent / 100
+    if said.seen_once:
         return TOO_FEW_RUNS
-    least = 1 + smallest_difference_percent / 100
-    if ratio_of_cells.low > 1 and ratio_of_cells.value > least:
+    if said is Outcome.ABOVE and ratio_of_cells.value > least:
         return SLOWER
-    if ratio_of_cells.high < 1 and ratio_of_cells.value < 1 / least:
+    if said is Outcome.BELOW and ratio_of_cells.value < 1 / least:
         return FASTER
     return NO_DIFFERENCE
 
@@ -576,13 +576,14 @@ def _how_to_read(comparison: Comparison) -> str:
 def _differences_text(comparison: Comparison) -> str:
     lines = []
     for (current, baseline), found in comparison.canaries.items():
-        percent = 100 * (found.value - 1)
-        if abs(percent) > CANARY_DIFFERENCE_PERCENT:
+        percent, said = 100 * (found.value - 1), outcome(found)
+        if abs(percent) > CANARY_DIFFERENCE_PERCENT and (said.shown or said.seen_once):
             where = current if current == baseline else f"{current} than on {baseline}"
             lines.append(
                 f"The machine itself computed {'slower' if percent > 0 else 'faster'}: a fixed computation before each "
                 f"run took {abs(percent):.0f} % {'longer' if percent > 0 else 'less'} on {literal(where)}"
-                f"{' than in the baseline' if current == baseline else ''}."
+                f"{' than in the baseline' if current == baseline else ''}"
+                f"{' (single runs)' if said.seen_once else ''}."
             )
     if comparison.differences:
         frame = pd.DataFrame(
@@ -592,6 +593,6 @@ def _differences_text(comparison: Comparison) -> str:
         )
         lines.append(frame.to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(lines) or (
-        "Software and drivers are the same, and a fixed computation before each run took as long "
-        f"(to {CANARY_DIFFERENCE_PERCENT:g} %)."
+        "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
+        f"or shorter by more than {CANARY_DIFFERENCE_PERCENT:g} %."
     )
