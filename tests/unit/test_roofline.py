@@ -88,6 +88,12 @@ def test_a_cell_of_several_runs_has_an_interval() -> None:
     assert 40e9 < low < value < high < 60e9
 
 
+@pytest.mark.parametrize(("spread", "expected"), [(1.02, "memory"), (1.2, "undecided")])
+def test_the_bound_is_decided_where_the_whole_interval_lies_on_one_side_of_overhead(spread, expected) -> None:
+    runs = [record(achieved=22e9 * factor, repeat=repeat) for repeat, factor in enumerate((1 / spread, 1.0, spread))]
+    assert row(*runs)["bound"] == expected
+
+
 def test_a_cell_of_one_run_has_none() -> None:
     assert math.isnan(row(record())["achieved_flop_per_second_low"])
 

@@ -16,6 +16,7 @@ COMPUTE: Final = "compute"
 MEMORY: Final = "memory"
 OVERHEAD: Final = "overhead"
 DISTURBED: Final = "disturbed"
+UNDECIDED: Final = "undecided"
 
 OVERHEAD_BELOW: Final = 0.1
 """Share of what is attainable below which neither arithmetic nor memory explains the time.
@@ -64,7 +65,8 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     framework and in its precision: a disturbed measurement can only be too low. Runs measure the ceilings of one GPU,
     so those of a device with several are as many times as high. `attainable_flop_per_second` is the lower of the two
     roofs at the cell's arithmetic intensity (`flop_per_byte`), and `bound` says which that is, or "overhead" for less
-    than `OVERHEAD_BELOW` of it; it is "disturbed" where one of `DISTURBED_BY` flagged a completed run.
+    than `OVERHEAD_BELOW` of it; it is "undecided" where the interval of what is achieved contains that share, and
+    "disturbed" where one of `DISTURBED_BY` flagged a completed run.
     """
     order = order or TableOrder()
     ceilings = _ceilings(runs)
@@ -151,9 +153,12 @@ def _placed(row: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     flop_ceiling, bytes_ceiling = row["flop_ceiling_per_second"], row["bytes_ceiling_per_second"]
     attainable = min(flop_ceiling, flop_per_byte * bytes_ceiling)
+    low, high = row["achieved_flop_per_second_low"], row["achieved_flop_per_second_high"]
+    ends = (achieved,) if low is None or high is None else (low, high)
+    bounds = {bound(end, flop_per_byte, flop_ceiling, bytes_ceiling) for end in ends}
     return {
         "attainable_flop_per_second": attainable,
         "fraction_of_attainable": achieved / attainable,
         "fraction_of_flop_ceiling": achieved / flop_ceiling,
-        "bound": bound(achieved, flop_per_byte, flop_ceiling, bytes_ceiling),
+        "bound": bounds.pop() if len(bounds) == 1 else UNDECIDED,
     }
