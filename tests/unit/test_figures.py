@@ -318,6 +318,18 @@ def test_a_speedup_is_drawn_on_powers_of_two_with_a_line_at_one():
     assert f"1{TIMES}" in [label.get_text() for label in axes.get_yticklabels()]
 
 
+@pytest.mark.parametrize(
+    ("repeats", "words"),
+    [
+        (2, f"with its 95 % interval: shown to be faster where all of that lies above the line at 1{TIMES}."),
+        (1, f", without intervals because of single runs; above the line at 1{TIMES} was faster in these."),
+    ],
+    ids=["several runs", "single runs"],
+)
+def test_a_speedup_is_called_faster_by_its_whole_interval_and_in_single_runs_as_seen(repeats, words):
+    assert words in " ".join(" ".join(shown_texts(speedup(*study(repeats=repeats)))).split())
+
+
 def test_a_speedup_is_the_ratio_of_the_means():
     tables, order = study(batch_sizes=(128,), seconds=lambda device, _: 30.0 if device == "cpu" else 2.0)
     assert f"15.0{TIMES}" in shown_texts(speedup(tables, order))

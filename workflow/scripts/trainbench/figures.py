@@ -328,8 +328,7 @@ def speedup(tables: Tables, order: TableOrder) -> Figure:
         order,
         _Subject(
             title=f"How many times faster than {reference} each device trains",
-            note=f"Ratio of the seconds an epoch{_bars_note(tables)}; above the line at 1{TIMES} is faster."
-            + _flagged_note(tables, "a run of either cell"),
+            note=f"Ratio of the seconds an epoch{_bars_note(tables)}" + _flagged_note(tables, "a run of either cell"),
             y_label="Speedup (times, log scale)",
             executors=others,
             value=ratio,
@@ -1119,7 +1118,12 @@ def _interval_note(tables: Tables) -> str:
 
 
 def _bars_note(tables: Tables) -> str:
-    return " with its 95 % interval" if tables.speedups["speedup_low"].notna().any() else ""
+    """From where on a speedup is shown, which takes its interval."""
+    rows = tables.speedups
+    compared = (rows["device"] != rows["reference_device"]) | (rows["host"] != rows["reference_host"])
+    if rows.loc[compared, "speedup_low"].notna().any():
+        return f" with its 95 % interval: shown to be faster where all of that lies above the line at 1{TIMES}."
+    return f", without intervals because of single runs; above the line at 1{TIMES} was faster in these."
 
 
 def _spread_note(tables: Tables) -> str:
