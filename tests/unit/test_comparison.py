@@ -1,6 +1,8 @@
 """The comparison of devices as data and as text: what is shown, marked, explained and answered."""
 
 import json
+import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,8 +12,18 @@ from trainbench.accuracy_times import accuracy_times_table
 from trainbench.comparison import Compared, comparison_markdown, comparison_table
 from trainbench.costs import costs_table
 from trainbench.scaling_tables import core_equivalents_table, scaling_fits_table
-from trainbench.speedups import Reference, crossovers_table, speedups_table
-from trainbench.tables import CELL_COLUMNS, CHECK_COLUMNS, TableOrder, cells_table, measured, read_csv, write_csv
+from trainbench.speedups import Reference, crossovers_table, outcome_of, speedups_table
+from trainbench.statistics import Outcome
+from trainbench.tables import (
+    CELL_COLUMNS,
+    CHECK_COLUMNS,
+    TableOrder,
+    cells_table,
+    measured,
+    read_csv,
+    rows_of,
+    write_csv,
+)
 from trainbench.wording import FLAGGED, TIMES
 
 CPU_AND_GPU = TableOrder(devices=("cpu", "gpu"))
@@ -264,6 +276,39 @@ def test_comparison_values_are_plain_json_values():
     assert json.loads(json.dumps(rows)) == rows
 
 
+def beside_a_cpu(seconds):
+    """Runs of a CPU that takes 2 s, and of a GPU that takes so many at each batch size, two runs a cell."""
+    return [
+        make_record(batch_size=size, device=device, repeat=repeat, train_seconds=(99.0, each))
+        for size, (of_gpu, scatter) in seconds.items()
+        for device, value in (("cpu", 2.0), ("gpu", of_gpu))
+        for repeat, each in enumerate((value,) if scatter is None else (value * scatter, value / scatter), start=1)
+    ]
+
+
+def answer_on(seconds):
+    (answer,) = answers_of(text_of(*beside_a_cpu(seconds)))
+    return answer
+
+
+def claims_of(words, sizes, crossing):
+    """What the words of an answer claim, by batch size."""
+    lead, *left_out = words.split("; ")
+    if lead.startswith(("no difference", "in single runs")):
+        return {}
+    passing = re.search(r"(from|up to) a batch size", lead)
+    if passing:
+        beyond = {size: size > crossing["crossover_batch_size_high"] for size in sizes}
+        claims = {size: Outcome.ABOVE if beyond[size] is (passing[1] == "from") else Outcome.BELOW for size in sizes}
+    else:
+        claims = {}
+        for side, at in re.findall(r"(faster|slower) than \w+ at ([\d, and]+|every)", lead):
+            named = sizes if at == "every" else map(int, re.findall(r"\d+", at))
+            claims |= dict.fromkeys(named, Outcome.ABOVE if side == "faster" else Outcome.BELOW)
+    excepted = {int(size) for size in re.findall(r"\d+", " ".join(left_out))}
+    return {size: claim for size, claim in claims.items() if size not in excepted}
+
+
 def test_the_answer_says_how_many_times_faster_and_how_sure():
     records = [*three_runs("cpu", (20.0, 20.2, 19.8)), *three_runs("gpu", (2.0, 2.02, 1.98))]
     assert answers_of(text_of(*records)) == [
@@ -273,20 +318,46 @@ def test_the_answer_says_how_many_times_faster_and_how_sure():
 
 
 def test_the_answer_says_from_which_batch_size_on():
-    seconds = {128: (2.0, 4.0), 512: (2.0, 1.0)}
-    records = [
-        make_record(batch_size=size, device=device, train_seconds=(99.0, value))
-        for size, pair in seconds.items()
-        for device, value in zip(("cpu", "gpu"), pair, strict=True)
-    ]
-    (answer,) = answers_of(text_of(*records))
-    assert answer.startswith("**conv**: gpu is faster than cpu from a batch size of about 256 on: 0.500")
-    assert answer.endswith("How sure that is takes at least two runs a cell.")
+    assert answer_on({128: (4.0, 0.99), 512: (1.0, 0.99)}) == (
+        f"**conv**: gpu is faster than cpu from a batch size of about 256 (241 to 272) on: 0.500{TIMES} "
+        f"(0.470\u20130.532) at 128 to 2.00{TIMES} (1.88\u20132.13) at 512."
+    )
 
 
-def test_an_answer_whose_intervals_contain_1_is_doubted():
-    records = [*three_runs("cpu", (2.0, 2.4, 1.6)), *three_runs("gpu", (1.9, 2.3, 1.5))]
-    assert "Not every interval leaves out 1" in answers_of(text_of(*records))[0]
+def test_the_answer_leaves_out_what_is_not_shown_beside_a_crossover():
+    answer = answer_on({64: (2.1, 0.8), 128: (4.0, 0.99), 512: (1.0, 0.99), 1024: (0.5, None)})
+    assert " on; no difference shown at 64; no interval at 1024: " in answer
+
+
+def test_the_answer_claims_no_crossover_that_no_interval_carries():
+    answer = answer_on({128: (2.2, 0.8), 256: (1.8, 0.8), 512: (1.0, 0.99)})
+    assert answer.startswith("**conv**: gpu is faster than cpu at 512; no difference shown at 128 and 256: ")
+    assert answer.endswith(" More repeats would tell more.")
+
+
+def test_the_answer_to_intervals_that_all_contain_1_is_that_no_difference_is_shown():
+    answer = answer_on({128: (2.2, 0.8), 512: (1.8, 0.8)})
+    assert answer.startswith("**conv**: no difference is shown between gpu and cpu at every batch size compared: ")
+
+
+def test_the_answer_of_single_runs_says_that_it_rests_on_them():
+    assert answer_on({128: (4.0, None), 512: (1.0, None)}) == (
+        f"**conv**: in single runs gpu was faster than cpu at 512 and slower than it at 128: 0.500{TIMES} at 128 to "
+        f"2.00{TIMES} at 512. How sure that is takes at least two runs a cell."
+    )
+
+
+def test_no_answer_to_any_runs_claims_what_no_interval_carries():
+    chance = random.Random(2017)
+    for _ in range(40):
+        sizes = chance.sample((64, 128, 256, 512), chance.randint(1, 4))
+        spreads = (0.99, 0.9, 0.7, None)
+        seconds = {size: (2.0 * chance.lognormvariate(0.0, 0.4), chance.choice(spreads)) for size in sizes}
+        tables = compared(*beside_a_cpu(seconds))
+        words = answers_of(comparison_markdown(tables, CPU_AND_GPU))[0].split(": ")[1]
+        said = {row["batch_size"]: outcome_of(row) for row in rows_of(tables.speedups) if row["device"] == "gpu"}
+        (crossing,) = rows_of(tables.crossovers)
+        assert claims_of(words, sizes, crossing) == {size: each for size, each in said.items() if each.shown}, words
 
 
 def test_a_target_that_was_not_reached_says_in_how_many_epochs():
@@ -311,7 +382,7 @@ def test_how_many_cores_match_a_gpu_is_said_beside_the_best_number_of_threads():
     ]
     records += [make_record(device="gpu", repeat=repeat, train_seconds=(9.0, 0.5)) for repeat in (1, 2)]
     text = text_of(*records, order=TableOrder())
-    assert "## CPU at its best number of threads" in text
+    assert "## CPU by its number of threads" in text
     assert "cores match it" in text.partition("## How many cores match a GPU")[2]
 
 
@@ -333,4 +404,4 @@ def test_several_cards_of_a_run_are_counted():
 def test_how_much_faster_than_itself_a_cpu_is_has_no_row():
     records = [make_record(), make_record(device="cpu-b", framework="torch")]
     order = TableOrder(devices=("cpu", "cpu-b"))
-    assert "Speedup over the CPU at its best" not in table_rows(text_of(*records, order=order))
+    assert "Speedup over the CPU with the least mean" not in table_rows(text_of(*records, order=order))

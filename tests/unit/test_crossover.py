@@ -1,14 +1,17 @@
-"""From which batch size on a device is faster."""
+"""From which batch size on a device is faster, as far as intervals carry it."""
+
+import random
+from itertools import groupby
 
 import pytest
 
 from trainbench.crossover import Crossover, Verdict, crossover
-from trainbench.statistics import Ratio
+from trainbench.statistics import Outcome, Ratio, outcome
 
 
 def curve(**speedups):
-    """Speedups without intervals by batch size: `curve(b64=0.5, b128=2.0)`."""
-    return {int(batch_size[1:]): Ratio(value) for batch_size, value in speedups.items()}
+    """Speedups with narrow intervals by batch size: `curve(b64=0.5, b128=2.0)`."""
+    return banded(*((int(batch_size[1:]), value, 1.01) for batch_size, value in speedups.items()))
 
 
 def banded(*points):
@@ -25,20 +28,22 @@ def test_without_speedups_there_is_no_crossover():
     [
         (2.0, Verdict.FASTER_THROUGHOUT),
         (0.5, Verdict.SLOWER_THROUGHOUT),
-        (1.0, Verdict.EQUAL_THROUGHOUT),
+        (1.0, Verdict.NO_DIFFERENCE),
     ],
 )
 def test_a_single_batch_size_decides_for_itself(value, verdict):
-    assert crossover({128: Ratio(value)}) == Crossover(verdict)
+    assert crossover(banded((128, value, 1.1))).verdict is verdict
 
 
 def test_a_device_that_is_always_slower_has_no_crossing():
-    assert crossover(curve(b128=0.2, b256=0.4, b512=0.9)) == Crossover(Verdict.SLOWER_THROUGHOUT)
+    found = crossover(curve(b128=0.2, b256=0.4, b512=0.9))
+    assert found == Crossover(Verdict.SLOWER_THROUGHOUT, certain=True)
 
 
 def test_the_crossing_is_interpolated_on_logarithms():
     # From a half to two in two doublings: one halfway, at the middle doubling.
-    assert crossover(curve(b64=0.5, b256=2.0)) == Crossover(Verdict.FASTER_FROM, (pytest.approx(128.0),))
+    found = crossover(curve(b64=0.5, b256=2.0))
+    assert (found.verdict, found.batch_sizes) == (Verdict.FASTER_FROM, (pytest.approx(128.0),))
 
 
 def test_the_crossing_lies_nearer_to_the_speedup_nearer_to_one():
@@ -47,12 +52,13 @@ def test_the_crossing_lies_nearer_to_the_speedup_nearer_to_one():
 
 
 def test_a_device_that_falls_behind_is_faster_up_to_the_crossing():
-    assert crossover(curve(b64=2.0, b256=0.5)) == Crossover(Verdict.FASTER_UP_TO, (pytest.approx(128.0),))
+    found = crossover(curve(b64=2.0, b256=0.5))
+    assert (found.verdict, found.batch_sizes) == (Verdict.FASTER_UP_TO, (pytest.approx(128.0),))
 
 
 def test_several_crossings_are_all_named_in_ascending_order():
     found = crossover(curve(b16=0.5, b64=2.0, b256=0.5))
-    assert found == Crossover(Verdict.CHANGES, (pytest.approx(32.0), pytest.approx(128.0)))
+    assert (found.verdict, found.batch_sizes) == (Verdict.CHANGES, (pytest.approx(32.0), pytest.approx(128.0)))
 
 
 def test_the_order_of_the_mapping_does_not_count():
@@ -68,9 +74,83 @@ def test_neighbouring_speedups_of_one_cross_in_their_middle():
 
 
 @pytest.mark.parametrize("values", [(2.0, 1.0, 2.0), (1.0, 2.0, 3.0), (3.0, 2.0, 1.0)])
-def test_touching_one_without_passing_it_changes_nothing(values):
-    found = crossover(dict(zip((64, 128, 256), map(Ratio, values), strict=True)))
-    assert found == Crossover(Verdict.FASTER_THROUGHOUT)
+def test_touching_one_without_passing_it_is_no_crossing(values):
+    assert crossover(banded(*((64 * 2**place, value, 1.01) for place, value in enumerate(values)))).batch_sizes == ()
+
+
+# --- what no interval carries ---
+
+
+def test_a_crossing_of_speedups_whose_intervals_contain_one_is_not_claimed():
+    found = crossover(banded((64, 0.9, 1.5), (128, 1.1, 1.5), (256, 1.2, 1.5)))
+    assert found.verdict is Verdict.NO_DIFFERENCE
+
+
+@pytest.mark.parametrize(
+    ("far", "verdict"), [(2.0, Verdict.FASTER_IN_PART), (0.5, Verdict.SLOWER_IN_PART)], ids=["faster", "slower"]
+)
+def test_a_crossing_takes_a_batch_size_on_either_side_of_which_the_interval_leaves_one_out(far, verdict):
+    assert crossover(banded((64, far**-0.2, 1.5), (256, far, 1.5))).verdict is verdict
+
+
+def test_faster_throughout_takes_every_interval():
+    assert crossover(banded((64, 1.2, 1.5), (256, 2.0, 1.5))).verdict is Verdict.FASTER_IN_PART
+
+
+def test_values_that_wander_across_one_between_the_two_sides_leave_one_interval_and_no_value():
+    found = crossover(banded((16, 0.25, 1.5), (64, 1.1, 1.5), (128, 0.9, 1.5), (512, 4.0, 1.5)))
+    assert (found.verdict, len(found.batch_sizes)) == (Verdict.FASTER_FROM, 3)
+    assert 16 < found.low < found.batch_sizes[0] < found.batch_sizes[2] < found.high < 512
+
+
+def test_a_value_across_one_beyond_the_two_sides_is_no_second_crossing():
+    found = crossover(banded((16, 1.05, 1.5), (64, 0.5, 1.5), (256, 2.0, 1.5)))
+    assert (found.verdict, found.batch_sizes) == (Verdict.FASTER_FROM, (pytest.approx(128.0),))
+
+
+def test_single_runs_show_nothing_and_keep_the_value_of_their_crossing():
+    assert crossover({64: Ratio(0.5), 256: Ratio(2.0)}) == Crossover(Verdict.SINGLE_RUNS, (pytest.approx(128.0),))
+
+
+def test_single_runs_beside_others_count_for_nothing():
+    beside = banded((16, 0.5, 1.5), (256, 2.0, 1.5))
+    found = crossover({**beside, 64: Ratio(3.0), 1024: Ratio(0.1)})
+    assert (found.verdict, found.batch_sizes, found.certain) == (Verdict.FASTER_FROM, (pytest.approx(64.0),), None)
+
+
+def test_no_verdict_on_any_speedups_claims_what_no_interval_carries():
+    chance = random.Random(2017)
+    seen = set()
+    for _ in range(3000):
+        ratios = {}
+        for size in chance.sample((16, 32, 64, 128, 256, 512), chance.randint(1, 6)):
+            value, factor = chance.lognormvariate(0.0, 0.5), chance.lognormvariate(0.0, 0.3)
+            alone = chance.random() < 0.15
+            ratios[size] = Ratio(value) if alone else Ratio(value, value / max(factor, 1.0), value * max(factor, 1.0))
+        found = crossover(ratios)
+        seen.add(found.verdict)
+        said = [outcome(ratios[size]) for size in sorted(ratios)]
+        sides = [side for side, _ in groupby(side for side in said if side in {Outcome.ABOVE, Outcome.BELOW})]
+        match found.verdict:
+            case Verdict.FASTER_THROUGHOUT | Verdict.SLOWER_THROUGHOUT:
+                side = Outcome.ABOVE if found.verdict is Verdict.FASTER_THROUGHOUT else Outcome.BELOW
+                assert set(said) == {side}
+            case Verdict.FASTER_FROM | Verdict.FASTER_UP_TO:
+                order = [Outcome.BELOW, Outcome.ABOVE]
+                assert sides == (order if found.verdict is Verdict.FASTER_FROM else order[::-1])
+                shown = [size for size in sorted(ratios) if outcome(ratios[size]) in {Outcome.ABOVE, Outcome.BELOW}]
+                last = max(size for size in shown if outcome(ratios[size]) is sides[0])
+                assert last <= found.low <= found.high <= min(size for size in shown if size > last)
+            case Verdict.CHANGES:
+                assert len(sides) > 2
+            case Verdict.FASTER_IN_PART | Verdict.SLOWER_IN_PART:
+                assert sides == [Outcome.ABOVE if found.verdict is Verdict.FASTER_IN_PART else Outcome.BELOW]
+            case _:
+                assert sides == []
+    assert seen == set(Verdict)
+
+
+# --- how sure ---
 
 
 def test_the_interval_of_the_crossing_is_where_the_bounds_pass_one():
@@ -94,8 +174,8 @@ def test_an_interval_without_width_is_the_crossing_itself():
     assert (found.low, found.high) == (pytest.approx(128.0), pytest.approx(128.0))
 
 
-def test_without_all_intervals_the_crossing_has_none():
-    found = crossover({64: Ratio(0.5, 0.4, 0.6), 256: Ratio(2.0)})
+def test_without_intervals_the_crossing_has_none():
+    found = crossover({64: Ratio(0.5), 256: Ratio(2.0)})
     assert (found.low, found.high, found.low_open, found.high_open) == (None, None, False, False)
 
 

@@ -356,6 +356,22 @@ def test_the_best_thread_count_stands_beside_all_threads():
     assert row["best_over_all_threads"] == pytest.approx(falling.throughput(4) / falling.throughput(8), rel=0.1)
 
 
+def test_numbers_of_threads_over_which_the_best_is_not_shown_to_be_faster_are_named():
+    rows = [
+        cell("cpu-1t", 1, 1000.0),
+        cell("cpu-4t", 4, 3000.0),
+        cell("cpu-8t", 8, 3010.0),
+        cell("cpu-2t", 2, 1.0, runs=1),
+    ]
+    (row,) = scaling_fits_table(cells(*rows)).to_dict("records")
+    assert row["undecided_threads"] == " ".join(map(str, sorted({2, 4, 8} - {row["best_threads"]})))
+
+
+def test_a_best_number_of_threads_that_is_shown_has_none_beside_it():
+    (row,) = scaling_fits_table(cells(*cpus())).to_dict("records")
+    assert (row["best_threads"], pd.isna(row["undecided_threads"])) == (8, True)
+
+
 def test_all_threads_being_best_is_a_ratio_of_exactly_one():
     (row,) = scaling_fits_table(cells(*cpus())).to_dict("records")
     assert (row["best_over_all_threads"], row["best_over_all_threads_low"]) == (1.0, 1.0)
@@ -381,6 +397,27 @@ def test_a_match_is_told_in_words():
 def test_that_no_number_of_cores_matches_is_told_in_words():
     (verdict,) = core_equivalents_table(cells(*cpus(planted=law(0.1, 0.1)), cell("gpu", 1, 1e6)))["verdict"]
     assert verdict.startswith("no number of cores matches it, whose throughput peaks at ")
+
+
+def test_a_match_without_an_interval_says_so():
+    (verdict,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, law().throughput(6.0), runs=1)))["verdict"]
+    assert verdict.endswith(" cores match it (no interval: that takes four numbers of threads and two runs of the GPU)")
+
+
+def test_that_no_number_matches_is_not_claimed_where_many_laws_have_one():
+    planted = law(0.05, 0.01)
+    near = cell("gpu", 1, 0.98 * planted.throughput(planted.peak_threads))
+    (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
+    assert (math.isnan(row["cores"]), row["matched_share"] > 0.025) == (True, True)
+    assert row["verdict"].startswith("whether some number of cores matches it is not shown (95 % interval ")
+
+
+def test_that_some_number_matches_is_not_claimed_where_many_laws_have_none():
+    planted = law(0.05, 0.01)
+    near = cell("gpu", 1, 0.94 * planted.throughput(planted.peak_threads))
+    (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
+    assert (row["cores"] > 0, row["cores_high_open"]) == (True, True)
+    assert row["verdict"].startswith("whether some number of cores matches it is not shown, by the law ")
 
 
 def test_an_extrapolation_says_from_where():
@@ -453,6 +490,13 @@ def test_gpus_are_shown_by_their_number_with_speedup_and_efficiency_over_the_few
     assert table["speedup"].tolist() == pytest.approx([1.0, 1.8, 3.24])
     assert table["efficiency"].tolist() == pytest.approx([1.0, 0.9, 0.81])
     assert set(table["reference_gpus"]) == {2}
+
+
+def test_an_efficiency_has_the_interval_of_its_speedup():
+    table = gpu_scaling_table(cells(cell("gpu-1g", 1, 1000.0, gpus=1), cell("gpu-2g", 2, 1900.0, gpus=2)))
+    ends = ("", "_low", "_high")
+    found, speedup = ([table.loc[1, f"{name}{end}"] for end in ends] for name in ("efficiency", "speedup"))
+    assert found == pytest.approx([value / 2 for value in speedup])
 
 
 def test_a_speedup_over_gpus_has_welchs_interval():

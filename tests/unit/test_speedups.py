@@ -6,8 +6,15 @@ import pytest
 from scipy import stats
 
 from metrics_builder import make_record
-from trainbench.speedups import CROSSOVER_COLUMNS, SPEEDUP_COLUMNS, Reference, crossovers_table, speedups_table
-from trainbench.tables import TableOrder, cells_table, measured, read_csv, write_csv
+from trainbench.speedups import (
+    CROSSOVER_COLUMNS,
+    SPEEDUP_COLUMNS,
+    Reference,
+    crossovers_table,
+    rivals,
+    speedups_table,
+)
+from trainbench.tables import TableOrder, cells_by_key, cells_table, measured, read_csv, write_csv
 
 ORDER = TableOrder(devices=("cpu", "gpu"))
 
@@ -84,14 +91,35 @@ def test_a_cell_without_a_completed_run_has_no_speedup():
     assert speedups_of(*records)["device"].tolist() == ["cpu"]
 
 
-def test_the_speedup_passes_1_where_the_line_between_the_logarithms_does():
-    records = [
-        make_record(batch_size=size, device=device, train_seconds=(99.0, seconds))
+def passing(scatter):
+    """Runs of which the GPU takes twice the CPU's seconds at 64 and half of them at 256, two runs a cell."""
+    return [
+        record
         for size, pair in {64: (4.0, 8.0), 256: (4.0, 2.0)}.items()
         for device, seconds in zip(("cpu", "gpu"), pair, strict=True)
+        for record in runs_of(device, (seconds * scatter, seconds / scatter), batch_size=size)
     ]
-    row = crossovers_table(speedups_of(*records), ORDER).iloc[0]
+
+
+def test_the_speedup_passes_1_where_the_line_between_the_logarithms_does():
+    row = crossovers_table(speedups_of(*passing(scatter=0.99)), ORDER).iloc[0]
     assert (row["verdict"], row["crossover_batch_size"]) == ("faster from", pytest.approx(128.0))
+    assert 64 < row["crossover_batch_size_low"] < 128 < row["crossover_batch_size_high"] < 256
+
+
+def test_a_crossover_of_runs_that_scatter_too_much_is_a_number_without_a_claim():
+    row = crossovers_table(speedups_of(*passing(scatter=0.4)), ORDER).iloc[0]
+    assert (row["verdict"], row["crossover_batch_size"]) == ("no difference shown", pytest.approx(128.0))
+    assert (row["low_open"], row["high_open"], row["certain"]) == (True, True, False)
+
+
+def test_what_has_the_least_mean_has_rivals_where_no_interval_carries_that_it_has_the_least():
+    records = [*runs_of("gpu", (1.0, 1.02, 1.01)), *runs_of("near", (0.99, 1.06, 1.02)), *runs_of("far", (5.0, 5.1))]
+    least, *others = cells_by_key(
+        cells_table(measured([*records, *runs_of("once", (9.0,))], ORDER).runs, ORDER)
+    ).values()
+    undecided, once = rivals(least, others)
+    assert ([cell["device"] for cell in undecided], [cell["device"] for cell in once]) == (["near"], ["once"])
 
 
 def test_the_reference_has_no_crossover_with_itself():

@@ -25,7 +25,7 @@ ACCURACY_TIME_COLUMNS: Final[Mapping[str, str]] = (
         "epochs_trained": "Int64",
         "epochs_to_accuracy_median": "float64",
     }
-    | {f"{name}{part}": "float64" for name in _TIMES for part in ("", "_low", "_high", "_median")}
+    | {f"{name}{part}": "float64" for name in _TIMES for part in ("", "_low", "_high", "_spread_percent", "_median")}
     | {"verdict": "str"}
 )
 
@@ -105,6 +105,7 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
             name: over_runs.value,
             f"{name}_low": over_runs.low,
             f"{name}_high": over_runs.high,
+            f"{name}_spread_percent": over_runs.spread_percent,
             f"{name}_median": _median(seconds, trained_seconds),
         }
     return row

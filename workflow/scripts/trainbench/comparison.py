@@ -8,8 +8,8 @@ import pandas as pd
 
 from trainbench.crossover import Verdict
 from trainbench.markdown import literal
-from trainbench.speedups import speedup_of
-from trainbench.statistics import Ratio
+from trainbench.speedups import outcome_of, speedup_of
+from trainbench.statistics import Outcome, Ratio
 from trainbench.tables import (
     CELL_FIGURES,
     FLAG_LEVELS,
@@ -30,6 +30,7 @@ from trainbench.wording import (
     format_mean,
     format_ratio,
     framework_words,
+    listed,
     status_words,
 )
 
@@ -159,7 +160,7 @@ def comparison_markdown(
         parts += [f"## {literal(model)}, batch size {batch_size}", text]
     several_hosts = len({executor.host for executor in executors}) > 1
     for title, section in (
-        ("CPU at its best number of threads", _best_threads_markdown(compared.scaling_fits, several_hosts)),
+        ("CPU by its number of threads", _best_threads_markdown(compared.scaling_fits, several_hosts)),
         ("How many cores match a GPU", _equivalents_markdown(compared, several_hosts)),
     ):
         if section is not None:
@@ -210,7 +211,7 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         # Nobody asks how much faster than itself a CPU is.
         if any(row["best_cpu_device"] not in {row["reference_device"], row["device"]} for row in known):
             texts = [UNKNOWN if row is None else ratio_text(row, "speedup_over_best_cpu") for row in speedups]
-            rows.append(["Speedup over the CPU at its best", *texts])
+            rows.append(["Speedup over the CPU with the least mean", *texts])
     times = [shown.times.get(key) for key in keys]
     targets = [row["target_accuracy"] for row in times if row is not None]
     if targets:
@@ -257,43 +258,73 @@ def answers_of(compared: Compared, executors: Sequence[Executor]) -> list[tuple[
     for crossing in rows_of(compared.crossovers):
         device = labels[crossing["device"], crossing["host"]]
         reference = labels[crossing["reference_device"], crossing["reference_host"]]
-        ratios = _extremes_text(series[crossing["model"], crossing["device"], crossing["host"]])
-        sentence = f"{device} is {_verdict_text(crossing, reference)}: {ratios}.{_doubt_text(crossing)}"
+        rows = series[crossing["model"], crossing["device"], crossing["host"]]
+        sentence = f"{_verdict_text(crossing, rows, device, reference)}: {_extremes_text(rows)}.{_doubt_text(crossing)}"
         answers.append((crossing["model"], sentence))
     return answers
 
 
-def _verdict_text(crossing: Row, reference: str) -> str:
-    """Faster or slower than the reference, and where that changes."""
-    at = crossing["crossover_batch_size"]
-    if at is not None:
-        about = f"a batch size of about {format_fixed(at, 0)}{_crossing_interval(crossing)}"
-        if crossing["verdict"] == Verdict.FASTER_FROM:
-            return f"faster than {reference} from {about} on"
-        return f"faster than {reference} up to {about}"
-    words = {
-        Verdict.FASTER_THROUGHOUT: f"faster than {reference} at every batch size compared",
-        Verdict.SLOWER_THROUGHOUT: f"slower than {reference} at every batch size compared",
-        Verdict.EQUAL_THROUGHOUT: f"as fast as {reference} at every batch size compared",
-    }
-    return words.get(crossing["verdict"], f"now faster, now slower than {reference}")
+def _verdict_text(crossing: Row, rows: Sequence[Row], device: str, reference: str) -> str:
+    """Where the device is shown to be faster or slower than the reference, where not, and where that changes."""
+    every = "at every batch size compared"
+    at = {said: _sizes_text([row for row in rows if outcome_of(row) is said], len(rows)) for said in Outcome}
+    beside = [
+        *([f"no difference shown {at[Outcome.NO_DIFFERENCE]}"] if at[Outcome.NO_DIFFERENCE] else []),
+        *_without_interval(rows),
+    ]
+    match crossing["verdict"]:
+        case Verdict.FASTER_THROUGHOUT:
+            return f"{device} is faster than {reference} {every}"
+        case Verdict.SLOWER_THROUGHOUT:
+            return f"{device} is slower than {reference} {every}"
+        case Verdict.FASTER_FROM:
+            lead = f"{device} is faster than {reference} from {_crossing_text(crossing)} on"
+        case Verdict.FASTER_UP_TO:
+            lead = f"{device} is faster than {reference} up to {_crossing_text(crossing)}"
+        case Verdict.SINGLE_RUNS:
+            seen = (Outcome.ABOVE_ONCE, Outcome.BELOW_ONCE, Outcome.EQUAL_ONCE)
+            return f"in single runs {device} was {_sides_text([at[said] for said in seen], reference)}"
+        case Verdict.NO_DIFFERENCE:
+            _, *beside = beside
+            lead = f"no difference is shown between {device} and {reference} {at[Outcome.NO_DIFFERENCE]}"
+        case _:
+            lead = f"{device} is {_sides_text([at[Outcome.ABOVE], at[Outcome.BELOW]], reference)}"
+    return "; ".join([lead, *beside])
 
 
-def _crossing_interval(crossing: Row) -> str:
-    """The interval of a crossing; an open end lies beyond the measured batch sizes."""
-    smallest, *_, largest = crossing["batch_sizes"].split()
-    low, high = crossing["crossover_batch_size_low"], crossing["crossover_batch_size_high"]
-    ends = (
-        f"below {smallest}" if crossing["low_open"] else None if low is None else format_fixed(low, 0),
-        f"above {largest}" if crossing["high_open"] else None if high is None else format_fixed(high, 0),
-    )
-    return "" if None in ends else f" ({ends[0]} to {ends[1]})"
+def _sides_text(at: Sequence[str], reference: str) -> str:
+    """At which batch sizes a device is faster than the reference, slower, or as fast, each where there are any."""
+    told = [
+        (words, sizes) for words, sizes in zip(("faster than", "slower than", "as fast as"), at, strict=False) if sizes
+    ]
+    (first, sizes), *others = told
+    return " and ".join([f"{first} {reference} {sizes}", *(f"{words} it {sizes}" for words, sizes in others)])
+
+
+def _sizes_text(rows: Sequence[Row], compared: int) -> str:
+    """As in "at 128 and 512"; "" for none."""
+    sizes = [str(row["batch_size"]) for row in sorted(rows, key=lambda row: int(row["batch_size"]))]
+    if len(sizes) == compared > 1:
+        return "at every batch size compared"
+    return f"at {listed(sizes)}" if sizes else ""
+
+
+def _without_interval(rows: Sequence[Row]) -> list[str]:
+    once = _sizes_text([row for row in rows if outcome_of(row).seen_once], len(rows))
+    return [f"no interval {once}"] if once else []
+
+
+def _crossing_text(crossing: Row) -> str:
+    """As in "a batch size of about 107 (90 to 130)": the interval alone where the values pass 1 several times in it."""
+    low, at, high = (crossing[f"crossover_batch_size{part}"] for part in ("_low", "", "_high"))
+    interval = f"{format_fixed(low, 0)} to {format_fixed(high, 0)}"
+    return f"a batch size of {interval}" if at is None else f"a batch size of about {format_fixed(at, 0)} ({interval})"
 
 
 def _doubt_text(crossing: Row) -> str:
     if crossing["certain"] is None:
         return " How sure that is takes at least two runs a cell."
-    return "" if crossing["certain"] else " Not every interval leaves out 1: more repeats would tell."
+    return "" if crossing["certain"] else " More repeats would tell more."
 
 
 def _extremes_text(rows: Sequence[Row]) -> str:
@@ -333,7 +364,7 @@ def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | Non
             str(row["batch_size"]),
             *([literal(row["host"])] if several_hosts else []),
             *(literal(words(row[column] or UNKNOWN)) for column, words in computed_with.items()),
-            str(row["best_threads"]),
+            best_threads_text(row),
             UNKNOWN if row["all_threads"] is None else str(row["all_threads"]),
             UNKNOWN if row["best_over_all_threads"] is None else ratio_text(row, "best_over_all_threads"),
         ]
@@ -351,6 +382,20 @@ def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | Non
         "best over all",
     ]
     return pd.DataFrame(rows, columns=columns).to_markdown(index=False, disable_numparse=True)
+
+
+def best_threads_text(row: Row) -> str:
+    """The number of threads with the highest mean, and over which others that is not shown: "4 (not shown over 8)"."""
+    undecided = (row["undecided_threads"] or "").split()
+    return f"{row['best_threads']}" + (f" (not shown over {listed(undecided)})" if undecided else "")
+
+
+def efficiency_text(row: Row, unit: str = "") -> str:
+    """An efficiency in percent with its interval, where it has one; that of the reference is 100 % by definition."""
+    found = speedup_of(row, "efficiency").times(100)
+    if row["device"] == row["reference_device"]:
+        found = Ratio(found.value)
+    return format_estimate(found.value, found.low, found.high, significant=3, unit=unit)
 
 
 def _value_or_status(cell: Row | None, measure: Measure) -> float | str | None:

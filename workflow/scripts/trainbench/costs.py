@@ -14,6 +14,7 @@ _FIGURES: Final = (
     "price_per_epoch",
     "price_to_accuracy",
 )
+_BOUNDS: Final = ("", "_low", "_high")
 
 COST_COLUMNS: Final[Mapping[str, str]] = (
     {
@@ -27,7 +28,7 @@ COST_COLUMNS: Final[Mapping[str, str]] = (
         "currency": "str",
         "target_accuracy": "float64",
     }
-    | {f"{name}{part}": "float64" for name in _FIGURES for part in ("", "_low", "_high")}
+    | {f"{name}{part}": "float64" for name in _FIGURES for part in (*_BOUNDS, "_spread_percent")}
     | {"price_to_accuracy_note": "str"}
 )
 
@@ -62,12 +63,14 @@ def costs_table(
             "target_accuracy": None if time is None else time["target_accuracy"],
             "price_to_accuracy_note": None if time is None or time["verdict"] == "reached" else time["verdict"],
         }
-        for part in ("", "_low", "_high"):
+        for part in (*_BOUNDS, "_spread_percent"):
+            # Seconds and their price scatter by the same share.
+            factor = per_second if part in _BOUNDS or per_second is None else 1.0
             row[f"energy_joules_per_epoch{part}"] = cell[f"energy_joules_per_epoch{part}"]
             row[f"cpu_energy_joules_per_epoch{part}"] = cell[f"cpu_energy_joules_per_epoch{part}"]
-            row[f"price_per_epoch{part}"] = _times(cell[f"epoch_seconds{part}"], per_second)
+            row[f"price_per_epoch{part}"] = _times(cell[f"epoch_seconds{part}"], factor)
             seconds = None if time is None else time[f"time_to_accuracy_with_startup_seconds{part}"]
-            row[f"price_to_accuracy{part}"] = _times(seconds, per_second)
+            row[f"price_to_accuracy{part}"] = _times(seconds, factor)
         rows.append(row)
     return frame(rows, COST_COLUMNS, order)
 

@@ -1,33 +1,41 @@
 """Finds from which batch size on one device trains faster than another."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from trainbench.statistics import Ratio
+from trainbench.statistics import Outcome, Ratio, outcome
 
 
 class Verdict(StrEnum):
-    """How a speedup over batch sizes lies to 1; all of it within the measured range alone."""
+    """How a speedup over batch sizes is shown to lie to 1, by intervals alone and within the measured range.
+
+    "throughout": every interval lies on that side of 1. "from" and "up to": some lie on one side and, beyond them, some
+    on the other. "in part": some lie on one side, and none on the other. Single runs have no interval and show nothing.
+    """
 
     FASTER_THROUGHOUT = "faster throughout"
     SLOWER_THROUGHOUT = "slower throughout"
-    EQUAL_THROUGHOUT = "equal throughout"
     FASTER_FROM = "faster from"
     FASTER_UP_TO = "faster up to"
     CHANGES = "changes several times"
+    FASTER_IN_PART = "faster in part"
+    SLOWER_IN_PART = "slower in part"
+    NO_DIFFERENCE = "no difference shown"
+    SINGLE_RUNS = "single runs"
 
 
 @dataclass(frozen=True)
 class Crossover:
     """Where a speedup passes 1.
 
-    `batch_sizes` are the crossings, ascending: none where the verdict is one of "throughout", one for "faster from" and
-    "faster up to". `low` and `high` bound a single crossing: the batch sizes around it at which the interval of the
-    speedup contains 1. A bound is None where there is no single crossing, where intervals are unknown, and where it is
-    open (`low_open`, `high_open`): there the interval still contains 1 at the end of the measured range.
+    The verdict says what is shown. `batch_sizes` are the crossings of the values, ascending, whatever is shown; of
+    "faster from" and "faster up to" those between the batch sizes that show the two sides, mostly one. `low` and `high`
+    bound the crossing: the batch sizes around it at which the interval of the speedup contains 1. A bound is None where
+    several crossings belong to no one verdict, where intervals are unknown, and where it is open (`low_open`,
+    `high_open`): there the interval still contains 1 at the end of the measured range.
     `certain` says whether the intervals of all measured speedups leave 1 out; None where some are unknown.
     """
 
@@ -54,24 +62,28 @@ def crossover(speedups: Mapping[int, Ratio]) -> Crossover | None:
     """Where the speedup passes 1, by batch size; None where there is no speedup at all.
 
     Between measured batch sizes the speedup, and each bound of its interval, is taken as linear in the logarithms of
-    both. A speedup that touches 1 without passing it does not change the verdict. A crossing on neighbouring speedups
-    of exactly 1 lies in their middle.
+    both. A crossing on neighbouring speedups of exactly 1 lies in their middle. Where some speedups have an interval,
+    those without one count for nothing but that the verdict is not certain.
 
     Raises:
         ValueError: a batch size or a speedup is not positive.
     """
     if not speedups:
         return None
-    points = [_point(batch_size, speedups[batch_size]) for batch_size in sorted(speedups)]
-    crossings = _crossings(points)
-    verdict = _verdict(points, crossings)
-    known = all(math.isfinite(point.low) and math.isfinite(point.high) for point in points)
-    # A bound of 1 is no proof: an interval without width at 1 says "equal".
-    certain = all(point.low > 0 or point.high < 0 for point in points) if known else None
+    outcomes = {batch_size: outcome(speedups[batch_size]) for batch_size in sorted(speedups)}
+    verdict = _verdict(list(outcomes.values()))
+    once = verdict is Verdict.SINGLE_RUNS
+    points = {size: _point(size, speedups[size]) for size, said in outcomes.items() if said.seen_once is once}
+    passes = verdict in {Verdict.FASTER_FROM, Verdict.FASTER_UP_TO}
+    first, last = _passage(outcomes) if passes else (min(points), max(points))
+    crossings = _crossings([point for size, point in points.items() if first <= size <= last])
     batch_sizes = tuple(math.exp(crossing) for crossing in crossings)
-    if len(crossings) != 1 or not known:
+    certain = (
+        None if any(said.seen_once for said in outcomes.values()) else all(said.shown for said in outcomes.values())
+    )
+    if once or not (passes or len(crossings) == 1):
         return Crossover(verdict, batch_sizes, certain=certain)
-    low, high = _interval(points, crossings[0])
+    low, high = _interval(list(points.values()), crossings)
     return Crossover(
         verdict,
         batch_sizes,
@@ -107,23 +119,41 @@ def _crossings(points: Sequence[_Point]) -> list[float]:
     return crossings
 
 
-def _verdict(points: Sequence[_Point], crossings: Sequence[float]) -> Verdict:
-    side = next((point.speedup for point in points if point.speedup != 0), 0.0)
-    if side == 0:
-        return Verdict.EQUAL_THROUGHOUT
-    if not crossings:
-        return Verdict.FASTER_THROUGHOUT if side > 0 else Verdict.SLOWER_THROUGHOUT
-    if len(crossings) > 1:
+def _verdict(outcomes: Collection[Outcome]) -> Verdict:
+    """What outcomes by ascending batch size show together."""
+    shown = [said for said in outcomes if said.shown]
+    if not shown:
+        return Verdict.SINGLE_RUNS if all(said.seen_once for said in outcomes) else Verdict.NO_DIFFERENCE
+    faster = shown[0] is Outcome.ABOVE
+    changes = sum(before is not after for before, after in pairwise(shown))
+    if changes > 1:
         return Verdict.CHANGES
-    return Verdict.FASTER_UP_TO if side > 0 else Verdict.FASTER_FROM
+    if changes:
+        return Verdict.FASTER_UP_TO if faster else Verdict.FASTER_FROM
+    if len(shown) == len(outcomes):
+        return Verdict.FASTER_THROUGHOUT if faster else Verdict.SLOWER_THROUGHOUT
+    return Verdict.FASTER_IN_PART if faster else Verdict.SLOWER_IN_PART
 
 
-def _interval(points: Sequence[_Point], crossing: float) -> tuple[float | None, float | None]:
+def _passage(outcomes: Mapping[int, Outcome]) -> tuple[int, int]:
+    """The last batch size shown on one side of 1 and the first one shown on the other, where that changes once."""
+    shown = [size for size, said in outcomes.items() if said.shown]
+    return next(pair for pair in pairwise(shown) if outcomes[pair[0]] is not outcomes[pair[1]])
+
+
+def _interval(points: Sequence[_Point], crossings: Sequence[float]) -> tuple[float | None, float | None]:
     """The logarithms of the batch sizes between which the interval of the speedup contains 1; None is open."""
-    below = [point for point in points if point.batch_size < crossing]
-    above = [point for point in points if point.batch_size > crossing]
-    at = [point for point in points if point.batch_size == crossing] or [_between(below[-1], above[0], crossing)]
-    return _leaves([*at, *reversed(below)]), _leaves([*at, *above])
+    first, last = crossings[0], crossings[-1]
+    below = [point for point in points if point.batch_size < first]
+    above = [point for point in points if point.batch_size > last]
+    return _leaves([_at(points, first), *reversed(below)]), _leaves([_at(points, last), *above])
+
+
+def _at(points: Sequence[_Point], crossing: float) -> _Point:
+    """The point at a crossing, measured or on the lines between two that are."""
+    left = max((point for point in points if point.batch_size <= crossing), key=lambda point: point.batch_size)
+    right = min((point for point in points if point.batch_size >= crossing), key=lambda point: point.batch_size)
+    return left if left is right else _between(left, right, crossing)
 
 
 def _between(left: _Point, right: _Point, batch_size: float) -> _Point:

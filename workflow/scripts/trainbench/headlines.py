@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 import pandas as pd
 
-from trainbench.comparison import FLAGGED_HEADING, MEASURES, figure_text, hardware_of, ratio_text
+from trainbench.comparison import FLAGGED_HEADING, MEASURES, efficiency_text, figure_text, hardware_of, ratio_text
 from trainbench.frameworks import USUAL_PRECISION
-from trainbench.speedups import speedup
+from trainbench.speedups import outcome_of, rivals, speedup
+from trainbench.statistics import Outcome
 from trainbench.tables import (
     COMPLETED,
     NEVER_AVERAGED,
@@ -28,6 +28,7 @@ from trainbench.wording import (
     format_fixed,
     format_ratio,
     framework_words,
+    listed,
     status_words,
 )
 
@@ -42,17 +43,6 @@ _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
 _ONCE: Final = "how sure that is takes at least two runs of each"
 
 SECONDS: Final = next(measure for measure in MEASURES if measure.metric == "train_seconds_per_epoch")
-
-
-class Outcome(Enum):
-    """How a speedup lies to 1: its interval tells, or the value alone where there is no interval."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    NO_DIFFERENCE = "no difference shown"
-    FASTER_ONCE = "faster, no interval"
-    SLOWER_ONCE = "slower, no interval"
-    EQUAL_ONCE = "equal, no interval"
 
 
 @dataclass(frozen=True)
@@ -75,19 +65,6 @@ class Answers:
 
     headlines: tuple[str, ...]
     caveats: tuple[str, ...]
-
-
-def outcome(value: float, low: float | None, high: float | None) -> Outcome:
-    """What a speedup says."""
-    if low is None or high is None:
-        return Outcome.FASTER_ONCE if value > 1 else Outcome.SLOWER_ONCE if value < 1 else Outcome.EQUAL_ONCE
-    # A bound of 1 is no proof: an interval without width at 1 says "equal".
-    return Outcome.FASTER if low > 1 else Outcome.SLOWER if high < 1 else Outcome.NO_DIFFERENCE
-
-
-def outcome_of(row: Row) -> Outcome:
-    """What a row of the table of speedups says."""
-    return outcome(row["speedup"], row["speedup_low"], row["speedup_high"])
 
 
 def answers(
@@ -146,32 +123,16 @@ def _speeds(cells: pd.DataFrame, executor: Executor, order: TableOrder) -> list[
         hardware = hardware_of(best)
         on = f"{executor.label} ({hardware})" if hardware and hardware != executor.label else executor.label
         place = f"at batch size {best['batch_size']} on {on}"
-        undecided, once = _not_slower(best, others)
+        undecided, once = rivals(best, others)
         if undecided:
-            named = [str(cell["batch_size"]) for cell in undecided]
-            none_from = _few(named, f"{len(named)} of {len(others)} others")
-            sentences.append(f"{model}: {_seconds_text(best)} {place}; no difference shown from {none_from}.")
+            beside = rivals_text(_sizes(undecided), _sizes(once))
+            sentences.append(f"{model}: {_seconds_text(best)} {place}; {beside}.")
         elif once:
             least = f"the least of {len(others) + 1} batch sizes"
             sentences.append(f"{model}: {_seconds_text(best)} {place}, {least}; {_ONCE}.")
         else:
             sentences.append(f"{model} trains {'fastest ' if others else ''}{place}: {_seconds_text(best)}.")
     return [*sentences, *_more(len(models) - MOST_MODELS, "model", "Every cell")]
-
-
-def _not_slower(best: Row, others: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """The cells that are not shown to be slower than the one with the least seconds.
-
-    First those whose interval of the ratio contains 1, then those without an interval.
-    """
-    undecided, once = [], []
-    for other in others:
-        ahead = speedup(other, best)
-        if ahead is None or ahead.low is None:
-            once.append(other)
-        elif outcome(ahead.value, ahead.low, ahead.high) is not Outcome.FASTER:
-            undecided.append(other)
-    return undecided, once
 
 
 def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrder) -> list[str]:
@@ -192,13 +153,12 @@ def _fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrd
         best = min(of_model, key=_seconds)
         device = best["device"], best["host"]
         others = [cell for cell in of_model if (cell["device"], cell["host"]) != device]
-        undecided, once = _not_slower(best, others)
+        undecided, once = rivals(best, others)
         on = _on(best, labels, details)
         if undecided:
-            nearest = _nearest(best, undecided, labels)
-            none_from = _few(nearest, f"{len(nearest)} other devices")
+            beside = rivals_text(*(places(best, sorted(cells, key=_seconds), labels) for cells in (undecided, once)))
             words = f"{_seconds_text(best)} at batch size {best['batch_size']} on {on}"
-            doubtful.append(f"{model}: {words}; no difference shown from {none_from}.")
+            doubtful.append(f"{model}: {words}; {beside}.")
         elif once:
             doubtful.append(f"{model}: {_lead(best, known, labels, f' on {on}')}; {_ONCE}.")
         else:
@@ -226,10 +186,10 @@ def _on(cell: Row, labels: Mapping[tuple[str, str], str], details: Mapping[tuple
     return labels[device] + (f" ({in_brackets})" if in_brackets else "")
 
 
-def _nearest(best: Row, near: Iterable[Row], labels: Mapping[tuple[str, str], str]) -> list[str]:
-    """The devices of these cells, each with the batch size of its best one where that is another."""
+def places(best: Row, cells: Iterable[Row], labels: Mapping[tuple[str, str], str]) -> list[str]:
+    """The devices of these cells, each with the batch size of its first one where that is not that of the best."""
     by_device: dict[tuple[str, str], Row] = {}
-    for cell in sorted(near, key=_seconds):
+    for cell in cells:
         by_device.setdefault((cell["device"], cell["host"]), cell)
     return [
         labels[device] + ("" if cell["batch_size"] == best["batch_size"] else f" at {cell['batch_size']}")
@@ -237,8 +197,22 @@ def _nearest(best: Row, near: Iterable[Row], labels: Mapping[tuple[str, str], st
     ]
 
 
+def rivals_text(undecided: Sequence[str], once: Sequence[str]) -> str:
+    """What takes the word "fastest" from the one with the least mean: as in "no difference shown from cpu at 128"."""
+    parts = [
+        f"{words} {few(names, f'{len(names)} others')}"
+        for words, names in (("no difference shown from", undecided), ("no interval beside", once))
+        if names
+    ]
+    return "; ".join(parts)
+
+
+def _sizes(cells: Iterable[Row]) -> list[str]:
+    return [str(cell["batch_size"]) for cell in cells]
+
+
 def _lead(best: Row, known: Sequence[Row], labels: Mapping[tuple[str, str], str], on: str = "") -> str:
-    """How fast the fastest cell of a model is, and how far ahead of the next device at its batch size."""
+    """How fast the cell with the least mean is, and how far ahead of the nearest device at its batch size."""
     words = f"{_seconds_text(best)} at batch size {best['batch_size']}{on}"
     alike = (best["model"], best["batch_size"])
     others = [cell for cell in known if (cell["model"], cell["batch_size"]) == alike and cell is not best]
@@ -249,7 +223,7 @@ def _lead(best: Row, known: Sequence[Row], labels: Mapping[tuple[str, str], str]
     if ahead is None:
         return words
     ratio = format_ratio(ahead.value, ahead.low, ahead.high)
-    return f"{words}, {ratio} faster than the next, {labels[second['device'], second['host']]}"
+    return f"{words}, {ratio} faster than {labels[second['device'], second['host']]}"
 
 
 def _side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
@@ -322,10 +296,17 @@ def _several_gpus(gpu_scaling: pd.DataFrame) -> list[str]:
         of_host = f" of {host}" if len(hosts) > 1 else ""
         sentences.append(
             f"For {_place(best)}, {most} GPUs ({name}){of_host} train {ratio_text(best)} as fast as "
-            f"{best['reference_gpus']}{with_what}: an efficiency of {100 * best['efficiency']:.0f} %"
-            f"{f' {FLAGGED}' if best['flagged_runs'] else ''}."
+            f"{best['reference_gpus']}{with_what}: an efficiency of {efficiency_text(best, ' %')}"
+            f"{f' {FLAGGED}' if best['flagged_runs'] else ''}{_how_sure(outcome_of(best))}."
         )
     return [*sentences, *_more(len(series) - MOST_PAIRS, "comparison", "Several GPUs in one run")]
+
+
+def _how_sure(said: Outcome) -> str:
+    """What takes the claim out of a ratio that no interval carries."""
+    if said.seen_once:
+        return f"; {_ONCE}"
+    return "" if said.shown else "; no difference is shown"
 
 
 def _pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
@@ -369,29 +350,30 @@ def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float
     Where some speedups have an interval those without one are not called. With `accuracies`, by cell, those of both
     stand beside the speed.
     """
-    faster = [row for row in rows if outcome_of(row) is Outcome.FASTER]
-    slower = [row for row in rows if outcome_of(row) is Outcome.SLOWER]
-    undecided = [row for row in rows if outcome_of(row) is Outcome.NO_DIFFERENCE]
-    once = not (faster or slower or undecided)
-    if once:
-        faster = [row for row in rows if outcome_of(row) is Outcome.FASTER_ONCE]
-        slower = [row for row in rows if outcome_of(row) is Outcome.SLOWER_ONCE]
-        undecided = [row for row in rows if outcome_of(row) is Outcome.EQUAL_ONCE]
+    once = all(outcome_of(row).seen_once for row in rows)
+    sides_of_1 = (
+        (Outcome.ABOVE_ONCE, Outcome.BELOW_ONCE, Outcome.EQUAL_ONCE)
+        if once
+        else (Outcome.ABOVE, Outcome.BELOW, Outcome.NO_DIFFERENCE)
+    )
+    faster, slower, undecided = ([row for row in rows if outcome_of(row) is side] for side in sides_of_1)
     doubt = " Single runs: how sure that is takes at least two runs of each cell." if once else ""
     if faster:
         best = max(faster, key=lambda row: float(row["speedup"]))
         lead = f"For {_place(best)} {_faster(sides.one, sides.other + sides.where, best)}"
         lead += _accuracies_text(best, accuracies or {}, inverse=False)
-        tail = _tail(sides.other_alone, rows, slower, undecided, inverse=True)
+        tail = _tail(sides.other_alone, faster, slower, undecided, len(rows), inverse=True)
     elif slower:
         worst = min(slower, key=lambda row: float(row["speedup"]))
         lead = f"For {_place(worst)} {_faster(sides.other, sides.one + sides.where, worst, inverse=True)}"
         lead += _accuracies_text(worst, accuracies or {}, inverse=True)
-        tail = _tail(sides.one, rows, faster, undecided, inverse=False)
+        tail = _tail(sides.one, slower, faster, undecided, len(rows), inverse=False)
     else:
         lead = f"Between {sides.one} and {sides.other}{sides.where} no difference is shown"
         if len(rows) > 1:
-            tail = f" in any of {len(rows)} comparisons: every interval contains 1{_mark(rows)}"
+            without = _without_interval(len(rows) - len(undecided), len(rows))
+            tail = f" in {len(undecided) if without else 'any'} of {len(rows)} comparisons"
+            tail += f"{without or ('' if once else ': every interval contains 1')}{_mark(rows)}"
         else:
             tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
             tail += _accuracies_text(rows[0], accuracies or {}, inverse=False)
@@ -416,23 +398,30 @@ def _faster(device: str, other: str, row: Row, *, inverse: bool = False) -> str:
     return f"{device} trains {_ratio(row, inverse=inverse)} faster than {other}{_mark([row])}"
 
 
-def _tail(other: str, rows: Sequence[Row], won: Sequence[Row], undecided: Sequence[Row], *, inverse: bool) -> str:
-    """Whether the other device wins anywhere, out of several comparisons."""
-    if len(rows) == 1:
+def _tail(
+    other: str, lost: Sequence[Row], won: Sequence[Row], undecided: Sequence[Row], comparisons: int, *, inverse: bool
+) -> str:
+    """Whether the other device wins anywhere, out of several comparisons; nowhere, where it is shown to lose in all."""
+    if comparisons == 1:
         return ""
+    tail = ""
     if won:
         named = [
             f"{row['model']} at {row['batch_size']} by {_ratio(row, inverse=inverse)}{_mark([row])}" for row in won
         ]
         if len(won) > MOST_NAMED:
             greatest = max(won, key=lambda row: abs(float(row["speedup"]) - 1))
-            named = [f"{len(won)} of {len(rows)} comparisons, most for {named[won.index(greatest)]}"]
-        tail = f"; {other} wins {'in' if len(won) > MOST_NAMED else 'for'} {_listed(named)}"
-    else:
+            named = [f"{len(won)} of {comparisons} comparisons, for one {named[won.index(greatest)]}"]
+        tail = f"; {other} wins {'in' if len(won) > MOST_NAMED else 'for'} {listed(named)}"
+    elif len(lost) == comparisons and outcome_of(lost[0]).shown:
         tail = f"; {other} wins nowhere"
     if undecided:
-        tail += f"; in {len(undecided)} of {len(rows)} comparisons no difference is shown"
-    return tail
+        tail += f"; in {len(undecided)} of {comparisons} comparisons no difference is shown"
+    return tail + _without_interval(comparisons - len(lost) - len(won) - len(undecided), comparisons)
+
+
+def _without_interval(count: int, comparisons: int) -> str:
+    return f"; {count} of {comparisons} {'has' if count == 1 else 'have'} no interval" if count else ""
 
 
 def _ratio(row: Row, *, inverse: bool) -> str:
@@ -456,18 +445,14 @@ def _seconds_text(cell: Row) -> str:
     return figure_text(cell, SECONDS, " s an epoch") + (f" {FLAGGED}" if cell["flagged_runs"] else "")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _few(names: Sequence[str], count: str) -> str:
+def few(names: Sequence[str], count: str) -> str:
     """All names, or in words how many there are."""
-    return _listed(names) if len(names) <= MOST_NAMED else count
+    return listed(names) if len(names) <= MOST_NAMED else count
 
 
 def _counted(names: Sequence[str]) -> str:
     """All names, or how many there are."""
-    return _listed(names) if len(names) <= MOST_MODELS else f"{len(names)} models"
+    return listed(names) if len(names) <= MOST_MODELS else f"{len(names)} models"
 
 
 def _more(count: int, what: str, where: str) -> list[str]:
@@ -487,7 +472,7 @@ def _caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     absent = {status: count for status, count in statuses.items() if status not in _ENDED}
     if absent:
         total = sum(statuses.values())
-        named = _listed([f"{count} {status_words(status)}" for status, count in sorted(absent.items())])
+        named = listed([f"{count} {status_words(status)}" for status, count in sorted(absent.items())])
         caveats.append(f"{total - sum(absent.values())} of {total} runs have results; {named}.")
     if statuses[OUT_OF_MEMORY]:
         count = statuses[OUT_OF_MEMORY]
@@ -539,7 +524,5 @@ def _places(by_key: dict[CellKey, Row], status: str) -> str:
     ]
     shown = named[:MOST_NAMED]
     return (
-        _listed([*shown, f"{len(named) - MOST_NAMED} more cells"] if len(named) > MOST_NAMED else shown)
-        if named
-        else ""
+        listed([*shown, f"{len(named) - MOST_NAMED} more cells"] if len(named) > MOST_NAMED else shown) if named else ""
     )

@@ -11,14 +11,18 @@ from trainbench.comparison import (
     Compared,
     Measure,
     Shown,
+    best_threads_text,
+    efficiency_text,
     figure_text,
     group_rows,
     hardware_of,
     ratio_text,
     shown_of,
 )
-from trainbench.headlines import SECONDS, Outcome, is_reference, outcome, outcome_of
-from trainbench.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD
+from trainbench.headlines import SECONDS, few, is_reference, places, rivals_text
+from trainbench.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
+from trainbench.speedups import outcome_of, rivals
+from trainbench.statistics import Outcome
 from trainbench.tables import (
     COMPLETED,
     FLAG_LEVELS,
@@ -31,7 +35,15 @@ from trainbench.tables import (
     models_of,
     rows_of,
 )
-from trainbench.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
+from trainbench.wording import (
+    FLAGGED,
+    UNKNOWN,
+    format_estimate,
+    format_mean,
+    format_number,
+    framework_words,
+    status_words,
+)
 
 MOST_ROWS: Final = 400
 MOST_GROUPS: Final = 60
@@ -156,11 +168,11 @@ def speedup_matrix(speedups: pd.DataFrame, cells: pd.DataFrame, order: TableOrde
 
 
 _LOOKS: Final[Mapping[Outcome, str]] = {
-    Outcome.FASTER: "faster",
-    Outcome.SLOWER: "slower",
+    Outcome.ABOVE: "faster",
+    Outcome.BELOW: "slower",
     Outcome.NO_DIFFERENCE: "undecided",
-    Outcome.FASTER_ONCE: "once",
-    Outcome.SLOWER_ONCE: "once",
+    Outcome.ABOVE_ONCE: "once",
+    Outcome.BELOW_ONCE: "once",
     Outcome.EQUAL_ONCE: "once",
 }
 
@@ -184,7 +196,7 @@ def _absent(cell: Row | None) -> Field:
 
 
 def glance(compared: Compared, order: TableOrder) -> Table | None:
-    """For each model the devices with the best means: fastest, soonest at the target, cheapest, least energy.
+    """For each model the devices with the least mean seconds, time to the target, price and energy, and their rivals.
 
     None where there is only one device, or only one cell a model.
     """
@@ -195,31 +207,30 @@ def glance(compared: Compared, order: TableOrder) -> Table | None:
         return None
     prices = "price_to_accuracy" if compared.costs["price_to_accuracy"].notna().any() else "price_per_epoch"
     asked: tuple[tuple[str, pd.DataFrame, Measure], ...] = (
-        ("Fastest epoch (s)", cells, SECONDS),
-        ("Soonest at the target accuracy (s)", compared.accuracy_times, _measure("time_to_accuracy_seconds")),
-        ("Cheapest to the target accuracy" if "to_" in prices else "Cheapest epoch", compared.costs, _measure(prices)),
+        ("Least seconds an epoch", cells, SECONDS),
+        ("Least seconds to the target accuracy", compared.accuracy_times, _measure("time_to_accuracy_seconds")),
+        (
+            f"Least price {'to the target accuracy' if 'to_' in prices else 'of an epoch'}",
+            compared.costs,
+            _measure(prices),
+        ),
         ("Least GPU energy an epoch (J)", compared.costs, _measure("energy_joules_per_epoch")),
     )
     known = [
-        (heading, measure, [row for row in rows_of(table) if row[measure.metric] is not None])
-        for heading, table, measure in asked
+        (heading, measure, rows_of(table)) for heading, table, measure in asked if table[measure.metric].notna().any()
     ]
-    known = [(heading, measure, rows) for heading, measure, rows in known if rows]
     body = []
     models = models_of(cells, order)
     for model in models[:MOST_ROWS]:
         fields = [Field(model)]
         for _, measure, rows in known:
-            best = min(
-                (row for row in rows if row["model"] == model), key=lambda row: float(row[measure.metric]), default=None
-            )
-            fields.append(Field(UNKNOWN, look="absent") if best is None else _best_field(best, measure, labels))
+            fields.append(_best_field([row for row in rows if row["model"] == model], measure, labels))
         body.append(tuple(fields))
     if not known:
         return None
     return Table(
         "glance",
-        "Which device for which model: the lowest mean of all devices and batch sizes",
+        "Which device for which model: the least mean of all devices and batch sizes, and what is not shown to be more",
         (Column("Model"), *(Column(heading) for heading, *_ in known)),
         tuple(body),
         "cells.csv",
@@ -228,10 +239,30 @@ def glance(compared: Compared, order: TableOrder) -> Table | None:
     )
 
 
-def _best_field(row: Row, measure: Measure, labels: Mapping[tuple[str, str], str]) -> Field:
-    currency = f" {row['currency']}" if measure.metric.startswith("price") else ""
-    label = labels[row["device"], row["host"]]
-    return Field(label, f"{figure_text(row, measure)}{currency} at batch size {row['batch_size']}", "best", label)
+def _best_field(rows: Sequence[Row], measure: Measure, labels: Mapping[tuple[str, str], str]) -> Field:
+    """The row with the least mean, and what takes the claim from it that it has the least."""
+
+    def amount(row: Row) -> float:
+        return float(row[measure.metric])
+
+    known = sorted((row for row in rows if row[measure.metric] is not None), key=amount)
+    if not known:
+        return Field(UNKNOWN, look="absent")
+    best, *others = known
+    beside = rivals_text(*(places(best, cells, labels) for cells in rivals(best, others, measure.metric)))
+    censored = places(best, (row for row in rows if _is_censored(row, measure.metric)), labels)
+    currency = f" {best['currency']}" if measure.metric.startswith("price") else ""
+    details = [f"{figure_text(best, measure)}{currency} at batch size {best['batch_size']}"]
+    details += [beside] if beside else []
+    details += [f"not reached by all runs of {few(censored, f'{len(censored)} others')}"] if censored else []
+    label = labels[best["device"], best["host"]]
+    return Field(label, "; ".join(details), "best", label)
+
+
+def _is_censored(row: Row, metric: str) -> bool:
+    """Whether a figure is unknown because not all runs reached the target: they may be ahead of any that did."""
+    why = row.get("price_to_accuracy_note") if metric == "price_to_accuracy" else row.get("verdict")
+    return row[metric] is None and why not in {None, "reached"} and row.get("price_per_hour", 0.0) is not None
 
 
 def _measure(metric: str) -> Measure:
@@ -371,7 +402,7 @@ def scaling_list(scaling: pd.DataFrame, fits: pd.DataFrame) -> Table | None:
             _Shape("Threads", lambda row: Field(str(row["threads"])), number=True),
             _Shape("Samples a second", lambda row: field(_figure(row, "samples_per_second")), number=True),
             _Shape("Speedup", speedup, number=True),
-            _Shape("Efficiency (%)", lambda row: Field(format_number(100 * row["efficiency"], 3)), number=True),
+            _Shape("Efficiency (%)", lambda row: field(efficiency_text(row)), number=True),
         ),
         with_host=_several_hosts(scaling),
     )
@@ -390,7 +421,7 @@ def gpu_scaling_list(scaling: pd.DataFrame) -> Table | None:
             _Shape("GPUs", lambda row: Field(str(row["gpus"])), number=True),
             _Shape("Samples a second", lambda row: field(_figure(row, "samples_per_second")), number=True),
             _Shape("Speedup", lambda row: field(ratio_text(row)), number=True),
-            _Shape("Efficiency (%)", lambda row: Field(format_number(100 * row["efficiency"], 3)), number=True),
+            _Shape("Efficiency (%)", lambda row: field(efficiency_text(row)), number=True),
         ),
         with_host=_several_hosts(scaling),
     )
@@ -410,9 +441,8 @@ def frameworks_list(frameworks: pd.DataFrame) -> Table | None:
         def show(row: Row) -> Field:
             if row[name] is None:
                 return _absent(row)
-            looks = outcome(row[name], row[f"{name}_low"], row[f"{name}_high"])
             itself = row[f"{other}_device"] == row["device"]
-            shown = field(ratio_text(row, name), "" if itself else _LOOKS[looks])
+            shown = field(ratio_text(row, name), "" if itself else _LOOKS[outcome_of(row, name)])
             flagged = FLAGGED if row["flagged_runs"] or row[f"{other}_flagged_runs"] else ""
             detail = shown.detail or (of_itself if itself else "one run")
             return Field(shown.text, " ".join(filter(None, (detail, flagged))), shown.look)
@@ -475,14 +505,18 @@ def best_threads_list(fits: pd.DataFrame) -> Table | None:
     def law(row: Row) -> Field:
         if row["gamma"] is None:
             return Field(UNKNOWN, row["no_fit_reason"] or "", "absent")
-        peak = row["peak_threads"]
-        words = "never falls" if peak is None else f"peaks at {format_number(peak, 3)} threads"
-        beyond = "beyond the measured threads" if row["peak_extrapolated"] and peak is not None else ""
-        return Field(words, beyond)
+        peak, low = row["peak_threads"], row["coherency_low"]
+        if peak is None:
+            return Field("no fall shown")
+        details = (
+            "beyond the measured threads" if row["peak_extrapolated"] else "",
+            "no interval" if low is None else "" if low > 0 else "no fall shown",
+        )
+        return Field(f"peaks at {format_number(peak, 3)} threads", "; ".join(filter(None, details)))
 
     return _table_or_none(
         "best-threads",
-        "The CPU at its best number of threads, beside all of them, and what the fitted law of scaling says",
+        "The number of threads with the highest mean throughput, beside all of them, and what the fitted law says",
         "scaling_fits.csv",
         rows_of(fits),
         (
@@ -490,7 +524,7 @@ def best_threads_list(fits: pd.DataFrame) -> Table | None:
             _SIZE,
             _HOST,
             *_computed_with(fits),
-            _Shape("Best threads", lambda row: Field(str(row["best_threads"])), number=True),
+            _Shape("Best threads", lambda row: field(best_threads_text(row)), number=True),
             _Shape("All threads", _number("all_threads", "d"), number=True),
             _Shape("Best over all", _best_over_all, number=True),
             _Shape("Throughput by the law", law),
@@ -521,6 +555,7 @@ _ROOFS: Final[Mapping[str, Field]] = {
     MEMORY: Field("memory"),
     OVERHEAD: Field("none", "(overhead)"),
     DISTURBED: Field(UNKNOWN, "(disturbed)"),
+    UNDECIDED: Field(UNKNOWN, "(overhead or not: no difference shown)"),
 }
 
 
@@ -530,6 +565,11 @@ def roofline_list(roofline: pd.DataFrame) -> Table | None:
 
     def scaled(column: str, unit: float) -> Callable[[Row], Field]:
         return lambda row: Field(UNKNOWN if row[column] is None else format_number(row[column] / unit, 3))
+
+    def roof(row: Row) -> Field:
+        shown = _ROOFS.get(row["bound"], Field(UNKNOWN))
+        once = "one run" if row["n"] == 1 and shown.text != UNKNOWN else ""
+        return Field(shown.text, " ".join(filter(None, (shown.detail, once))))
 
     def achieved(row: Row) -> Field:
         shown = scaled("achieved_flop_per_second", FLOP_PER_GFLOP)(row)
@@ -548,7 +588,7 @@ def roofline_list(roofline: pd.DataFrame) -> Table | None:
             _Shape("Of the attainable (%)", scaled("fraction_of_attainable", 0.01), number=True),
             _Shape("FLOP a byte", scaled("flop_per_byte", 1.0), number=True),
             _Shape("Memory (GB/s)", scaled("bytes_ceiling_per_second", BYTES_PER_GIGABYTE), number=True),
-            _Shape("Nearest roof", lambda row: _ROOFS.get(row["bound"], Field(UNKNOWN))),
+            _Shape("Nearest roof", roof),
         ),
         with_host=_several_hosts(roofline),
     )
@@ -830,4 +870,10 @@ def _best_over_all(row: Row) -> Field:
 
 
 def _cores(row: Row) -> Field:
-    return Field(UNKNOWN if row["cores"] is None else format_number(row["cores"], 3))
+    cores, low, high = (row[f"cores{end}"] for end in ("", "_low", "_high"))
+    if cores is None:
+        return Field(UNKNOWN)
+    if low is None or high is None:
+        rest = "no interval" if low is None else f"(from {format_number(low, 3)})"
+        return Field(format_number(cores, 3), rest)
+    return field(format_estimate(cores, low, high, significant=3))

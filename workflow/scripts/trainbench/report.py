@@ -131,11 +131,13 @@ FIGURE_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "speedup": (
         "Speedup over batch sizes",
-        "A line that rises with the batch size belongs to a device that larger batches keep busier than its reference.",
+        "A line that rises with the batch size, by more than its intervals, belongs to a device that larger batches "
+        "keep busier than its reference.",
     ),
     "accuracy_over_time": (
         "Accuracy over training time",
-        "Whichever line is the highest above a point in time has learnt most by then.",
+        "Whichever line is the highest above a point in time had learnt most by then; how far the runs of one device "
+        "lie apart, where there are several, says how much of that is chance.",
     ),
     "accuracy_over_epochs": (
         "Accuracy after each epoch",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench.scaling import CoreEquivalent, Fit, Point, Usl, core_equivalent, fit_usl, parameter_bounds
-from trainbench.statistics import Estimate, Ratio, ratio
+from trainbench.statistics import Estimate, Outcome, Ratio, outcome, ratio
 from trainbench.tables import Row, TableOrder, cells_by_key, ranked
 
 SCALING_COLUMNS: Final[Mapping[str, str]] = {
@@ -28,6 +28,8 @@ SCALING_COLUMNS: Final[Mapping[str, str]] = {
     "speedup_low": "float64",
     "speedup_high": "float64",
     "efficiency": "float64",
+    "efficiency_low": "float64",
+    "efficiency_high": "float64",
     "modelled_samples_per_second": "float64",
 }
 
@@ -50,6 +52,8 @@ GPU_SCALING_COLUMNS: Final[Mapping[str, str]] = {
     "speedup_low": "float64",
     "speedup_high": "float64",
     "efficiency": "float64",
+    "efficiency_low": "float64",
+    "efficiency_high": "float64",
 }
 
 SCALING_FIT_COLUMNS: Final[Mapping[str, str]] = {
@@ -77,6 +81,7 @@ SCALING_FIT_COLUMNS: Final[Mapping[str, str]] = {
     "no_fit_reason": "str",
     "best_device": "str",
     "best_threads": "int64",
+    "undecided_threads": "str",
     "best_samples_per_second": "float64",
     "best_samples_per_second_low": "float64",
     "best_samples_per_second_high": "float64",
@@ -188,8 +193,9 @@ def scaling_fits_table(cells: pd.DataFrame, order: TableOrder | None = None) -> 
     `gamma` is the law's throughput of one thread in samples a second; `misfit_percent` is by how much law and
     measurement differ where they differ most, `no_fit_reason` says why there is no law. The
     peak is the law's: `peak_threads` is unknown where throughput never falls, and `peak_samples_per_second` is then the
-    throughput it grows towards. `best_` is the measured cell with the highest throughput (of several that are equal in
-    truth the luckiest), `all_threads_` the one that trained with all threads that the host gave, where it was measured.
+    throughput it grows towards. `best_` is the measured cell with the highest mean throughput, `undecided_threads` the
+    numbers of threads over which no interval carries it, and `all_threads_` the cell that trained with all threads that
+    the host gave, where it was measured.
     """
     rows = []
     for series in _series(cells, order, THREADS):
@@ -205,6 +211,7 @@ def scaling_fits_table(cells: pd.DataFrame, order: TableOrder | None = None) -> 
             "no_fit_reason": series.fit.reason,
             "best_device": best["device"],
             "best_threads": best["threads"],
+            "undecided_threads": " ".join(map(str, _undecided_threads(best, series))) or None,
         }
         row |= _law_columns(series.fit.law) | _peak_columns(series.fit.law)
         row |= _estimate_columns("samples_per_second", best, prefix="best_")
@@ -272,9 +279,15 @@ def _scaled(series: Series) -> list[dict[str, Any]]:
             | _estimate_columns("samples_per_second", cell)
             | {"reference_device": reference["device"], f"reference_{count}": reference[count]}
             | _ratio_columns("speedup", speedup)
-            | {"efficiency": speedup.value * reference[count] / cell[count]}
+            | _ratio_columns("efficiency", speedup.times(reference[count] / cell[count]))
         )
     return rows
+
+
+def _undecided_threads(best: Row, series: Series) -> list[int]:
+    """The other numbers of threads over which the best is not shown to be faster, ascending."""
+    cells = [cell for cell in series.cells if outcome(_ratio(best, cell)) is not Outcome.ABOVE]
+    return sorted({cell["threads"] for cell in cells} - {best["threads"]})
 
 
 def _series_beside(gpu: Row, all_series: Iterable[Series]) -> Series | None:
@@ -359,13 +372,20 @@ def _match_columns(match: CoreEquivalent) -> dict[str, Any]:
 
 
 def _verdict(match: CoreEquivalent, law: Usl, *, other_host: bool) -> str:
-    """Half a sentence on a GPU, "it": how many cores match it."""
+    """Half a sentence on a GPU, "it": how many cores match it, or whether any do, as far as the interval carries it."""
     of_host = " of the other host" if other_host else ""
-    if match.cores is None or match.whole_cores is None:
+    none_matches = match.cores is None or match.whole_cores is None
+    # Of the possible laws some have a match and some have none.
+    if match.matched_share is not None and (match.low is not None if none_matches else match.high_open):
+        words = f"whether some number of cores{of_host} matches it is not shown"
+        words += "" if none_matches else f", by the law {match.cores:.1f} do"
+    elif none_matches:
         words = f"no number of cores{of_host} matches it, {_peak_words(law)}"
     else:
         words = f"{match.cores:.1f} cores{of_host} match it"
-    if match.low is not None:
+    if match.matched_share is None:
+        words += " (no interval: that takes four numbers of threads and two runs of the GPU)"
+    elif match.low is not None:
         upper = "without upper bound" if match.high is None else f"to {match.high:.1f}"
         words += f" (95 % interval {match.low:.1f} {upper})"
     if match.extrapolated:

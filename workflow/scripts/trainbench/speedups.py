@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench.crossover import crossover
-from trainbench.statistics import Ratio, ratio
+from trainbench.statistics import Outcome, Ratio, outcome, ratio
 from trainbench.tables import CellKey, Row, TableOrder, cell_key, cells_by_key, figure_of, frame, rows_of
 
 _RATIOS: Final = ("speedup", "speedup_with_evaluation", "speedup_over_best_cpu")
@@ -66,9 +66,9 @@ def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference)
 
     `speedup` is the ratio of the seconds to train an epoch, `speedup_with_evaluation` that of training and evaluating
     one, `speedup_over_best_cpu` that over whichever CPU device of the reference's host trains this model and batch
-    size fastest, of those with the cell's own framework and precision or else the nearest to it, so that hardware is
-    compared as far as it was measured. Each has Welch's 95 % interval. The reference's own row has a speedup of
-    exactly 1.
+    size in the least mean, of those with the cell's own framework and precision or else the nearest to it, so that
+    hardware is compared as far as it was measured. Each has Welch's 95 % interval. The reference's own row has a
+    speedup of exactly 1.
     """
     by_key = cells_by_key(cells)
     cpus = _cpus(by_key)
@@ -144,6 +144,34 @@ def speedup_of(row: Row, name: str = "speedup") -> Ratio:
     return Ratio(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
+def outcome_of(row: Row, name: str = "speedup") -> Outcome:
+    """What a ratio of a row of the table of speedups says."""
+    return outcome(speedup_of(row, name))
+
+
+def rivals(least: Row, others: Iterable[Row], figure: str = "train_seconds_per_epoch") -> tuple[list[Row], list[Row]]:
+    """The cells that are not shown to have more of a figure than the one with the least mean: it is one of them.
+
+    First those of which the interval of the ratio contains 1, then those without an interval.
+    """
+    undecided, once = [], []
+    for other in others:
+        said = _how_much_more(least, other, figure)
+        if said is None or said.seen_once:
+            once.append(other)
+        elif said is not Outcome.ABOVE:
+            undecided.append(other)
+    return undecided, once
+
+
+def _how_much_more(least: Row, other: Row, figure: str) -> Outcome | None:
+    if least[figure] == 0:
+        # A price of 0 is known without a measurement, and has no logarithm.
+        return Outcome.ABOVE if other[figure] else Outcome.NO_DIFFERENCE
+    ahead = speedup(other, least, figure)
+    return None if ahead is None else outcome(ahead)
+
+
 def _columns(name: str, found: Ratio | None) -> dict[str, float | None]:
     return {
         name: found.value if found else None,
@@ -168,7 +196,7 @@ def _cpus(by_key: Mapping[CellKey, Row]) -> dict[tuple[str, int, str], list[Row]
 
 
 def _best_cpu(cell: Row, cpus: Iterable[Row]) -> Row | None:
-    """The fastest of CPU cells that are the nearest to a cell in framework and precision."""
+    """Of CPU cells that are the nearest to a cell in framework and precision the one with the least mean."""
 
     def rank(cpu: Row) -> tuple[bool, bool, float]:
         return (

@@ -1,6 +1,7 @@
 """Says numbers and statuses in the words of tables and figures."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 UNKNOWN: Final = "\N{EN DASH}"
@@ -68,6 +69,11 @@ def decimals_of(value: float, significant: int = 4) -> int:
 def format_fixed(value: float, decimals: int) -> str:
     """A number rounded to so many decimal places, which may be negative."""
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row: "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def framework_words(framework: str) -> str:
