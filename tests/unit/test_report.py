@@ -316,7 +316,7 @@ def test_a_cell_that_may_lie_on_either_side_of_overhead_is_put_down_to_neither(t
     table = page_tables.roofline_list(
         tables_of(tmp_path / "two", cell_of("cpu", (seconds * 0.9, seconds * 1.1)))["roofline"]
     )
-    assert shown_by(table)["Nearest roof"].detail == "(overhead or not: no difference shown)"
+    assert shown_by(table)["Nearest roof"].detail == "(overhead: not shown)"
 
 
 def test_other_programs_are_named_beside_what_else_can_explain_an_idle_device(tmp_path):

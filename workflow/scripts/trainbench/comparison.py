@@ -355,7 +355,7 @@ def _equivalents_markdown(compared: Compared, several_hosts: bool) -> str | None
 
 
 def _best_threads_markdown(fits: pd.DataFrame, several_hosts: bool) -> str | None:
-    """The CPU at its best thread count beside the CPU with all threads, or None where only one number was measured."""
+    """The number of threads with the best mean beside all threads, or None where only one number was measured."""
     several = [column for column in ("framework", "precision") if fits[column].nunique() > 1]
     computed_with = {column: framework_words if column == "framework" else str for column in several}
     rows = [

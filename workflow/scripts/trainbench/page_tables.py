@@ -500,7 +500,7 @@ def _on(row: Row) -> str:
 
 
 def best_threads_list(fits: pd.DataFrame) -> Table | None:
-    """The CPU at its best number of threads, and the law of its scaling."""
+    """The number of threads with the best mean, over which others that is not shown, and the law of scaling."""
 
     def law(row: Row) -> Field:
         if row["gamma"] is None:
@@ -555,7 +555,7 @@ _ROOFS: Final[Mapping[str, Field]] = {
     MEMORY: Field("memory"),
     OVERHEAD: Field("none", "(overhead)"),
     DISTURBED: Field(UNKNOWN, "(disturbed)"),
-    UNDECIDED: Field(UNKNOWN, "(overhead or not: no difference shown)"),
+    UNDECIDED: Field(UNKNOWN, "(overhead: not shown)"),
 }
 
 
