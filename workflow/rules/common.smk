@@ -2,6 +2,7 @@ import functools
 import gc
 import inspect
 import itertools
+import re
 import shutil
 import sys
 from dataclasses import asdict
@@ -605,9 +606,14 @@ def repetition(wildcards, output):
     }
 
 
+def one_of(names):
+    """The pattern of these names and no others."""
+    return "|".join(map(re.escape, names))
+
+
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     batch_size=r"[1-9]\d*",
     device=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     repeat=r"[1-9]\d*",
-    figure=r"[a-z_]+",
+    figure=one_of(FIGURES),

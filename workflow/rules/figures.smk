@@ -61,6 +61,10 @@ rule timeline:
         png=[f"{TIMELINE}.png"],
     log:
         f"results/logs/timeline_{Path(TIMELINE).name}.log",
+    wildcard_constraints:
+        # Names may hold what stands between them, as cpu_16_threads does.
+        model=one_of(STUDY.model_settings),
+        device=one_of(STUDY.device_settings),
     localrule: True
     conda:
         "../../envs/analysis.yaml"
