@@ -198,6 +198,15 @@ def test_loading_a_foreign_safetensors_file_names_it(tmp_path: Path) -> None:
     assert f"{path} has format version none where 1 was expected" in message_of(lambda: dataset.load(path))
 
 
+@pytest.mark.parametrize("metadata", ["{", "[]", '{"format_version": 1}'], ids=["no JSON", "no mapping", "no classes"])
+def test_loading_a_file_with_broken_metadata_gives_the_advice(directory: Path, output: Path, metadata: str) -> None:
+    prepared = dataset.prepare(directory, output)
+    arrays = {name: array for name, array in vars(prepared).items() if isinstance(array, np.ndarray)}
+    save_file(arrays, output, metadata={"trainbench_dataset": metadata})
+    message = message_of(lambda: dataset.load(output))
+    assert message.endswith("delete it and run snakemake again, which prepares the data set anew.")
+
+
 def test_no_validation_samples_leave_all_images_to_train_on(directory: Path, output: Path) -> None:
     prepared = dataset.prepare(directory, output)
     images, labels = dataset.training_split(prepared, 0)

@@ -69,6 +69,23 @@ def test_a_log_that_cannot_be_written_keeps_nothing_from_the_terminal(capsys: py
     assert capsys.readouterr().err.startswith("trainbench: /dev cannot take")
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ESTALE])
+def test_a_file_that_cannot_be_used_ends_a_rule_with_one_sentence_that_names_it(
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), rule_script.ending_with_one_sentence(tmp_path / "rule.log"):
+        raise OSError(number, os.strerror(number), "results/tables/runs.csv")
+    shown = capsys.readouterr().err
+    assert shown.startswith(
+        f"trainbench: results/tables/runs.csv cannot be read or written ({os.strerror(number)}".lower()
+    )
+    assert shown.count("\n") == 1
+
+
+def test_a_right_that_no_file_lacks_is_not_taken_for_one_that_a_file_lacks() -> None:
+    assert full_disk.told(PermissionError(errno.EPERM, "Operation not permitted"), Path("results")) is None
+
+
 def test_another_failure_to_write_is_not_taken_for_a_full_disk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

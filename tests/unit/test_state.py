@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from trainbench import state
 
@@ -49,6 +50,12 @@ def test_the_state_of_another_run_is_no_state(other: dict[str, Any], path: Path)
 def test_a_broken_file_is_no_state(size: int, path: Path) -> None:
     path.write_bytes(path.read_bytes()[:size])
     assert state.load(IDENTITY, path) is None
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", '{"identity": {}}'], ids=["no JSON", "no mapping", "no epochs"])
+def test_a_file_with_other_facts_than_a_state_has_is_no_state(facts: str, tmp_path: Path) -> None:
+    save_file({"weights": np.zeros(2)}, tmp_path / "state.safetensors", metadata={"trainbench_state": facts})
+    assert state.load({}, tmp_path / "state.safetensors") is None
 
 
 def test_a_file_that_is_not_there_is_no_state(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The measured process notes what it measured; an interrupted one goes on; finding the ceilings disturbs nothing."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,35 @@ def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         return journal.read(tmp_path / "journal.jsonl")
 
     return trained
+
+
+def ended(data: Path, folder: Path) -> dict[str, Any]:
+    """How the measured process notes that it ended, after training on the data set `data`."""
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    request = training.Request(SETTINGS, data, 1, cores, os.getpid(), time.monotonic(), folder / "state", {})
+    training.carry_out(request, journal.Journal(folder / "journal.jsonl"))
+    return journal.read(folder / "journal.jsonl")
+
+
+def test_a_broken_data_set_refuses_the_run_with_the_advice(prepared: Path, tmp_path: Path) -> None:
+    (broken := tmp_path / "broken.safetensors").write_bytes(prepared.read_bytes()[:-7])
+    found = ended(broken, tmp_path)
+    assert found["status"] == "refused"
+    assert found["message"].startswith(f"{broken} cannot be read as a prepared data set")
+    assert found["message"].endswith("delete it and run snakemake again, which prepares the data set anew.")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_file_that_cannot_be_used_refuses_the_run_and_is_named(
+    number: int, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "unfinished/state.safetensors")
+
+    monkeypatch.setattr(state, "load", refuse)
+    found = ended(prepared, tmp_path)
+    assert found["status"] == "refused"
+    assert found["message"].startswith("unfinished/state.safetensors cannot be read or written")
 
 
 def test_the_answer_has_the_ceilings_and_the_arithmetic_of_an_example(answer: Callable[..., dict[str, Any]]) -> None:

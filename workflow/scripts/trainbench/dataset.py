@@ -109,13 +109,14 @@ def load(path: Path) -> Dataset:
             if found != FORMAT_VERSION:
                 raise InputError(f"{path} has format version {found} where {FORMAT_VERSION} was expected: {advice}")
             arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+        return Dataset(**arrays, classes=metadata["classes"], sha256=metadata["sha256"])
     except FileNotFoundError as error:
         raise InputError(
             f"{path} does not exist where a prepared data set was expected: let the workflow prepare it."
         ) from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # What is not as `prepare` writes it, down to metadata that are no JSON or no mapping.
         raise InputError(f"{path} cannot be read as a prepared data set ({error}): {advice}") from error
-    return Dataset(**arrays, classes=metadata["classes"], sha256=metadata["sha256"])
 
 
 def training_split(dataset: Dataset, validation_samples: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

@@ -275,8 +275,8 @@ def _train(
             answer |= {"status": "out_of_memory", "message": _OUT_OF_HOST_MEMORY}
         if "status" not in answer:
             raise RunFailed(
-                f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result. "
-                f"The end of its log ({task.log}):\n{_tail(task.log)}"
+                f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result; "
+                f"the last lines of {task.log} say why\n{_tail(task.log)}"
             )
         return answer, gpu_listed
 

@@ -21,8 +21,8 @@ _INTERRUPTED: Final = 130  # as shells have it: 128 and the number of the signal
 def ending_with_one_sentence(log: Path) -> Iterator[None]:
     """End the script with exit code 1 when the block raises, and say why.
 
-    A user's mistake and a full disk are told in one sentence, on the terminal and in the log. A failed run has its log
-    already. Anything else is a bug: its traceback goes to both.
+    A user's mistake and a disk that is full or cannot be used are told in one sentence, on the terminal and in the log.
+    A failed run has its log already. Anything else is a bug: its traceback goes to both.
     """
     try:
         lifetime.end_with_snakemake(os.environ)
@@ -40,11 +40,8 @@ def ending_with_one_sentence(log: Path) -> Iterator[None]:
         # Snakemake says so itself, and the next call goes on: a log that ends with a sentence would tell of a failure.
         sys.exit(_INTERRUPTED)
     except OSError as error:
-        if not full_disk.is_cause(error):
-            text = _bug()
-        else:
-            folder = Path(error.filename).parent if error.filename else log.parent
-            text = f"trainbench: {full_disk.sentence(folder, error)}\n"
+        told = full_disk.told(error, log.parent)
+        text = _bug() if told is None else f"trainbench: {told}\n"
     except Exception:
         text = _bug()
     else:

@@ -55,6 +55,6 @@ def load(identity: Mapping[str, Any], path: Path) -> State | None:
             if facts.get("identity") != json.loads(json.dumps(identity)):
                 return None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, ValueError):
+        return State(arrays, facts["epochs"], facts["resumed_after_epochs"], facts["peak_memory_mib"])
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return State(arrays, facts["epochs"], facts["resumed_after_epochs"], facts["peak_memory_mib"])

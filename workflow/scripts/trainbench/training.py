@@ -19,6 +19,7 @@ import psutil
 
 from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, precision, processes, record, state
 from trainbench.engines import interface, proof
+from trainbench.errors import InputError
 from trainbench.models import MODELS, ImageShape, ModelSpec
 
 SAVE_AFTER_SECONDS: Final = 2.0
@@ -70,8 +71,10 @@ def main(arguments: list[str]) -> int:
 def carry_out(request: Request, notes: journal.Journal) -> None:
     """Train one cell once and note how it ended, for which running out of memory is one of the ways.
 
+    What the user can mend, as a broken data set or a file without permission, is noted as the reason of a refusal.
+
     Raises:
-        OSError: notes or the state could not be written.
+        OSError: the disk is full, or something else is wrong than a file.
     """
     try:
         train(request, notes)
@@ -79,8 +82,13 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
         notes.note({"status": "out_of_memory", "message": str(error)})
     except MemoryError as error:
         notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
-    except interface.Refused as error:
+    except (interface.Refused, InputError) as error:
         notes.note({"status": "refused", "message": str(error)})
+    except OSError as error:
+        told = full_disk.told(error, request.state.parent)
+        if told is None or full_disk.is_cause(error):
+            raise
+        notes.note({"status": "refused", "message": told})
     else:
         notes.note({"status": "completed", "message": None})
 
