@@ -71,7 +71,7 @@ def start(repeats: int, folder: Path) -> bool:
 
 def _bare_import_seconds() -> float:
     begin = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", BARE_IMPORT], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", BARE_IMPORT], check=True, capture_output=True, encoding="utf-8")
     return float(done.stdout.split()[-1]) - begin
 
 

@@ -94,7 +94,7 @@ def cost(count: int, folder: Path) -> Cost:
         begin = time.monotonic()
         # The fresh process says itself what its peak was: that of children would be the greatest of all so far.
         ended = subprocess.run(
-            [sys.executable, __file__, "--tables-of", str(folder)], check=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--tables-of", str(folder)], check=True, stdout=subprocess.PIPE, encoding="utf-8"
         )
         seconds.append(time.monotonic() - begin)
         peaks.append(float(ended.stdout.split()[-1]))

@@ -141,7 +141,7 @@ def finish(folder: Path) -> None:
     for path in write_results(folder / "results", records):
         path.with_name("samples.csv").touch()
     planned = subprocess.run(
-        [SNAKEMAKE, *command("--summary")[1:]], cwd=folder, check=True, capture_output=True, text=True
+        [SNAKEMAKE, *command("--summary")[1:]], cwd=folder, check=True, capture_output=True, encoding="utf-8"
     ).stdout
     for line in planned.splitlines()[1:]:
         path = folder / line.split("\t")[0]
@@ -155,7 +155,7 @@ def finish(folder: Path) -> None:
         cwd=folder,
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     if "Nothing to be done" not in ended.stderr:
         sys.exit(f"the built study counts as unfinished:\n{ended.stderr[-2000:]}")

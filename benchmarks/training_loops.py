@@ -137,7 +137,7 @@ def measure(
         ],
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if process.returncode != 0:

@@ -56,9 +56,14 @@ class Terminal:
         os.write(self._own, text.encode())
 
     @property
+    def bytes_written(self) -> bytes:
+        """All that was written so far, as it came."""
+        return bytes(self._written)
+
+    @property
     def written(self) -> str:
         """All that was written so far, control sequences included."""
-        return bytes(self._written).decode(errors="replace")
+        return self.bytes_written.decode(errors="replace")
 
     def wait(self, timeout_seconds: float = 300) -> int:
         """Wait for the program's end and give its exit status."""

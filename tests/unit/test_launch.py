@@ -122,6 +122,14 @@ def test_the_training_process_starts_without_keras() -> None:
     assert done.stdout.split() == ["False"]
 
 
+def test_what_the_training_process_prints_is_utf8_whatever_the_terminal_shows() -> None:
+    environment = launch.environment({**os.environ, "PYTHONIOENCODING": "ascii"}, 1, ())
+    done = subprocess.run(
+        [sys.executable, "-c", "print('\\u2020')"], env=environment, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout.decode() == "\u2020\n"
+
+
 # --- two cards ---
 
 FIRST, SECOND, THIRD = (f"GPU-00000000-0000-0000-0000-00000000000{index}" for index in range(3))

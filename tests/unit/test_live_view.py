@@ -146,6 +146,13 @@ def test_what_is_sent_elsewhere_does_not_go_to_the_terminal(tmp_path):
     assert "table" not in terminal.written
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-8"])
+def test_letters_of_lines_arrive_in_the_encoding_of_the_terminal(tmp_path, monkeypatch, encoding):
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONIOENCODING", encoding)
+    program = "view = live_view.View(state); print('gr\u00fcn', flush=True); time.sleep(0.3); view.stop()"
+    assert "gr\u00fcn".encode(encoding) in run_at_terminal(program, tmp_path).bytes_written
+
+
 def wants_view(folder, **options):
     terminal = Terminal(
         [sys.executable, "-c", "import os; from trainbench import live_view; print(live_view.is_wanted(os.environ))"],

@@ -4,6 +4,7 @@ import contextlib
 from snakemake.settings.enums import Quietness
 
 from trainbench import forecast
+from trainbench.rule_script import show
 
 # When a dry run ends, Snakemake has left the working folder already.
 RESULTS = Path("results").absolute()
@@ -47,7 +48,7 @@ def tell_plan():
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
     if asked_for:
         changes = so_far.changes(STUDY, to_come, RESULTS, DATASET_FINGERPRINT)
-        print(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place(), changes=changes)}", end="", flush=True)
+        show(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place(), changes=changes)}")
 
 
 if workflow.is_main_process and workflow.output_settings.dryrun:

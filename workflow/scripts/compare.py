@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
 from trainbench import baseline
 from trainbench.errors import InputError
-from trainbench.rule_script import ending_with_one_sentence
+from trainbench.rule_script import ending_with_one_sentence, show
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     if not snakemake.input:
@@ -16,8 +16,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
             "snakemake compare --cores all --config baseline=../results-before"
         )
     text = Path(snakemake.input.markdown).read_text(encoding="utf-8")
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    show(f"{text}\n")
     if baseline.failed(baseline.verdicts_of(Path(snakemake.input.csv))):
         sys.stderr.write(f"trainbench: compared with the baseline, {text.partition(chr(10))[0]}\n")
         sys.exit(1)

@@ -203,6 +203,7 @@ def environment(inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[
         **inherited,
         "PYTHONPATH": os.pathsep.join(search_path),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log's, whatever the terminal's is
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),

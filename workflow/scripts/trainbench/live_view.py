@@ -92,8 +92,9 @@ class View:
         self._state = state
         self._shown: tuple[_Line, ...] | None = None
         self._terminal = os.dup(_STDERR)
+        self._encoding = sys.stderr.encoding
         self._screen = Console(
-            file=os.fdopen(os.dup(self._terminal), "w", encoding="utf-8", errors="replace"),
+            file=os.fdopen(os.dup(self._terminal), "w", encoding=self._encoding, errors="replace"),
             force_terminal=True,
             no_color=not colored,
             markup=False,
@@ -184,7 +185,8 @@ class View:
                 return
             try:
                 # As it is, colours included; rich takes the view away before and draws it again after.
-                self._screen.print(Text.from_ansi(lines.decode(errors="replace").removesuffix("\n")), soft_wrap=True)
+                text = lines.decode(self._encoding, errors="replace").removesuffix("\n")
+                self._screen.print(Text.from_ansi(text), soft_wrap=True)
             except Exception:
                 self._end_drawing()
                 os.write(self._terminal, lines)

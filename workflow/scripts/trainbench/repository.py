@@ -49,7 +49,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         found = subprocess.run(
             ["git", "-C", folder, *arguments],  # noqa: S607 - whichever git the user has
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=TIMEOUT_SECONDS,
             check=True,
         )

@@ -1,5 +1,6 @@
 """What every rule's script does around its work: one sentence for a user's mistake, a log, lines on the terminal."""
 
+import io
 import os
 import sys
 import traceback
@@ -59,6 +60,20 @@ def _append(log: Path, text: str) -> None:
     # The terminal has the text too, which a full disk does not keep from getting there.
     with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(text)
+
+
+def show(text: str) -> None:
+    """Write to stdout what a user may look at, and finds in files too: nothing is lost where it cannot be written.
+
+    A letter that the encoding of stdout lacks becomes a question mark (for stderr Python has replacements anyway).
+    """
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
+        print(text, end="", flush=True)  # noqa: T201 - and no error where there is no stdout
+    except OSError:
+        # Nobody reads any more (`| head`), or a disk is full. What is left in the buffer would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def announce(line: str) -> None:
