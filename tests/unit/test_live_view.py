@@ -231,17 +231,30 @@ def test_a_study_that_is_nearly_over_has_a_few_seconds_left():
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ({"finished": 2}, "all 2 runs finished; making tables, figures and the page"),
-        ({"finished": 1}, "the run finished; making tables, figures and the page"),
+        ({"finished": 2}, "all 2 runs finished"),
+        ({"finished": 1}, "the run finished"),
         (
             {"finished": 3, "out_of_memory": 1},
-            "all 3 runs finished (1 out of memory); making tables, figures and the page",
+            "all 3 runs finished (1 out of memory)",
         ),
         ({"finished": 2, "failed": 1}, "runs: 2 finished, 1 failed"),
     ],
 )
-def test_after_the_last_run_the_view_says_what_is_done_then_and_no_time(counts, words):
+def test_after_the_last_run_the_view_says_how_runs_ended_and_no_time(counts, words):
     assert view_lines(state_of(**counts)) == ((words, "", "", ""),)
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        (("train", "tables", "figure", "timelines", "page", "all"), "; making tables, figures and the page"),
+        (("train", "tables", "timelines"), "; making tables and figures"),
+        (("train", "tables"), "; making tables"),
+        (("train",), ""),
+    ],
+)
+def test_after_the_last_run_the_view_says_what_is_still_made_in_this_call(rules, words):
+    assert view_lines(state_of(finished=2), rules) == ((f"all 2 runs finished{words}", "", "", ""),)
 
 
 def test_a_terminal_plays_back_what_was_written_over():

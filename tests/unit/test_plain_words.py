@@ -8,7 +8,7 @@ import pytest
 from snakemake.exceptions import LockException
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from trainbench.plain_words import MOST_SENTENCES, STOPPED, PlainWords
+from trainbench.plain_words import MOST_SENTENCES, STOPPED, PlainWords, results_of
 from trainbench.rule_script import BUG
 
 
@@ -36,8 +36,8 @@ def logger(kept: Kept) -> Iterator[logging.Logger]:
     logger.removeHandler(kept)
 
 
-def hearing(logger: logging.Logger, *, at_work: bool = False) -> PlainWords:
-    words = PlainWords(lambda: at_work)
+def hearing(logger: logging.Logger, folder: Path | None = None, *, at_work: bool = False) -> PlainWords:
+    words = PlainWords(folder or Path.cwd(), lambda: at_work)
     logger.addFilter(words)
     return words
 
@@ -114,6 +114,93 @@ def test_of_a_bug_the_last_line_names_the_log_with_its_lines(logger: logging.Log
     log = written(tmp_path, "page.log", f"Traceback: ...\n{BUG}\n")
     fail(logger, log)
     assert words.last_words() == f"trainbench: this is a bug of trainbench; please report it with the lines of {log}\n"
+
+
+# --- Snakemake leaves the working folder (--directory) before its last lines ---
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, left for another that has a log of the same name."""
+    (caller := tmp_path / "caller").mkdir()
+    (folder := tmp_path / "elsewhere").mkdir()
+    written(caller, "tables.log", "trainbench: of another study\n")
+    monkeypatch.chdir(caller)
+    return folder
+
+
+def test_the_sentence_of_a_failure_is_that_of_the_log_in_the_working_folder(
+    logger: logging.Logger, elsewhere: Path
+) -> None:
+    words = hearing(logger, elsewhere)
+    fail(logger, Path("tables.log"))
+    written(elsewhere, "tables.log", "trainbench: of this one\n")
+    assert words.last_words() == "trainbench: of this one\n"
+
+
+def test_the_log_of_a_bug_in_another_folder_is_named_so_that_it_is_found(
+    logger: logging.Logger, elsewhere: Path
+) -> None:
+    words = hearing(logger, elsewhere)
+    fail(logger, Path("tables.log"))
+    log = written(elsewhere, "tables.log", f"{BUG}\n")
+    assert words.last_words().endswith(f"the lines of {log}\n")
+
+
+def test_a_study_under_way_is_told_with_its_own_folder(logger: logging.Logger, kept: Kept, elsewhere: Path) -> None:
+    hearing(logger, elsewhere, at_work=True)
+    logger.error(str(LockException()))
+    assert kept.texts[0].startswith(f"trainbench: a study is under way in {elsewhere};")
+
+
+# --- what is said below a call that succeeded ---
+
+COMPARISON, PAGE = "results/tables/comparison.md", "results/report.html"
+DRAWN = ("results/figures/speedup.svg", "results/figures/scaling.svg")
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with all results."""
+    monkeypatch.chdir(tmp_path)
+    for path in (COMPARISON, PAGE, *DRAWN):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        written(tmp_path, path, "twice as fast\n")
+    return tmp_path
+
+
+def said(*up_to_date: str) -> str:
+    return results_of(up_to_date, "results", "report.html", DRAWN)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_study_that_made_everything_says_where_it_is() -> None:
+    assert said(COMPARISON, PAGE, *DRAWN).splitlines() == [
+        "twice as fast",
+        "",
+        "All of it on one page: results/report.html",
+        "Tables: results/tables/   Figures: results/figures/   Every run: results/runs/",
+    ]
+
+
+@pytest.mark.usefixtures("made")
+def test_a_page_that_this_call_was_not_asked_for_may_be_older_and_is_not_told() -> None:
+    assert "report.html" not in said(COMPARISON, *DRAWN)
+
+
+@pytest.mark.usefixtures("made")
+def test_figures_of_which_only_some_are_up_to_date_are_not_told() -> None:
+    assert "Figures" not in said(COMPARISON, DRAWN[0])
+
+
+def test_a_page_that_is_not_there_is_not_told(made: Path) -> None:
+    (made / PAGE).unlink()
+    assert "report.html" not in said(COMPARISON, PAGE, *DRAWN)
+
+
+def test_without_tables_nothing_is_said(made: Path) -> None:
+    (made / COMPARISON).unlink()
+    assert said(COMPARISON, PAGE, *DRAWN) == ""
 
 
 def test_a_failure_that_left_no_sentence_adds_nothing(logger: logging.Logger, tmp_path: Path) -> None:

@@ -264,12 +264,16 @@ def go_on():
 WORKING_FOLDER_HELD = go_on()
 
 
+# Snakemake has left it by the time of its last lines.
+WORKING_FOLDER = Path.cwd()
+
+
 def is_under_way():
     """Whether another Snakemake is at work in this folder."""
-    return WORKING_FOLDER_HELD is None and working_folder.is_held(Path(".snakemake"))
+    return WORKING_FOLDER_HELD is None and working_folder.is_held(WORKING_FOLDER / ".snakemake")
 
 
-PLAIN_WORDS = plain_words.PlainWords(is_under_way)
+PLAIN_WORDS = plain_words.PlainWords(WORKING_FOLDER, is_under_way)
 if workflow.is_main_process:
     logger.addFilter(PLAIN_WORDS)
 

@@ -7,7 +7,7 @@ from trainbench import forecast
 from trainbench.rule_script import show
 
 # When a dry run ends, Snakemake has left the working folder already.
-RESULTS = Path("results").absolute()
+RESULTS = WORKING_FOLDER / "results"
 
 
 def runs_asked_for():
@@ -79,7 +79,10 @@ def begin_view():
         events = live_view.JobEvents(watch, "train")
         logger.addHandler(events)
         VIEW.callback(logger.removeHandler, events)
-        VIEW.callback(live_view.View(watch.state, colored=not workflow.output_settings.nocolor).stop)
+        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        VIEW.callback(
+            live_view.View(watch.state, rules=rules_to_come, colored=not workflow.output_settings.nocolor).stop
+        )
 
 
 onstart:
@@ -93,12 +96,11 @@ onstart:
 
 onsuccess:
     VIEW.close()
-    for rule_name, folder in (("tables", "results"), ("tables_so_far", "results/so_far")):
-        if any(job.rule.name == rule_name for job in workflow.dag.jobs):
-            print(Path(folder, "tables", "comparison.md").read_text(encoding="utf-8"))
-            if Path(folder, PAGE).exists():
-                print(f"All of it on one page: {folder}/{PAGE}")
-            print(f"Tables: {folder}/tables/   Figures: {folder}/figures/   Every run: results/runs/", flush=True)
+    # Where jobs are submitted all at once, this is said when none has run.
+    if not workflow.remote_execution_settings.immediate_submit:
+        up_to_date = {str(path) for job in workflow.dag.jobs for path in job.output}
+        for folder in ("results", "results/so_far"):
+            show(plain_words.results_of(up_to_date, folder, PAGE, all_figures(folder)))
 
 
 onerror:

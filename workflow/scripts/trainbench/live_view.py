@@ -11,7 +11,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -35,6 +35,8 @@ MOST_RUNS_SHOWN: Final = 8
 STEP_OF_TIME_LEFT_SECONDS: Final = 5.0
 LONGEST_STOP_SECONDS: Final = 5.0
 PIPE_BYTES: Final = 65536
+MADE_BY_RULES: Final = {"tables": "tables", "figure": "figures", "timelines": "figures", "page": "the page"}
+"""What is made of the runs, in this order."""
 
 _STDOUT, _STDERR = 1, 2
 _Line = tuple[str, str, str, str]
@@ -84,12 +86,15 @@ def _run(wildcards: Mapping[str, str]) -> Run:
 class View:
     """The view, from its making until `stop`; one at a time in a process.
 
-    `state` is asked about once a second, at the moment given (`time.monotonic()`). What goes wrong in drawing ends the
-    view and nothing else.
+    `state` is asked about once a second, at the moment given (`time.monotonic()`); `rules` are those that are carried
+    out in this call. What goes wrong in drawing ends the view and nothing else.
     """
 
-    def __init__(self, state: Callable[[float], StudyUnderWay], *, colored: bool = True) -> None:
+    def __init__(
+        self, state: Callable[[float], StudyUnderWay], *, rules: Collection[str] = (), colored: bool = True
+    ) -> None:
         self._state = state
+        self._rules = rules
         self._shown: tuple[_Line, ...] | None = None
         self._terminal = os.dup(_STDERR)
         self._encoding = sys.stderr.encoding
@@ -150,7 +155,7 @@ class View:
         while not self._done.wait(pause_seconds):
             begin = time.thread_time()
             try:
-                lines = view_lines(self._state(time.monotonic())) if _is_in_front(self._terminal) else ()
+                lines = self._lines_of_now() if _is_in_front(self._terminal) else ()
                 if lines != self._shown:
                     with self._lock:
                         if self._drawing is None or self._done.is_set():
@@ -163,6 +168,9 @@ class View:
                 os.write(self._terminal, f"trainbench: the view has ended: {error!r}\n".encode())
                 return
             pause_seconds = max(REDRAW_SECONDS, (time.thread_time() - begin) / MOST_CPU_SHARE)
+
+    def _lines_of_now(self) -> tuple[_Line, ...]:
+        return view_lines(self._state(time.monotonic()), self._rules)
 
     def _pass_lines_on(self) -> None:
         """Write what comes out of the pipe above the view, whole lines at a time, until there is nobody to come."""
@@ -208,8 +216,8 @@ def _flush() -> None:
             stream.flush()
 
 
-def view_lines(state: StudyUnderWay) -> tuple[_Line, ...]:
-    """The view as text: a line for each run under way, and one for the study."""
+def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line, ...]:
+    """The view as text: a line for each run under way, and one for the study, of which `rules` are carried out."""
     runs = [_line_of_run(run) for run in state.running[:MOST_RUNS_SHOWN]]
     more = len(state.running) - len(runs)
     if more:
@@ -228,7 +236,14 @@ def view_lines(state: StudyUnderWay) -> tuple[_Line, ...]:
     if state.failed:
         return ((f"runs: {', '.join(shown)}", "", "", ""),)
     finished = f"all {state.finished} runs" if state.finished > 1 else "the run"
-    return ((f"{finished} finished{memory}; making tables, figures and the page", "", "", ""),)
+    return ((f"{finished} finished{memory}{_making(rules)}", "", "", ""),)
+
+
+def _making(rules: Collection[str]) -> str:
+    made = list(dict.fromkeys(what for rule, what in MADE_BY_RULES.items() if rule in rules))
+    if not made:
+        return ""
+    return f"; making {' and '.join(filter(None, [', '.join(made[:-1]), made[-1]]))}"
 
 
 def _left_of_study(left: Work) -> str:

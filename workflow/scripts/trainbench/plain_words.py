@@ -4,7 +4,7 @@ Snakemake's own last lines name exceptions and rules; what a rule said of its fa
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +27,14 @@ _LOCKED: Final = "Error: Directory cannot be locked."
 class PlainWords(logging.Filter):
     """Hears all that Snakemake logs, and lets it pass; what it says of a lock is replaced.
 
-    `at_work` tells whether another Snakemake is known to be at work in this folder: of a lock that may be left over
-    Snakemake's words, which say how to remove it, are right.
+    `folder` is the working folder, which Snakemake has left by the time of its last lines. `at_work` tells whether
+    another Snakemake is known to be at work there: of a lock that may be left over Snakemake's words, which say how to
+    remove it, are right.
     """
 
-    def __init__(self, at_work: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, at_work: Callable[[], bool]) -> None:
         super().__init__()
+        self._folder = folder
         self._at_work = at_work
         self._stopped = False
         self._failed_logs: list[Path] = []
@@ -44,29 +46,52 @@ class PlainWords(logging.Filter):
         if record.__dict__.get("event") == LogEvent.JOB_ERROR:
             self._failed_logs += [Path(log) for log in record.__dict__.get("log") or ()]
         if _LOCKED in message and self._at_work():
-            record.msg, record.args = _under_way(in_dry_run=message == _LOCKED_IN_DRY_RUN), None
+            record.msg, record.args = self._under_way(in_dry_run=message == _LOCKED_IN_DRY_RUN), None
         return True
 
     def last_words(self) -> str:
         """What to say below Snakemake's last lines, whole lines; nothing where there is nothing to add."""
         if self._stopped:
             return f"{STOPPED}\n"
-        said = list(dict.fromkeys(words for log in self._failed_logs if (words := _words_of(log)) is not None))
+        said = list(dict.fromkeys(words for log in self._failed_logs if (words := self._words_of(log)) is not None))
         more = len(said) - MOST_SENTENCES
         lines = said[:MOST_SENTENCES] + ([f"trainbench: and {more} more, above"] if more > 0 else [])
         return "".join(f"{line}\n" for line in lines)
 
+    def _words_of(self, log: Path) -> str | None:
+        """What a log says of a failure; of a bug where its lines are, which stand far above."""
+        path = self._folder / log
+        words = last_words(path)
+        if words != BUG:
+            return words
+        return words.replace("these lines", f"the lines of {log if self._folder == Path.cwd() else path}")
 
-def _words_of(log: Path) -> str | None:
-    """What a log says of a failure; of a bug where its lines are, which stand far above."""
-    words = last_words(log)
-    return words.replace("these lines", f"the lines of {log}") if words == BUG else words
+    def _under_way(self, *, in_dry_run: bool) -> str:
+        if in_dry_run:
+            return "A study is under way in this folder. What it has finished by now counts as there."
+        return (
+            f"trainbench: a study is under way in {self._folder}; wait until it has ended, or give another folder with "
+            "--directory"
+        )
 
 
-def _under_way(*, in_dry_run: bool) -> str:
-    if in_dry_run:
-        return "A study is under way in this folder. What it has finished by now counts as there."
-    return (
-        f"trainbench: a study is under way in {Path.cwd()}; wait until it has ended, or give another folder with "
-        "--directory"
-    )
+def results_of(up_to_date: Collection[str], folder: str, page: str, figures: Iterable[str]) -> str:
+    """What to say of the results in `folder` below a call that succeeded, whole lines: the comparison, where what is.
+
+    `up_to_date` are the files that the call made, or found to be as they are to be. Of others nothing is said, and of
+    none that is not there: `--touch` makes no files.
+    """
+
+    def is_told(path: str) -> bool:
+        return path in up_to_date and Path(path).exists()
+
+    comparison = f"{folder}/tables/comparison.md"
+    if not is_told(comparison):
+        return ""
+    places = [f"Tables: {folder}/tables/", "Every run: results/runs/"]
+    if all(is_told(path) for path in figures):
+        places.insert(1, f"Figures: {folder}/figures/")
+    lines = [Path(comparison).read_text(encoding="utf-8")]
+    if is_told(f"{folder}/{page}"):
+        lines.append(f"All of it on one page: {folder}/{page}")
+    return "".join(f"{line}\n" for line in [*lines, "   ".join(places)])
