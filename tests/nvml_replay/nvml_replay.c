@@ -9,8 +9,14 @@
  *   cuda NUMBER                                   1000 * major + 10 * minor
  *   gpu INDEX UUID MEMORY_BYTES PCI_ADDRESS NAME  in order of INDEX from 0, before other lines with INDEX;
  *                                                 NAME may have spaces
+ *   mig INDEX                                     the card is in MIG mode
+ *   slice INDEX CARD GI CI UUID MEMORY_BYTES NAME a MIG device of a card in MIG mode, after all cards, its INDEX the next
+ *                                                 one; lines with an INDEX may tell of it
  *   near INDEX MASK                               CPUs near the card, a hexadecimal mask, CPU 0 in its last digit
  *   process INDEX PID BYTES                       PID 'self' is the process that loads this library
+ *   client INDEX PID BYTES                        the same of a process that computes through MPS
+ *   broken NUMBER                                 NVML cannot be used, with this nvmlReturn_t
+ *   denied INDEX                                  the user has no permission to ask about the card
  *   sample T_MS INDEX UTILIZATION MEMORY_BYTES POWER_MW ENERGY_MJ TEMPERATURE_C SM_MHZ REASONS
  *   lost T_MS INDEX [unknown]                     from then on every answer is "GPU is lost", or "Unknown Error"
  * Times count from the first nvmlInit. The sample in force is the last one whose time has come.
@@ -23,6 +29,7 @@
 #include <unistd.h>
 
 #define MAX_GPUS 16
+#define MAX_SLICES_OF_A_CARD 7
 #define MAX_PROCESSES 64
 #define MAX_SAMPLES 20000
 #define UNKNOWN (-1LL)
@@ -33,11 +40,15 @@ struct nvmlDevice_st {
     char uuid[96], pci_address[96], name[96], near_cpus[96];
     long long memory_bytes, lost_ms;
     nvmlReturn_t lost_with;
+    struct nvmlDevice_st *card; /* of a slice, else NULL */
+    unsigned gpu_instance, compute_instance;
+    int is_in_mig_mode;
 };
 struct process {
     int gpu;
     unsigned pid;
     long long bytes;
+    int is_mps_client;
 };
 struct sample {
     long time_ms;
@@ -48,7 +59,8 @@ struct sample {
 static struct nvmlDevice_st gpus[MAX_GPUS];
 static struct process processes[MAX_PROCESSES];
 static struct sample samples[MAX_SAMPLES];
-static int gpu_count, process_count, sample_count, users, cuda_version = -1;
+/* Slices lie behind the cards. */
+static int gpu_count, slice_count, process_count, sample_count, users, broken, cuda_version = -1;
 static char driver[80] = "-";
 static struct timespec start;
 
@@ -61,7 +73,19 @@ static long elapsed_ms(void) {
     return (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
 }
 
-static int is_gpu(const char *word) { return atoi(word) >= 0 && atoi(word) < gpu_count; }
+static int is_gpu(const char *word) { return atoi(word) >= 0 && atoi(word) < gpu_count + slice_count; }
+
+static struct nvmlDevice_st *add(const char *uuid, const char *memory_bytes, const char *pci_address, const char *name) {
+    struct nvmlDevice_st *gpu = &gpus[gpu_count + slice_count];
+    memset(gpu, 0, sizeof *gpu);
+    strcpy(gpu->uuid, uuid);
+    gpu->memory_bytes = number(memory_bytes);
+    strcpy(gpu->pci_address, pci_address);
+    snprintf(gpu->name, sizeof gpu->name, "%s", name);
+    gpu->lost_ms = UNKNOWN;
+    strcpy(gpu->near_cpus, "-");
+    return gpu;
+}
 
 /* Takes one line of the trace; returns 0 for a line that is no statement. */
 static int take(char *line) {
@@ -72,15 +96,34 @@ static int take(char *line) {
     if (sscanf(line, "driver %79s", driver) == 1) return 1;
     if (sscanf(line, "cuda %d", &cuda_version) == 1) return 1;
     if (sscanf(line, "gpu %95s %95s %95s %95s %n", w[0], w[1], w[2], w[3], &name_at) == 4 && name_at) {
-        struct nvmlDevice_st *gpu = &gpus[gpu_count];
-        if (gpu_count == MAX_GPUS || atoi(w[0]) != gpu_count) return 0;
+        if (gpu_count == MAX_GPUS || atoi(w[0]) != gpu_count || slice_count) return 0;
+        add(w[1], w[2], w[3], line + name_at);
         gpu_count++;
-        strcpy(gpu->uuid, w[1]);
-        gpu->memory_bytes = number(w[2]);
-        strcpy(gpu->pci_address, w[3]);
-        snprintf(gpu->name, sizeof gpu->name, "%s", line + name_at);
-        gpu->lost_ms = UNKNOWN;
-        strcpy(gpu->near_cpus, "-");
+        return 1;
+    }
+    if (sscanf(line, "mig %95s", w[0]) == 1) {
+        if (!is_gpu(w[0])) return 0;
+        gpus[atoi(w[0])].is_in_mig_mode = 1;
+        return 1;
+    }
+    name_at = 0;
+    if (sscanf(line, "slice %95s %95s %95s %95s %95s %95s %n", w[0], w[1], w[2], w[3], w[4], w[5], &name_at) == 6 &&
+        name_at) {
+        struct nvmlDevice_st *slice;
+        if (gpu_count + slice_count == MAX_GPUS || atoi(w[0]) != gpu_count + slice_count) return 0;
+        if (!is_gpu(w[1]) || !gpus[atoi(w[1])].is_in_mig_mode) return 0;
+        slice = add(w[4], w[5], "-", line + name_at);
+        slice->card = &gpus[atoi(w[1])];
+        slice->gpu_instance = (unsigned)atoi(w[2]);
+        slice->compute_instance = (unsigned)atoi(w[3]);
+        slice_count++;
+        return 1;
+    }
+    if (sscanf(line, "broken %d", &broken) == 1) return 1;
+    if (sscanf(line, "denied %95s", w[0]) == 1) {
+        if (!is_gpu(w[0])) return 0;
+        gpus[atoi(w[0])].lost_ms = 0;
+        gpus[atoi(w[0])].lost_with = NVML_ERROR_NO_PERMISSION;
         return 1;
     }
     if (sscanf(line, "near %95s %95s", w[0], w[1]) == 2) {
@@ -88,13 +131,15 @@ static int take(char *line) {
         strcpy(gpus[atoi(w[0])].near_cpus, w[1]);
         return 1;
     }
-    if (sscanf(line, "process %95s %95s %95s", w[0], w[1], w[2]) == 3) {
+    if (sscanf(line, "process %95s %95s %95s", w[0], w[1], w[2]) == 3 ||
+        sscanf(line, "client %95s %95s %95s", w[0], w[1], w[2]) == 3) {
         struct process *process = &processes[process_count];
         if (process_count == MAX_PROCESSES || !is_gpu(w[0])) return 0;
         process_count++;
         process->gpu = atoi(w[0]);
         process->pid = strcmp(w[1], "self") ? (unsigned)atoll(w[1]) : (unsigned)getpid();
         process->bytes = number(w[2]);
+        process->is_mps_client = *line == 'c';
         return 1;
     }
     if (sscanf(line, "sample %95s %95s %95s %95s %95s %95s %95s %95s %95s", w[0], w[1], w[2], w[3], w[4], w[5],
@@ -127,7 +172,7 @@ static nvmlReturn_t load(void) {
     }
     trace = path ? fopen(path, "r") : NULL;
     if (!trace) return NVML_ERROR_DRIVER_NOT_LOADED;
-    gpu_count = process_count = sample_count = 0;
+    gpu_count = slice_count = process_count = sample_count = broken = 0;
     while (fgets(line, sizeof line, trace)) {
         if (!take(line)) {
             fprintf(stderr, "nvml_replay: %s: cannot take the line: %s\n", path, line);
@@ -135,6 +180,7 @@ static nvmlReturn_t load(void) {
         }
     }
     fclose(trace);
+    if (broken) return (nvmlReturn_t)broken;
     if (!start.tv_sec) clock_gettime(CLOCK_MONOTONIC, &start);
     users = 1;
     return NVML_SUCCESS;
@@ -143,7 +189,7 @@ static nvmlReturn_t load(void) {
 /* Tells whether the card can be asked at all. */
 static nvmlReturn_t check(nvmlDevice_t gpu) {
     if (!users) return NVML_ERROR_UNINITIALIZED;
-    if (gpu < gpus || gpu >= gpus + gpu_count) return NVML_ERROR_INVALID_ARGUMENT;
+    if (gpu < gpus || gpu >= gpus + gpu_count + slice_count) return NVML_ERROR_INVALID_ARGUMENT;
     if (gpu->lost_ms != UNKNOWN && elapsed_ms() >= gpu->lost_ms) return gpu->lost_with;
     return NVML_SUCCESS;
 }
@@ -221,9 +267,54 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *dev
     return NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
-    for (int i = 0; i < gpu_count; i++)
-        if (!strcmp(gpus[i].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2(i, device);
+    for (int i = 0; i < gpu_count + slice_count; i++) {
+        if (strcmp(gpus[i].uuid, uuid)) continue;
+        CHECK(&gpus[i]);
+        *device = &gpus[i];
+        return NVML_SUCCESS;
+    }
     return users ? NVML_ERROR_NOT_FOUND : NVML_ERROR_UNINITIALIZED;
+}
+
+nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *current, unsigned int *pending) {
+    CHECK(device);
+    if (!device->is_in_mig_mode) return NVML_ERROR_NOT_SUPPORTED;
+    *current = *pending = NVML_DEVICE_MIG_ENABLE;
+    return NVML_SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned int *count) {
+    CHECK(device);
+    *count = device->is_in_mig_mode ? MAX_SLICES_OF_A_CARD : 0;
+    return NVML_SUCCESS;
+}
+/* Index 0 is free, as where a slice was destroyed. */
+nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned int index, nvmlDevice_t *slice) {
+    unsigned number = 0;
+    CHECK(device);
+    for (int i = gpu_count; i < gpu_count + slice_count; i++) {
+        if (gpus[i].card != device || ++number != index) continue;
+        *slice = &gpus[i];
+        return NVML_SUCCESS;
+    }
+    return NVML_ERROR_NOT_FOUND;
+}
+nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t slice, nvmlDevice_t *device) {
+    CHECK(slice);
+    if (!slice->card) return NVML_ERROR_INVALID_ARGUMENT;
+    *device = slice->card;
+    return NVML_SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t slice, unsigned int *id) {
+    CHECK(slice);
+    if (!slice->card) return NVML_ERROR_NOT_SUPPORTED;
+    *id = slice->gpu_instance;
+    return NVML_SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t slice, unsigned int *id) {
+    CHECK(slice);
+    if (!slice->card) return NVML_ERROR_NOT_SUPPORTED;
+    *id = slice->compute_instance;
+    return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int length) {
@@ -302,13 +393,12 @@ nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t device, unsi
     SAMPLED(device, REASONS, *reasons);
     return NVML_SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
-                                                     nvmlProcessInfo_t *infos) {
+static nvmlReturn_t list(nvmlDevice_t device, int mps_clients, unsigned int *count, nvmlProcessInfo_t *infos) {
     unsigned room = *count;
     CHECK(device);
     *count = 0;
     for (int i = 0; i < process_count; i++) {
-        if (&gpus[processes[i].gpu] != device) continue;
+        if (&gpus[processes[i].gpu] != device || processes[i].is_mps_client != mps_clients) continue;
         if (*count < room) {
             nvmlProcessInfo_t *info = &infos[*count];
             memset(info, 0, sizeof *info);
@@ -319,4 +409,12 @@ nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsign
         (*count)++;
     }
     return *count > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
+                                                     nvmlProcessInfo_t *infos) {
+    return list(device, 0, count, infos);
+}
+nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
+                                                        nvmlProcessInfo_t *infos) {
+    return list(device, 1, count, infos);
 }

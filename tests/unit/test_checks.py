@@ -137,7 +137,17 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
         [{"gpu": {"other_processes": 0}}, {"gpu": {"other_processes": None}}, {"gpu": None}],
         [{"gpu": {"other_processes": 1}}],
     ),
-    "gpu_throttled": ([{"gpu": {"throttle_reasons": []}}], [{"gpu": {"throttle_reasons": ["software_power_cap"]}}]),
+    "gpu_throttled": (
+        [{"gpu": {"throttle_reasons": reasons}} for reasons in ([], ["application_clocks"], ["display_clocks"])],
+        [{"gpu": {"throttle_reasons": ["software_power_cap", "sync_boost"]}}],
+    ),
+    "gpu_clocks_set": (
+        [{"gpu": {"throttle_reasons": ["software_power_cap"]}}],
+        [
+            {"gpu": {"throttle_reasons": [setting]}}
+            for setting in ("application_clocks", "display_clocks", "sync_boost")
+        ],
+    ),
     "gpu_clocks": (
         [
             {"gpu": {"sm_clock_mhz": 1000.0, "sm_clock_min_mhz": 900.0}},
@@ -272,6 +282,11 @@ def test_a_finding_says_what_was_found(name: str, case: dict[str, Any], words: s
     assert words in finding.finding
 
 
+def test_clocks_that_somebody_has_set_leave_no_mark_on_a_number(facts: FactsOf) -> None:
+    found = checks.findings(facts(gpu={"throttle_reasons": ["application_clocks"]}))
+    assert [(finding.name, finding.level) for finding in found] == [("gpu_clocks_set", "info")]
+
+
 @pytest.mark.parametrize(("count", "words"), [(1, "1 other process "), (2, "2 other processes ")])
 def test_other_processes_on_the_gpu_are_counted_in_english(count: int, words: str, facts: FactsOf) -> None:
     finding = checks.gpu_shared(facts(gpu={"other_processes": count}))
@@ -295,6 +310,7 @@ def test_all_check_functions_of_the_module_are_listed() -> None:
     [
         ("gpu_shared", {"other_processes": 1}),
         ("gpu_throttled", {"throttle_reasons": ["thermal"]}),
+        ("gpu_clocks_set", {"throttle_reasons": ["application_clocks"]}),
         ("gpu_clocks", {"sm_clock_min_mhz": 1000.0}),
         ("gpu_few_samples", {"samples": 2}),
         ("gpu_unread", {"problem": "GPU is lost"}),

@@ -115,6 +115,11 @@ def test_a_card_without_an_energy_counter_has_no_energy_but_the_other_values(rep
     assert printed == "None 71.5"
 
 
+@pytest.mark.parametrize("beside", [0x002, 0x004, 0x010, 0x100])
+def test_what_is_said_of_the_clocks_of_an_idle_card_is_no_throttling(beside):
+    assert nvml.throttle_reasons(nvml.IDLE | beside) == ()
+
+
 def test_an_idle_card_is_not_throttled(replay):
     assert replay("with nvml.Session() as cards: print(cards.read(TITAN).throttle_reasons)") == "()"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trainbench import usage
+from trainbench import nvml, usage
 from trainbench.finding import Finding
 
 OTHER_LOAD_MEAN_PERCENT: Final = 15.0
@@ -263,7 +263,7 @@ def gpu_shared(facts: Facts) -> Finding | None:
 
 def gpu_throttled(facts: Facts) -> Finding | None:
     """The GPU lowered its clocks."""
-    reasons = sorted({reason for gpu in facts.over_span["gpus"] for reason in gpu["throttle_reasons"] or ()})
+    reasons = sorted(_reasons(facts) - nvml.CLOCK_SETTINGS)
     if not reasons:
         return None
     return Finding(
@@ -272,6 +272,23 @@ def gpu_throttled(facts: Facts) -> Finding | None:
         f"the GPU lowered its clocks: {', '.join(reason.replace('_', ' ') for reason in reasons)}",
         "look at its cooling and its power limit (nvidia-smi -q -d PERFORMANCE,POWER)",
     )
+
+
+def gpu_clocks_set(facts: Facts) -> Finding | None:
+    """Somebody has limited the GPU's clocks by a setting, as whoever locks them for steady numbers does."""
+    settings = sorted(_reasons(facts) & nvml.CLOCK_SETTINGS)
+    if not settings:
+        return None
+    return Finding(
+        "gpu_clocks_set",
+        "info",
+        f"a setting holds the GPU's clocks: {', '.join(setting.replace('_', ' ') for setting in settings)}",
+        "measure what is compared with the same setting (nvidia-smi -q -d CLOCK,PERFORMANCE shows it)",
+    )
+
+
+def _reasons(facts: Facts) -> set[str]:
+    return {reason for gpu in facts.over_span["gpus"] for reason in gpu["throttle_reasons"] or ()}
 
 
 def gpu_clocks(facts: Facts) -> Finding | None:
@@ -359,6 +376,7 @@ CHECKS: Final[Sequence[Callable[[Facts], Finding | None]]] = (
     too_short,
     gpu_shared,
     gpu_throttled,
+    gpu_clocks_set,
     gpu_clocks,
     gpu_few_samples,
     gpu_unread,

@@ -22,7 +22,7 @@ _BITS_PER_WORD = 64
 IDLE = 0x001
 
 # What lowers a card's clocks, by the bits of nvmlClocksEventReasons in nvml.h. The bit of an idle card stays
-# out: such a card slows down because nobody asks anything of it, which is not throttling.
+# out: such a card slows down because nobody asks anything of it, whatever else is said of its clocks.
 THROTTLE_REASONS = {
     0x002: "application_clocks",
     0x004: "software_power_cap",
@@ -35,6 +35,12 @@ THROTTLE_REASONS = {
     0x200: "board_limit",
     0x400: "reliability",
 }
+
+# Of these, what somebody has set, for as long as the setting lasts, rather than what the card does to itself under
+# load: "GPU clocks are limited by current setting of applications clocks", the same of display clocks, and "all GPUs
+# in the sync boost group will boost to the minimum possible clocks across the entire group".
+# Source: nvml.h, nvmlClocksEventReasons; nvidia-smi(1), "Clocks Event Reasons".
+CLOCK_SETTINGS = frozenset({"application_clocks", "sync_boost", "display_clocks"})
 
 
 class NvmlUnavailable(Exception):  # noqa: N818  # the name says what is the case
@@ -284,9 +290,14 @@ def inventory() -> Inventory:
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
-    """Name the reasons in NVML's bit field; bits without a name come last, as "other_0x800"."""
+    """Name the reasons in NVML's bit field; bits without a name come last, as "other_0x800".
+
+    An idle card has none: what holds its clocks down is that nothing runs on it.
+    """
+    if bits & IDLE:
+        return ()
     named = tuple(name for bit, name in THROTTLE_REASONS.items() if bits & bit)
-    unnamed = bits & ~sum(THROTTLE_REASONS) & ~IDLE
+    unnamed = bits & ~sum(THROTTLE_REASONS)
     return (*named, f"other_{unnamed:#x}") if unnamed else named
 
 
