@@ -10,8 +10,13 @@ CORES ?= all
 KNOWN := tensorflow jax torch
 # What is installed, from the name of the file that says so: .venv/ready-cpu-tensorflow-jax
 INSTALLED := $(subst -, ,$(patsubst .venv/ready-%,%,$(firstword $(wildcard .venv/ready-*))))
-# At first cuda where the NVIDIA driver is loaded, else cpu, and TensorFlow alone. Override: make setup BUILD=cuda FRAMEWORKS='jax torch'
-BUILD ?= $(or $(firstword $(INSTALLED)),$(if $(wildcard /proc/driver/nvidia/version),cuda,cpu))
+# At first cuda where NVIDIA's driver is there, else cpu, and TensorFlow alone. Override: make setup BUILD=cuda FRAMEWORKS='jax torch'
+# NVML knows of the driver wherever it is: WSL has no /proc/driver/nvidia, and a container without a card has its host's. 9 is
+# NVML_ERROR_DRIVER_NOT_LOADED; a driver that is there and out of order is one to build for.
+NVML := import ctypes, sys; sys.exit(ctypes.CDLL("libnvidia-ml.so.1").nvmlInit_v2() == 9)
+ifeq ($(origin BUILD),undefined)
+BUILD := $(or $(firstword $(INSTALLED)),$(if $(filter 0,$(shell $(PYTHON) -c '$(NVML)' 2>/dev/null; echo $$?)),cuda,cpu))
+endif
 FRAMEWORKS ?= $(filter $(KNOWN),$(INSTALLED))
 $(if $(filter cpu cuda,$(BUILD)),,$(error BUILD=$(BUILD) is not known; allowed: cpu, cuda))
 $(if $(filter-out $(KNOWN),$(FRAMEWORKS)),$(error FRAMEWORKS has '$(firstword $(filter-out $(KNOWN),$(FRAMEWORKS)))', which is not known; \

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -19,17 +21,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def make(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Have make say what it would do."""
     # Of what made these tests run, nothing may be left: the variables of a make above, and its FRAMEWORKS.
-    environment = {name: os.environ[name] for name in ("PATH", "HOME")}
+    environment = {name: os.environ[name] for name in ("PATH", "HOME")} | variables
     command = ["make", "--dry-run", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def installed(folder: Path, *arguments: str) -> list[str]:
+def installed(folder: Path, *arguments: str, **variables: str) -> list[str]:
     """The lock files that would be installed together, in order."""
-    run = make(folder, "setup", *arguments)
+    run = make(folder, "setup", *arguments, **variables)
     assert run.returncode == 0, run.stderr
     (line,) = [line for line in run.stdout.splitlines() if "uv pip sync" in line]
     return [Path(word).stem for word in line.split() if word.startswith("requirements/")]
@@ -64,6 +66,29 @@ def set_up(folder: Path, name: str) -> None:
 )
 def test_the_frameworks_that_are_asked_for_are_installed(folder: Path, arguments: list[str], locks: list[str]) -> None:
     assert installed(folder, *arguments) == locks
+
+
+@pytest.mark.parametrize(
+    ("trace", "build"),
+    [
+        pytest.param("driver 580.65.06\ngpu 0 GPU-1 - - NVIDIA H200\n", "cuda", id="a card"),
+        pytest.param("broken 18\n", "cuda", id="a driver whose library is of another version"),
+        pytest.param(None, "cpu", id="the library alone, no driver"),
+    ],
+)
+def test_the_first_build_is_for_gpus_where_nvml_knows_of_a_driver(
+    folder: Path, nvml_library: Path, trace: str | None, build: str
+) -> None:
+    """Whatever /proc has: WSL has no /proc/driver/nvidia, a container without a card has its host's."""
+    variables = {"LD_LIBRARY_PATH": str(nvml_library)}
+    if trace is not None:
+        (folder / "trace.txt").write_text(trace, encoding="utf-8")
+        variables["NVML_REPLAY"] = str(folder / "trace.txt")
+    assert installed(folder, **variables) == [build, "dev"]
+
+
+def test_the_first_build_is_for_cpus_where_nothing_can_ask_for_a_card(folder: Path) -> None:
+    assert installed(folder, "PYTHON=false") == ["cpu", "dev"]
 
 
 @pytest.mark.parametrize(
