@@ -282,6 +282,10 @@ def test_a_finding_says_what_was_found(name: str, case: dict[str, Any], words: s
     assert words in finding.finding
 
 
+def test_a_slice_of_which_nvml_tells_no_utilisation_is_not_asked_for_more_epochs(facts: FactsOf) -> None:
+    assert checks.gpu_few_samples(facts(gpu={"samples": 0, "utilization_percent": None})) is None
+
+
 def test_clocks_that_somebody_has_set_leave_no_mark_on_a_number(facts: FactsOf) -> None:
     found = checks.findings(facts(gpu={"throttle_reasons": ["application_clocks"]}))
     assert [(finding.name, finding.level) for finding in found] == [("gpu_clocks_set", "info")]

@@ -1,6 +1,7 @@
 """NVML is asked in processes of their own: pynvml keeps the library it found first."""
 
 import os
+import re
 import textwrap
 
 import pytest
@@ -264,15 +265,129 @@ def test_cores_are_not_near_a_lost_card(replay):
     ("listed", "answer"),
     [
         (["process 0 self 1048576"], "True"),
-        ([f"process 0 {os.getpid()} 1048576"], "False"),
+        (["client 0 self 1048576", f"process 0 {os.getpid()} 1048576"], "True"),
+        (["process 1 self 1048576"], "False"),
+        (["process 1 self 1048576", f"process 0 {os.getpid()} 1048576"], "False"),
+        ([f"process 0 {os.getpid()} 1048576"], "None"),
         ([], "None"),
-        (["process 0 4194999 1048576"], "None"),
+        (["process 0 4194999 1048576", "process 1 4294967295 1048576"], "None"),
+        (["lost 0 1", "process 0 self 1048576"], "True"),
     ],
-    ids=["ours", "another_of_this_machine", "none_visible", "one_that_does_not_exist_here"],
+    ids=[
+        *("ours", "ours through MPS", "ours on another card", "ours on another card and another process here"),
+        *("another process alone, as in the place of a client of MPS", "none", "none that exists here"),
+        "ours beside a lost card",
+    ],
 )
-def test_a_process_is_found_on_its_card_where_the_list_can_be_trusted(replay, listed, answer):
-    program = "import os\nwith nvml.Session() as cards: print(cards.lists_process(TITAN, {os.getpid()}))"
+def test_a_process_is_elsewhere_only_where_nvml_lists_it_elsewhere(replay, listed, answer):
+    program = "import os\nwith nvml.Session() as cards: print(cards.lists_processes([TITAN], {os.getpid()}))"
     assert replay(program, *listed) == answer
+
+
+def test_the_server_of_mps_is_no_process_that_computes_and_its_clients_are(replay):
+    """The server is a process of that name; the kernel keeps the first 15 characters."""
+    program = """
+        import ctypes, os
+        ctypes.CDLL(None).prctl(15, b"nvidia-cuda-mps-server", 0, 0, 0)
+        with nvml.Session() as cards: print(cards.read(TITAN).process_ids)
+        """
+    assert replay(program, "process 0 self 1048576", "client 0 4242 1048576") == "(4242,)"
+
+
+# --- slices of cards in MIG mode ---
+
+SLICES = """
+mig 1
+mig 2
+slice 4 1 1 0 MIG-aaaa 10737418240 Tesla V100-SXM2-32GB MIG 1g.10gb
+slice 5 1 5 0 MIG-bbbb - -
+sample 0 4 - 536870912 - - - - -
+process 4 self 104857600
+client 5 4242 -
+"""
+
+
+def test_the_inventory_lists_the_slices_of_a_card_in_mig_mode(replay):
+    printed = replay("print([gpu.slices for gpu in nvml.inventory().gpus])", SLICES)
+    slices = (
+        nvml.Slice("Tesla V100-SXM2-32GB MIG 1g.10gb", "MIG-aaaa", 10240.0, 1, 0),
+        nvml.Slice(None, "MIG-bbbb", None, 5, 0),
+    )
+    assert printed == repr([None, slices, (), None])
+
+
+def test_of_a_slice_memory_and_processes_are_its_own_and_what_only_the_card_has_is_no_slice_s(replay):
+    printed = replay("import os\nwith nvml.Session() as cards: print(cards.read('MIG-aaaa', {os.getpid()}))", SLICES)
+    reading = nvml.Reading(
+        utilization_percent=None,
+        memory_used_mib=512.0,
+        power_watts=None,
+        energy_joules=None,
+        temperature_celsius=84.0,
+        sm_clock_mhz=1380.0,
+        throttle_reasons=("software_power_cap", "software_thermal_slowdown"),
+        process_ids=(0,),
+        process_memory_mib=100.0,
+    )
+    assert re.sub(r"process_ids=\(\d+,\)", "process_ids=(0,)", printed) == repr(reading)
+
+
+def test_the_cores_near_a_slice_are_those_near_its_card(replay):
+    program = "with nvml.Session() as cards: print(sorted(cards.near_cores('MIG-bbbb')))"
+    assert replay(program, SLICES, "near 1 3") == "[0, 1]"
+
+
+def test_a_process_on_a_slice_is_on_that_one_alone(replay):
+    program = """
+        import os
+        with nvml.Session() as cards:
+            print([cards.lists_processes([uuid], {os.getpid()}) for uuid in ("MIG-aaaa", "MIG-bbbb")])
+        """
+    assert replay(program, SLICES) == "[True, False]"
+
+
+# --- cards that cannot be asked ---
+
+
+@pytest.mark.parametrize(
+    ("lines", "reasons"),
+    [
+        (["lost 0 1"], ["GPU 1 cannot be asked about (NVML: GPU is lost)"]),
+        (["lost 0 1 unknown"], ["GPU 1 cannot be asked about (NVML: Unknown Error)"]),
+        (["denied 1"], []),
+        ([], []),
+    ],
+    ids=["lost", "unknown error", "not for this user", "none"],
+)
+def test_of_a_card_that_is_counted_and_cannot_be_asked_the_reason_is_told(replay, lines, reasons):
+    assert replay("print(list(nvml.inventory().unreadable))", *lines) == repr(reasons)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_broken"), [(18, True), (999, True), (9, False)], ids=["versions differ", "unknown error", "not loaded"]
+)
+def test_a_driver_that_is_there_and_cannot_be_asked_is_broken(replay, code, is_broken):
+    """On a machine without a card, as most that run tests are."""
+    program = "nvml._is_on_bus = lambda root: False\nprint(nvml.inventory().is_broken)"
+    assert replay(program, f"broken {code}") == str(is_broken)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "is_there"),
+    [
+        ("0x10de", "0x030000", True),
+        ("0x10de", "0x030200", True),
+        ("0x10de", "0x040300", False),
+        ("0x8086", "0x030000", False),
+    ],
+    ids=["a card with a display", "a card without", "the sound of a card", "another vendor's"],
+)
+def test_a_card_on_the_bus_is_one_of_nvidia_that_computes(tmp_path, vendor, kind, is_there):
+    device = tmp_path / "sys/bus/pci/devices/0000:01:00.0"
+    device.mkdir(parents=True)
+    (device / "vendor").write_text(f"{vendor}\n")
+    (device / "class").write_text(f"{kind}\n")
+    assert nvml._is_on_bus(tmp_path) is is_there
 
 
 def test_reasons_without_a_name_are_reported_by_number():

@@ -213,7 +213,7 @@ if "trainbench.training" in " ".join(sys.orig_argv):
 def launched(nvml_library, replay, checkout, tmp_path):
     """Give a function that launches a run with so many of four cards, without Snakemake, and gives what it said."""
 
-    def launch(gpus):
+    def launch(gpus, trace=None):
         device = Device("gpu", "gpu", "all", gpus=gpus)
         settings = Study(
             models=("logistic",), batch_sizes=(16,), devices=("gpu",), repeats=1, seed=1, isolation="device",
@@ -221,9 +221,40 @@ def launched(nvml_library, replay, checkout, tmp_path):
             model_settings={"logistic": ModelSettings(2, {"learning_rate": 0.05})}, device_settings={"gpu": device},
         ).settings(Run("logistic", 16, "gpu", 1), "0" * 64)  # fmt: skip
         code = LAUNCH.format(folder=str(tmp_path), data=str(checkout.folder / "data"), settings=json.dumps(settings))
-        return run_python(code, nvml_library, replay(4)["NVML_REPLAY"])
+        return run_python(code, nvml_library, trace or replay(4)["NVML_REPLAY"])
 
     return launch
+
+
+IS_LISTED = """
+import os, subprocess, sys, time
+if "trainbench.training" in " ".join(sys.orig_argv):
+    with open({trace!r}, "a") as trace:
+        print("process", {card}, os.getpid() if {is_own} else os.getppid(), 1048576, file=trace)
+    print("epoch 1/2 is over", flush=True)
+    time.sleep(60 if {is_own} else 0)
+    os._exit(1)
+"""
+"""In the place of the training: has NVML list it or another process that lives, and says that an epoch is over."""
+
+
+@pytest.mark.parametrize(
+    ("card", "is_own", "told"),
+    [
+        pytest.param(3, True, "told: logistic 16 on gpu, repeat 1: after the first epoch NVML lists", id="elsewhere"),
+        pytest.param(0, False, "RunFailed", id="another process alone says nothing"),
+    ],
+)
+def test_a_run_that_computes_elsewhere_ends_with_its_first_epoch_and_no_other(
+    launched, replay, tmp_path, monkeypatch, card, is_own, told
+):
+    monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
+    trace = replay(4)["NVML_REPLAY"]
+    folder = tmp_path / "instead"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(IS_LISTED.format(trace=trace, card=card, is_own=is_own))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    assert told in launched(1, trace)
 
 
 @pytest.mark.parametrize("gpus", [1, 2])

@@ -309,7 +309,9 @@ def gpu_clocks(facts: Facts) -> Finding | None:
 def gpu_few_samples(facts: Facts) -> Finding | None:
     """The GPU's utilisation rests on few samples."""
     gpus = facts.over_steady["gpus"] if facts.over_steady else []
-    few = [gpu["samples"] for gpu in gpus if gpu["samples"] < GPU_SAMPLES]
+    # Where NVML tells no utilisation at all, as of MIG slices, more epochs would not help.
+    told = [gpu for gpu in gpus if gpu["samples"] or facts.over_steady["samples"] < GPU_SAMPLES]
+    few = [gpu["samples"] for gpu in told if gpu["samples"] < GPU_SAMPLES]
     if not few:
         return None
     return Finding(
@@ -343,7 +345,8 @@ def gpu_energy(facts: Facts) -> Finding | None:
         "gpu_energy",
         "info",
         f"the GPU's energy counter could not be read: its energy is {found}",
-        "cards before Volta have no energy counter; power readings of short runs are rough",
+        "cards before Volta have no energy counter and MIG slices none of their own; power readings of short runs are "
+        "rough",
     )
 
 
@@ -354,7 +357,7 @@ def gpu_unlisted(facts: Facts) -> Finding | None:
     return Finding(
         "gpu_unlisted",
         "info",
-        "NVML lists no process that could be compared with the run's, as in a container with its own process numbers",
+        "NVML lists the run's process on no GPU, as in a container with its own process numbers or under MPS",
         "the framework's own word on where parameters and results lie stands alone; share the host's process numbers "
         "(docker run --pid=host) for NVML's",
     )

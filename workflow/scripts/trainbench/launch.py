@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from trainbench import canary, core_lease, full_disk, gpu_lease, host, journal, locks, nvml, outcome, processes, record
 from trainbench.errors import InputError, RunFailed
@@ -104,11 +104,6 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         canary_after_seconds = canary.seconds()
     if answer["status"] == "refused":
         raise InputError(f"{name}: {answer['message']}")
-    if gpus is not None and gpu_listed is False:
-        raise InputError(
-            f"{name}: NVML does not list the run's process on every leased GPU ({', '.join(gpus.uuids)}), so it "
-            f"computed elsewhere; compare {task.log} with nvidia-smi"
-        )
     observed = outcome.Observed(
         settings=task.settings,
         code_sha256=task.code_sha256,
@@ -222,7 +217,7 @@ def _train(
     Returns the training's answer, and whether NVML lists the training's process on its card (None: cannot be told).
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk is full, or the run computes elsewhere than on its GPUs.
         RunFailed: there is no answer.
     """
     with ExitStack() as stack:
@@ -262,6 +257,8 @@ def _train(
             if place.gpus is not None and not epochs_seen and line.startswith("epoch "):
                 gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
                 epochs_seen = True
+                if gpu_listed is False:
+                    _refuse_elsewhere(task, place)
             _demand_room(watching, task)
         code = training.wait()
         if watching is not None:
@@ -280,6 +277,20 @@ def _train(
                 f"the last lines of {task.log} say why\n{_tail(task.log)}"
             )
         return answer, gpu_listed
+
+
+def _refuse_elsewhere(task: Task, place: _Place) -> NoReturn:
+    """End a run that computes on another GPU, with all that it would go on from.
+
+    Raises:
+        InputError: always.
+    """
+    shutil.rmtree(place.unfinished, ignore_errors=True)
+    raise InputError(
+        f"{run_name(task.settings)}: after the first epoch NVML lists the run's process, but not on each GPU that it "
+        f"leased ({', '.join(place.gpus.uuids if place.gpus else ())}), so it computes elsewhere; compare {task.log} "
+        "with nvidia-smi"
+    )
 
 
 def _demand_room(process: "subprocess.Popen[Any] | None", task: Task) -> None:
@@ -327,10 +338,9 @@ def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
     try:
         process_ids = [training_pid, *processes.descendants(training_pid)]
         with nvml.Session() as session:
-            listed = [session.lists_process(uuid, process_ids) for uuid in gpu_uuids]
+            return session.lists_processes(gpu_uuids, process_ids)
     except (nvml.NvmlUnavailable, nvml.GpuLost):
         return None
-    return False if False in listed else None if None in listed else True
 
 
 @contextmanager

@@ -6,8 +6,10 @@ for whatever reason (an old card, an old driver, a card split by MIG), is None, 
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,6 +19,10 @@ import pynvml
 Value = TypeVar("Value")
 
 BYTES_PER_MIB = 2**20
+SLICE_PREFIX = "MIG-"
+MPS_SERVER = "nvidia-cuda-mps"
+"""How the name of MPS' server, nvidia-cuda-mps-server, begins: the kernel keeps 15 characters of a process' name."""
+
 _BITS_PER_WORD = 64
 
 IDLE = 0x001
@@ -52,6 +58,25 @@ class GpuLost(Exception):  # noqa: N818  # the name says what is the case
 
 
 @dataclass(frozen=True)
+class Slice:
+    """A part of a card in MIG mode, which computes as a card of its own.
+
+    Attributes:
+        name: The card's name and the slice's profile, as in "NVIDIA H200 MIG 1g.18gb".
+        uuid: As in "MIG-5c2d3b1e-...", from drivers before 470 "MIG-GPU-.../1/0"; CUDA_VISIBLE_DEVICES accepts it.
+        memory_mib: All of its memory.
+        gpu_instance: Number of the part of the card.
+        compute_instance: Number of the slice among those that share the part's memory.
+    """
+
+    name: str | None
+    uuid: str | None
+    memory_mib: float | None
+    gpu_instance: int | None
+    compute_instance: int | None
+
+
+@dataclass(frozen=True)
 class Gpu:
     """One card.
 
@@ -61,6 +86,7 @@ class Gpu:
         uuid: NVIDIA's name for this very card; CUDA_VISIBLE_DEVICES accepts it.
         memory_mib: All of its memory.
         pci_address: Domain, bus and device, as in "00000000:1B:00.0".
+        slices: What CUDA sees of a card in MIG mode in its place; None where it is not in that mode.
     """
 
     index: int
@@ -68,6 +94,7 @@ class Gpu:
     uuid: str | None
     memory_mib: float | None
     pci_address: str | None
+    slices: tuple[Slice, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,17 +106,26 @@ class Inventory:
         cuda_driver_version: The newest CUDA that the driver supports, as in "13.0".
         gpus: The cards in NVML's order; empty where NVML cannot be used.
         problem: NVML's own reason why it cannot be used, None where it can.
+        is_broken: Whether there ought to be cards that NVML cannot tell of, rather than none.
+        unreadable: Of each card that is counted and cannot be asked about, a sentence with NVML's reason; a card that
+            this user may not use, as under a scheduler, is none of them.
     """
 
     driver_version: str | None
     cuda_driver_version: str | None
     gpus: tuple[Gpu, ...]
     problem: str | None
+    is_broken: bool = False
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one card is doing at one moment.
+    """What one card, or a slice of one, is doing at one moment.
+
+    Of a slice NVML does not tell utilisation, power and energy ("On MIG-enabled GPUs, querying device utilization
+    rates is not currently supported", nvml.h): they are None, and not those of the card. Temperature, clock and
+    throttling are the card's.
 
     Attributes:
         utilization_percent: Share of NVML's last window (1/6 to 1 s) in which any kernel ran.
@@ -100,7 +136,8 @@ class Reading:
         temperature_celsius: Of the chip.
         sm_clock_mhz: Clock of the streaming multiprocessors.
         throttle_reasons: What holds the clocks down (values of `THROTTLE_REASONS`); empty when nothing does.
-        process_ids: Processes that compute on the card, by the PIDs that NVML reports: the host's.
+        process_ids: Processes that compute on the card, by the PIDs that NVML reports: the host's. Clients of MPS are
+            among them, its server is not.
         process_memory_mib: Memory of those processes that were asked about; None when none of them is listed.
     """
 
@@ -198,18 +235,20 @@ class Session:
         handle = self._handle(uuid)
         questions = _Questions(f"GPU {uuid}")
         ask = questions.ask
-        utilization = ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        is_slice = uuid.startswith(SLICE_PREFIX)
+        card = _card_of(handle) if is_slice else handle
+        utilization = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         memory_bytes = ask(
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2).used,
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used,
         )
-        power_milliwatts = ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
-        energy_millijoules = ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-        temperature = ask(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-        clock = ask(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
+        power_milliwatts = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+        energy_millijoules = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        temperature = ask(lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU))
+        clock = ask(lambda: pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM))
         reasons = ask(
-            lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
-            lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+            lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(card),
+            lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card),
         )
         processes = ask(lambda: _processes(handle)) if with_processes else None
         questions.require_a_card()
@@ -232,8 +271,9 @@ class Session:
             GpuLost: The card is not there.
         """
         handle = self._handle(uuid)
+        card = _card_of(handle) if uuid.startswith(SLICE_PREFIX) else handle
         words = -(-(os.cpu_count() or 1) // _BITS_PER_WORD)
-        mask = _Questions(f"GPU {uuid}").ask(lambda: list(pynvml.nvmlDeviceGetCpuAffinity(handle, words)))
+        mask = _Questions(f"GPU {uuid}").ask(lambda: list(pynvml.nvmlDeviceGetCpuAffinity(card, words)))
         if mask is None:
             return None
         bits = range(words * _BITS_PER_WORD)
@@ -248,24 +288,22 @@ class Session:
         handle = self._handle(uuid)
         return _Questions(f"GPU {uuid}").ask(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).free))
 
-    def lists_process(self, uuid: str, process_ids: Collection[int]) -> bool | None:
-        """Tell whether any of the processes computes on the card.
+    def lists_processes(self, uuids: Collection[str], process_ids: Collection[int]) -> bool | None:
+        """Tell whether each of the cards or slices lists any of the processes.
 
-        None when NVML cannot tell: it lists no process, or one that does not exist here. NVML's PIDs are the
-        host's, so in a container that numbers its own processes the list proves nothing.
-
-        Raises:
-            GpuLost: The card is not there.
+        None where no card of the machine lists any. That proves nothing: NVML's PIDs are the host's, and a container
+        numbers its own processes; in the place of a client of MPS it may list the server; and other users' processes
+        it may leave out. But a driver that lists the processes on some card lists them wherever they compute.
         """
-        handle = self._handle(uuid)
-        questions = _Questions(f"GPU {uuid}")
-        listed = questions.ask(lambda: _processes(handle))
-        questions.require_a_card()
-        if not listed:
-            return None
-        if not listed.keys().isdisjoint(process_ids):
-            return True
-        return False if all(psutil.pid_exists(pid) for pid in listed) else None
+        found = set()
+        for index in range(_Questions("the driver").ask(pynvml.nvmlDeviceGetCount) or 0):
+            questions = _Questions(f"GPU {index}")
+            with suppress(GpuLost):
+                for handle in _computing_handles(questions, index):
+                    listed = questions.ask(partial(_processes, handle)) or {}
+                    if not listed.keys().isdisjoint(process_ids):
+                        found.add(_text(questions.ask(partial(pynvml.nvmlDeviceGetUUID, handle))))
+        return found.issuperset(uuids) if found else None
 
     def _handle(self, uuid: str) -> object:
         if uuid not in self._handles:
@@ -283,10 +321,40 @@ def inventory() -> Inventory:
             questions = _Questions("the driver")
             driver = questions.ask(pynvml.nvmlSystemGetDriverVersion)
             cuda = questions.ask(pynvml.nvmlSystemGetCudaDriverVersion_v2, pynvml.nvmlSystemGetCudaDriverVersion)
-            gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
-            return Inventory(_text(driver), cuda_version(cuda), gpus, None)
+            asked = [_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            return Inventory(
+                driver_version=_text(driver),
+                cuda_driver_version=cuda_version(cuda),
+                gpus=tuple(gpu for gpu, _ in asked),
+                problem=None,
+                unreadable=tuple(reason for _, reason in asked if reason is not None),
+            )
     except (pynvml.NVMLError, GpuLost) as error:
-        return Inventory(None, None, (), str(error))
+        return Inventory(None, None, (), str(error), is_broken=not _is_absent(error))
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether there is no driver because nobody has installed one, or because there is no card for it."""
+    code = getattr(error, "value", None)
+    if code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
+        return not _is_on_bus(Path("/"))
+    return bool(code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+
+def _is_on_bus(root: Path) -> bool:
+    """Whether the kernel knows of a card: 0x10de is NVIDIA, 0x03 the class of displays, also of cards without one.
+
+    Source: the PCI ID Repository (https://pci-ids.ucw.cz); Linux, Documentation/ABI/testing/sysfs-bus-pci.
+    """
+    devices = (root / "sys/bus/pci/devices").glob("*")
+    return any(_begins(device / "vendor", "0x10de") and _begins(device / "class", "0x03") for device in devices)
+
+
+def _begins(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="ascii").startswith(text)
+    except OSError:
+        return False
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
@@ -323,28 +391,91 @@ def _shutdown() -> None:
         return
 
 
-def _gpu(index: int) -> Gpu:
+def _gpu(index: int) -> tuple[Gpu, str | None]:
+    """One card, and why it cannot be asked about, if it cannot."""
+    # The driver still counts a card that has failed: it keeps its place in the list.
     nothing = Gpu(index, None, None, None, None)
     try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError as error:
+        is_hidden = error.value == pynvml.NVML_ERROR_NO_PERMISSION
+        return nothing, None if is_hidden else f"GPU {index} cannot be asked about (NVML: {error})"
+    try:
         questions = _Questions(f"GPU {index}")
-        handle = questions.ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
-        if handle is None:
-            return nothing
-        return Gpu(
+        gpu = Gpu(
             index=index,
             name=_text(questions.ask(lambda: pynvml.nvmlDeviceGetName(handle))),
             uuid=_text(questions.ask(lambda: pynvml.nvmlDeviceGetUUID(handle))),
             memory_mib=_scaled(questions.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total), BYTES_PER_MIB),
             pci_address=_text(questions.ask(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)),
+            slices=_slices(questions, handle),
         )
-    except GpuLost:
-        # The driver still counts a card that has failed: it keeps its place in the list.
-        return nothing
+        questions.require_a_card()
+    except GpuLost as error:
+        return nothing, str(error)
+    return gpu, None
+
+
+def _slices(questions: _Questions, card: object) -> tuple[Slice, ...] | None:
+    """The slices of a card, None where it is not in MIG mode."""
+    handles = _slice_handles(questions, card)
+    if handles is None:
+        return None
+    ask = questions.ask
+    return tuple(
+        Slice(
+            name=_text(ask(partial(pynvml.nvmlDeviceGetName, handle))),
+            uuid=_text(ask(partial(pynvml.nvmlDeviceGetUUID, handle))),
+            memory_mib=_scaled(
+                getattr(ask(partial(pynvml.nvmlDeviceGetMemoryInfo, handle)), "total", None), BYTES_PER_MIB
+            ),
+            gpu_instance=ask(partial(pynvml.nvmlDeviceGetGpuInstanceId, handle)),
+            compute_instance=ask(partial(pynvml.nvmlDeviceGetComputeInstanceId, handle)),
+        )
+        for handle in handles
+    )
+
+
+def _slice_handles(questions: _Questions, card: object) -> list[object] | None:
+    mode = questions.ask(lambda: pynvml.nvmlDeviceGetMigMode(card)[0])
+    if mode != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return None
+    # The count is how many there can be: an index may be free, or lead to a slice that is not this job's.
+    most = questions.ask(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(card)) or 0
+    handles = [questions.ask(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, card, index)) for index in range(most)]
+    return [handle for handle in handles if handle is not None]
+
+
+def _card_of(slice_handle: object) -> object:
+    """The card that a slice is part of; what can be asked of nothing is unknown."""
+    return _Questions("a slice").ask(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle))
+
+
+def _computing_handles(questions: _Questions, index: int) -> list[object]:
+    """What CUDA sees of a card: itself, or its slices."""
+    handle = questions.ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
+    if handle is None:
+        return []
+    slices = _slice_handles(questions, handle)
+    return [handle] if slices is None else slices
 
 
 def _processes(handle: object) -> dict[int, int | None]:
-    """List the computing processes and the bytes each uses; None where NVML lists the process only."""
-    return {process.pid: process.usedGpuMemory for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    """List the computing processes and the bytes each uses; None where NVML lists the process only.
+
+    Clients of MPS compute through its server, and have a list of their own.
+    """
+    listed = [*pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    with suppress(pynvml.NVMLError):
+        listed += pynvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)
+    return {process.pid: process.usedGpuMemory for process in listed if not _is_mps_server(process.pid)}
+
+
+def _is_mps_server(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name().startswith(MPS_SERVER)
+    except (psutil.Error, OverflowError):
+        return False
 
 
 def _memory_of(listed: dict[int, int | None], process_ids: Collection[int]) -> float | None:
