@@ -283,13 +283,15 @@ def test_a_name_that_a_list_of_gpus_takes_too_is_refused() -> None:
     assert "describes the device 'gpu-2g' twice" in refusal_of({"device_settings": listed})
 
 
-@pytest.mark.parametrize("changed", [{"framework": "torch"}, {"precision": "bfloat16"}, {"gpus": 2}])
-def test_framework_precision_and_gpus_are_settings_of_a_run(changed: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"framework": "torch"}, {"precision": "bfloat16"}, {"gpus": 2}, {"card": "TITAN X"}]
+)
+def test_framework_precision_gpus_and_card_are_settings_of_a_run(changed: dict[str, object]) -> None:
     run = Run("conv", 128, "gpu", 1)
     before, after = (
         study_with(device("gpu", **settings)).settings(run, "0" * 64)["device"] for settings in ({}, changed)
     )
-    assert {key: value for key, value in after.items() if before[key] != value} == changed
+    assert {key: value for key, value in after.items() if before.get(key) != value} == changed
 
 
 @pytest.mark.parametrize(
@@ -363,6 +365,8 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         ),
         case(device("mine", kind="cpu", precision="tf32"), "/mine/precision'", "tf32", "float32, bfloat16, float16"),
         case(device("mine", kind="cpu", gpus=1), "'device_settings/mine/gpus'", "is given", "set kind: gpu"),
+        case(device("mine", kind="cpu", card="H200"), "'device_settings/mine/card'", "is given", "set kind: gpu"),
+        case(device("gpu", card=""), "'device_settings/gpu/card'", '""', "a text that is not empty"),
         case(device("gpu", gpus=0), "'device_settings/gpu/gpus'", "is 0", f"{COUNT} or a list"),
         case(device("gpu", gpus=[]), "'device_settings/gpu/gpus'", "is []", f"one or more of: {COUNT}"),
         case(device("gpu", gpus=[2, 2]), "'device_settings/gpu/gpus'", "[2, 2]", "without repetition"),

@@ -1,4 +1,4 @@
-"""Runs may use the cards that are visible to them, one run a card at a time, whoever started the runs."""
+"""One run a card at a time, whoever started the runs."""
 
 from pathlib import Path
 
@@ -7,62 +7,8 @@ import pytest
 from lock_holders import Start, close_input, first_line, kill, remove_all, started_programs, wait_until  # noqa: F401  # the last is a fixture
 from trainbench import gpu_lease
 from trainbench.errors import InputError
-from trainbench.nvml import Gpu
 
 FIRST, SECOND, THIRD = "GPU-aa11-1", "GPU-aa22-2", "GPU-bb33-3"
-MIG = "MIG-5c2d3b1e-0000-5d7c-9a4f-1c2e3d4f5a6b"
-
-
-def machine(*uuids: str | None) -> list[Gpu]:
-    """Make up a machine with these cards."""
-    return [Gpu(index, "NVIDIA H200", uuid, 143_771.0, None) for index, uuid in enumerate(uuids)]
-
-
-# --- which cards ---
-
-
-def test_without_the_variable_all_cards_may_be_used() -> None:
-    assert gpu_lease.pool(machine(FIRST, SECOND, THIRD), {}) == (FIRST, SECOND, THIRD)
-
-
-def test_a_card_without_a_uuid_cannot_be_used() -> None:
-    assert gpu_lease.pool(machine(None, SECOND), {}) == (SECOND,)
-
-
-@pytest.mark.parametrize(
-    ("visible", "cards"),
-    [
-        pytest.param("2,0", [THIRD, FIRST], id="numbers, in the order given"),
-        pytest.param(" 0 , 1 ", [FIRST, SECOND], id="spaces"),
-        pytest.param(f"{SECOND},{THIRD}", [SECOND, THIRD], id="UUIDs"),
-        pytest.param("GPU-b", [THIRD], id="the start of a UUID"),
-        pytest.param(f"1,{FIRST}", [SECOND, FIRST], id="a number and a UUID"),
-        pytest.param(MIG, [MIG], id="a MIG device"),
-        pytest.param("0,0,1", [FIRST, SECOND], id="a card named twice"),
-        pytest.param(f"0,{FIRST}", [FIRST], id="a card named in two ways"),
-        pytest.param("", [], id="nothing"),
-        pytest.param("-1", [], id="minus one"),
-        pytest.param("NoDevFiles", [], id="a word"),
-        pytest.param("0,-1,1", [FIRST], id="minus one ends the list"),
-        pytest.param("0,7,1", [FIRST], id="a number beyond the cards ends the list"),
-        pytest.param("0,GPU-zz,1", [FIRST], id="an unknown UUID ends the list"),
-        pytest.param("0,GPU-aa,1", [FIRST], id="a start that two UUIDs share ends the list"),
-        pytest.param("0,,1", [FIRST], id="an empty entry ends the list"),
-    ],
-)
-def test_the_variable_says_which_cards_may_be_used(visible: str, cards: list[str]) -> None:
-    chosen = gpu_lease.pool(machine(FIRST, SECOND, THIRD), {"CUDA_VISIBLE_DEVICES": visible})
-    assert chosen == tuple(cards)
-
-
-def test_a_number_counts_cards_without_a_uuid_too() -> None:
-    assert gpu_lease.pool(machine(None, SECOND), {"CUDA_VISIBLE_DEVICES": "1"}) == (SECOND,)
-
-
-@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
-def test_a_machine_without_cards_offers_none(environment: dict[str, str]) -> None:
-    assert gpu_lease.pool(machine(), environment) == ()
-
 
 # --- holding a card ---
 

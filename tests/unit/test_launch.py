@@ -1,5 +1,6 @@
 """What becomes of a run whose training process is killed or meets a full disk."""
 
+import dataclasses
 import os
 import resource
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from idx_writer import write_idx_directory
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
 from study_builder import make_study
-from trainbench import dataset, host, journal, launch, record
+from trainbench import dataset, gpu_lease, host, journal, launch, nvml, record
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ModelSettings, Run
 
@@ -162,6 +163,24 @@ def replay(nvml_library: Path, tmp_path: Path) -> Replay:
 def test_the_training_process_sees_the_leased_cards_alone_by_their_uuids() -> None:
     made = launch.environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, (SECOND, FIRST))
     assert (made["CUDA_VISIBLE_DEVICES"], made["CUDA_DEVICE_ORDER"]) == (f"{SECOND},{FIRST}", "PCI_BUS_ID")
+
+
+@pytest.mark.parametrize(
+    ("leased", "names"),
+    [
+        ((SECOND,), ["NVIDIA H200"]),
+        (("MIG-1",), ["NVIDIA H200 MIG 1g.18gb"]),
+        (("MIG-2",), ["MIG-2"]),
+    ],
+    ids=["a card", "a slice", "a slice without a name"],
+)
+def test_a_state_is_gone_on_from_on_the_same_kind_of_card_or_slice_alone(
+    task: launch.Task, leased: tuple[str, ...], names: list[str]
+) -> None:
+    slices = (nvml.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-1", None, 1, 0), nvml.Slice(None, "MIG-2", None, 2, 0))
+    cards = (nvml.Gpu(0, "NVIDIA H200", FIRST, None, None, slices), nvml.Gpu(1, "NVIDIA H200", SECOND, None, None))
+    machine = dataclasses.replace(host.inventory(), gpus=cards)
+    assert launch._identity(task, machine, 1, gpu_lease.Lease(leased, (), 0.0))["gpus"] == names
 
 
 def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from trainbench.errors import InputError
+from trainbench.gpu_choice import Card, Visible
 from trainbench.idx import Shape
-from trainbench.limits import Machine, needed_memory_mib, refuse_impossible
+from trainbench.limits import Machine, gpu_warning, needed_memory_mib, refuse_impossible
 from trainbench.models import MODELS, ImageShape
 from trainbench.study import Device, ModelSettings, Study
 
@@ -32,21 +33,32 @@ STUDY = Study(
         "gpu-16t": Device("gpu-16t", "gpu", 16, gpus=1),
         "gpu-2g": Device("gpu-2g", "gpu", "all", gpus=2),
         "gpu-3g": Device("gpu-3g", "gpu", "all", gpus=3),
+        "titan": Device("titan", "gpu", "all", gpus=1, card="TITAN X"),
         "jax": Device("jax", "cpu", "all", gpus=0, framework="jax"),
         "jax-gpu": Device("jax-gpu", "gpu", "all", gpus=1, framework="jax"),
         "torch": Device("torch", "cpu", "all", gpus=0, framework="torch"),
     },
 )
+
+
+def cards(count: int, *names: str) -> Visible:
+    """Make up so many cards, all of one kind, and as many of each other name."""
+    return Visible(
+        tuple(
+            Card(f"GPU-{number}-{name}", name, 150_000.0) for name in ("NVIDIA H200", *names) for number in range(count)
+        )
+    )
+
+
 SERVER = Machine(
     cores=32,
-    gpus=4,
-    gpu_problem=None,
+    gpus=cards(4),
     gpu_limit=None,
     frameworks={"tensorflow": True, "jax": False, "torch": None},
     memory_mib=64_000.0,
     free_disk_mib=500_000.0,
 )
-ELSEWHERE = Machine(None, None, None, None, None, None, None)
+ELSEWHERE = Machine(None, None, None, None, None, None)
 """Another machine trains: nothing is known of it."""
 
 
@@ -71,25 +83,25 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         ),
         pytest.param(
             {"devices": ("cpu", "gpu")},
-            {"gpus": 0, "gpu_problem": "NVML: Driver Not Loaded"},
+            {"gpus": Visible((), "NVML: Driver Not Loaded")},
             ["'devices' has 'gpu'", "none is found (NVML: Driver Not Loaded)", "devices=[cpu]"],
             id="no GPU, with NVML's reason",
         ),
         pytest.param(
             {"devices": ("gpu",)},
-            {"gpus": 0},
+            {"gpus": cards(0)},
             ["'devices' has 'gpu'", "none is found; select CPU devices"],
             id="no GPU, without a reason",
         ),
         pytest.param(
             {"devices": ("gpu",)},
-            {"gpus": 4, "gpu_limit": 8},
+            {"gpus": cards(4), "gpu_limit": 8},
             ["--resources gpu=8", "found 4", "give --resources gpu=4"],
             id="a limit above the GPUs there are",
         ),
         pytest.param(
             {"devices": ("gpu",)},
-            {"gpus": 4, "gpu_limit": 0},
+            {"gpus": cards(4), "gpu_limit": 0},
             ["'devices' has 'gpu'", "needs a GPU", "--resources gpu=0 allows none of the 4 found"],
             id="a limit of no GPU at all",
         ),
@@ -113,7 +125,7 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         ),
         pytest.param(
             {"devices": ("gpu", "gpu-2g")},
-            {"gpus": 1},
+            {"gpus": cards(1)},
             ["'devices' has 'gpu-2g'", "needs 2 GPUs", "but found 1; lower its gpus"],
             id="more GPUs in a run than there are",
         ),
@@ -125,7 +137,7 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
         ),
         pytest.param(
             {"devices": ("gpu", "gpu-2g")},
-            {"gpus": 0, "gpu_problem": None},
+            {"gpus": cards(0)},
             ["'devices' has 'gpu-2g'", "needs 2 GPUs", "none is found"],
             id="several GPUs where there is none",
         ),
@@ -146,6 +158,18 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
             {"cores": 4},
             ["'device_settings/cpu-8t/threads' is 8", "get 4 of 4 usable cores", "--cores"],
             id="more threads than cores",
+        ),
+        pytest.param(
+            {"devices": ("titan",)},
+            {},
+            ["'device_settings/titan/card' is 'TITAN X'", "no kind of GPU here", "expected one of: 4 NVIDIA H200"],
+            id="a card that is not there",
+        ),
+        pytest.param(
+            {"devices": ("gpu-2g",)},
+            {"gpus": cards(1, "NVIDIA TITAN X (Pascal)")},
+            ["'devices' has 'gpu-2g'", "found 1 of one kind (1 NVIDIA H200, 1 NVIDIA TITAN X (Pascal) in all"],
+            id="two cards, each of a kind of its own",
         ),
         pytest.param({}, {"cores": 0}, ["--cores is 0", "at least 1", "--cores all"], id="no core at all"),
         pytest.param(
@@ -168,9 +192,9 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({}, {}, id="the default on a server"),
         pytest.param({"batch_sizes": (55_000,), "models": ("logistic",)}, {}, id="a batch of the whole training set"),
         pytest.param({"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="all images"),
-        pytest.param({"devices": ("cpu", "gpu")}, {"gpus": 1, "gpu_limit": 1}, id="one GPU of one"),
-        pytest.param({"devices": ("gpu",)}, {"gpus": 4, "gpu_limit": 2}, id="a limit below the GPUs there are"),
-        pytest.param({"devices": ("gpu-2g",)}, {"gpus": 2}, id="as many GPUs in a run as there are"),
+        pytest.param({"devices": ("cpu", "gpu")}, {"gpus": cards(1), "gpu_limit": 1}, id="one GPU of one"),
+        pytest.param({"devices": ("gpu",)}, {"gpus": cards(4), "gpu_limit": 2}, id="a limit below the GPUs there are"),
+        pytest.param({"devices": ("gpu-2g",)}, {"gpus": cards(2)}, id="as many GPUs in a run as there are"),
         pytest.param({"devices": ("gpu-2g",)}, {"gpu_limit": 2}, id="as many GPUs in a run as the limit allows"),
         pytest.param(
             {"devices": ("gpu-3g",), "batch_sizes": (126, 510)}, {}, id="batches that three GPUs can share evenly"
@@ -178,12 +202,22 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({"batch_sizes": (127,)}, {}, id="an uneven batch where GPUs that are not selected would share it"),
         pytest.param({"devices": ("jax",)}, {}, id="a CPU study of a framework whose build is for CPUs alone"),
         pytest.param({"devices": ("torch",)}, {"frameworks": None}, id="a framework that conda brings"),
-        pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_problem": "Driver Not Loaded"}, id="a CPU study, no GPU"),
+        pytest.param({"devices": ("cpu",)}, {"gpus": Visible((), "Driver Not Loaded")}, id="a CPU study, no GPU"),
         pytest.param({"devices": ("gpu",)}, {"frameworks": None}, id="a TensorFlow that is not known yet"),
         pytest.param(
             {"devices": ("cpu",)}, {"frameworks": {"tensorflow": False}}, id="a CPU study, a TensorFlow for CPUs"
         ),
-        pytest.param({"devices": ("cpu",)}, {"gpus": 0, "gpu_limit": 8}, id="a CPU study, whatever the limit of GPUs"),
+        pytest.param(
+            {"devices": ("cpu",)}, {"gpus": cards(0), "gpu_limit": 8}, id="a CPU study, whatever the limit of GPUs"
+        ),
+        pytest.param(
+            {"devices": ("gpu", "titan")}, {"gpus": cards(1, "NVIDIA TITAN X (Pascal)")}, id="two kinds, both measured"
+        ),
+        pytest.param(
+            {"devices": ("gpu-16t",)},
+            {"gpus": cards(2, "NVIDIA TITAN X (Pascal)")},
+            id="cards of a kind that is not measured take no share of the cores",
+        ),
         pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
         pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),
         pytest.param({"devices": ("cpu",)}, {"cores": 4}, id="a device that is described but not selected"),
@@ -216,3 +250,28 @@ def test_memory_counts_images_activations_and_three_values_a_parameter() -> None
     spec = MODELS["logistic"].specify(ImageShape(28, 28, 10), {"learning_rate": 0.05})
     values = 70_000 * 784 + 512 * 10 + 3 * 7840
     assert needed_memory_mib(spec, 512, MNIST) == pytest.approx(values * 4 / 2**20)
+
+
+BROKEN = Visible((), "NVML: Driver/library version mismatch", ("NVIDIA's driver is there, but cannot be asked",))
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "is_auto", "part"),
+    [
+        pytest.param(
+            ("cpu",), BROKEN, True, "cannot be asked", id="a driver out of order, of which auto makes a CPU study"
+        ),
+        pytest.param(("cpu",), BROKEN, False, None, id="a driver out of order, and no GPU wanted"),
+        pytest.param(("cpu",), Visible((), "NVML: NVML Shared Library Not Found"), True, None, id="no driver at all"),
+        pytest.param(("gpu",), cards(1, "TITAN X"), False, "gpu takes NVIDIA H200", id="two kinds, none asked for"),
+        pytest.param(("titan",), cards(1, "TITAN X"), False, None, id="two kinds, one asked for"),
+        pytest.param(("cpu",), cards(1, "TITAN X"), False, None, id="two kinds, and no GPU wanted"),
+        pytest.param(("gpu",), cards(4), False, None, id="one kind"),
+    ],
+)
+def test_what_should_be_known_of_the_gpus_is_told_where_the_study_would_use_them(
+    devices: tuple[str, ...], gpus: Visible, part: str | None, *, is_auto: bool
+) -> None:
+    study, machine = dataclasses.replace(STUDY, devices=devices), dataclasses.replace(SERVER, gpus=gpus)
+    told = gpu_warning(study, machine, is_auto=is_auto)
+    assert told is None if part is None else part in str(told)

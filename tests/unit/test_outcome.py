@@ -244,6 +244,18 @@ def test_the_device_used_is_the_hardware(kind: str, name: str | None, observe: O
     assert outcome.metrics(completed_on(kind), observe(kind))["device_used"]["name"] == name
 
 
+def test_a_run_on_a_slice_of_a_card_can_be_written_and_names_card_and_profile(observe: Observe, tmp_path: Path) -> None:
+    part = nvml.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-GPU-2/9/0", 16_000.0, 9, 0)
+    observed = observe("gpu", gpu_uuids=("MIG-GPU-2/9/0",))
+    machine = replace(observed.machine, gpus=(CARD, replace(CARDS[1], slices=(part,))))
+    answer = completed_on("gpu")
+    settings = {**observed.settings, "device": {**observed.settings["device"], "card": "MIG 1g"}}
+    record.write(
+        outcome.metrics(answer, replace(observed, machine=machine, settings=settings)), tmp_path / "metrics.json"
+    )
+    assert record.read(tmp_path / "metrics.json")["device_used"]["name"] == "NVIDIA H200 MIG 1g.18gb"
+
+
 def test_a_run_on_two_gpus_can_be_written_and_names_both(observe: Observe, tmp_path: Path) -> None:
     record.write(outcome.metrics(completed_on("gpu", 2), observe("gpu", 2)), tmp_path / "metrics.json")
     used = record.read(tmp_path / "metrics.json")["device_used"]

@@ -121,6 +121,14 @@ def test_settings_hold_everything_that_alters_the_result() -> None:
     }
 
 
+def test_a_card_is_among_the_settings_where_a_device_names_one() -> None:
+    device = dataclasses.replace(GPU, card="TITAN X")
+    settings = dataclasses.replace(STUDY, device_settings={"cpu": CPU, "gpu": device}).settings(
+        dataclasses.replace(RUN, device="gpu"), "f00d"
+    )
+    assert settings["device"]["card"] == "TITAN X"
+
+
 def test_settings_survive_json() -> None:
     settings = STUDY.settings(RUN, "f00d")
     assert json.loads(json.dumps(settings)) == settings

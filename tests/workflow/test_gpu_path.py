@@ -12,22 +12,23 @@ from trainbench.study import Device, ModelSettings, Run, Study
 CARDS = [f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abcd"]
 
 
-def trace_of(cards):
-    """A trace of NVML with these cards."""
+def trace_of(cards, names=()):
+    """A trace of NVML with these cards, of these names or all alike."""
     lines = ["driver 580.65.06", "cuda 13000"]
     for number, uuid in enumerate(cards):
-        lines.append(f"gpu {number} {uuid} 150000000000 00000000:{number + 1}B:00.0 NVIDIA H200")
+        name = names[number] if names else "NVIDIA H200"
+        lines.append(f"gpu {number} {uuid} 150000000000 00000000:{number + 1}B:00.0 {name}")
         lines.append(f"sample 0 {number} 50 1000000000 300000 1000000 40 1980 0")
     return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="module")
 def replay(nvml_library, tmp_path_factory):
-    """Give a function that gives environment variables which make NVML replay so many cards."""
+    """Give a function that gives environment variables which make NVML replay so many cards, and more lines."""
 
-    def variables(count):
+    def variables(count, *lines, names=()):
         trace = tmp_path_factory.mktemp("trace") / "trace.txt"
-        trace.write_text(trace_of(CARDS[:count]))
+        trace.write_text(trace_of(CARDS[:count], names) + "\n".join([*lines, ""]))
         return {"LD_LIBRARY_PATH": str(nvml_library), "NVML_REPLAY": str(trace)}
 
     return variables
@@ -79,6 +80,33 @@ def test_auto_leaves_out_cards_of_which_none_may_be_used_and_says_so(any_tensorf
     assert run.returncode == 0
     assert "A GPU is found but not measured: --resources gpu=0" in run.stdout + run.stderr
     assert "device=gpu" not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "variables", "part"),
+    [
+        pytest.param(
+            ["broken 18"], {}, "(NVML: RM has detected an NVML/RM version mismatch", id="a driver out of order"
+        ),
+        pytest.param(["lost 0 1"], {}, "GPU 1 cannot be asked about (NVML: GPU is lost)", id="a lost card of two"),
+        pytest.param([], {"CUDA_VISIBLE_DEVICES": "MIG-typo"}, "'MIG-typo', which names no single card", id="a typo"),
+    ],
+)
+def test_auto_says_in_one_warning_why_cards_are_left_out(checkout, replay, lines, variables, part):
+    run = checkout.study("--dry-run", "--config", "devices=auto", **replay(2, *lines), **variables)
+    assert run.returncode == 0
+    (told,) = [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("GPUs: ")]
+    assert part in told
+
+
+def test_a_slice_that_is_not_there_is_refused_when_the_study_is_planned(any_tensorflow, replay):
+    slices = ["mig 0", f"slice 1 0 1 0 MIG-{CARDS[0]}/1/0 10000000000 NVIDIA H200 MIG 1g.18gb"]
+    typo = {"CUDA_VISIBLE_DEVICES": f"MIG-{CARDS[0]}/7/0"}
+    study = ("--dry-run", "--config", "devices=[gpu]")
+    assert "/7/0', which names no single card or MIG slice" in told(
+        any_tensorflow.study(*study, **replay(1, *slices), **typo)
+    )
+    assert any_tensorflow.study(*study, **replay(1, *slices)).returncode == 0
 
 
 NOTHING_BUT_WAITING = """
@@ -144,6 +172,23 @@ def test_a_run_with_two_of_four_gpus_has_half_of_the_cores_and_one_with_one_a_qu
     assert run.returncode == 0, run.stderr
     runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
     assert {run["gpus"]: run["cores"] for run in runs} == {1: max(1, cores // 4), 2: max(1, cores // 2)}
+
+
+def test_runs_of_each_kind_of_card_take_turns_on_their_own_and_the_choice_is_told(any_tensorflow, replay):
+    """Two cards of one kind and one of another: of none do more runs begin than there are cards."""
+    cards = replay(3, names=["TITAN X", "NVIDIA H200", "NVIDIA H200"])
+    devices = ["devices=[gpu, old]", "device_settings={old: {kind: gpu, card: titan}}"]
+    config = ["models=[logistic]", "batch_sizes=[16]", *devices, "repeats=4"]
+    run = any_tensorflow.study("--cores", "8", "--until", "train", "--config", *config, **cards)
+    assert run.returncode == 0, run.stderr
+    assert "gpu takes NVIDIA H200" in run.stdout + run.stderr
+    found = any_tensorflow.folder.glob("results/runs/**/metrics.json")
+    runs = [(path.parts[-3], json.loads(path.read_text())) for path in found]
+    assert len(runs) == 8
+    for device, most in (("gpu", 2), ("old", 1)):
+        own = [shown for name, shown in runs if name == device]
+        at_once = [sum(other["begin"] <= shown["begin"] < other["end"] for other in own) for shown in own]
+        assert max(at_once) <= most
 
 
 @pytest.mark.parametrize(

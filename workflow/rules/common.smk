@@ -22,7 +22,7 @@ from trainbench import (
     engines,
     fingerprint,
     full_disk,
-    gpu_lease,
+    gpu_choice,
     host,
     idx,
     lifetime,
@@ -71,7 +71,8 @@ TRAINING_CODE = [
     *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
     *["lifetime.py", "locks.py", "processes.py", "state.py", "steady.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/ceilings.py", "engines/common.py", "engines/interface.py"],
-    *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_lease.py", "host.py"],
+    *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_choice.py", "gpu_lease.py"],
+    *["host.py"],
     *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
     *["training.py", "whole_file.py", "../train.py", "../../schemas/metrics.schema.json"],
 ]
@@ -154,18 +155,13 @@ def found_machine():
     """What this machine has, or nothing known where runs are submitted to others."""
     resources = workflow.resource_settings
     if SUBMITS:
-        return limits.Machine(None, None, None, None, None, None, None)
-    cards = nvml.inventory()
-    visible = gpu_lease.pool(cards.gpus, os.environ)
+        return limits.Machine(None, None, None, None, None, None)
     limit = workflow.global_resources.get("gpu")
     # A dry run without --cores pretends to have one core: that says nothing about the run that follows.
     cores_known = resources.cores is not None and not (workflow.output_settings.dryrun and resources.cores == 1)
     return limits.Machine(
         cores=min(resources.cores, host.inventory().usable_threads) if cores_known else None,
-        gpus=len(visible),
-        gpu_problem=(
-            f"NVML: {cards.problem}" if cards.problem else "CUDA_VISIBLE_DEVICES hides all" if cards.gpus else None
-        ),
+        gpus=gpu_choice.look(nvml.inventory(), os.environ),
         gpu_limit=None if limit is None else limit.value,
         frameworks=installed_frameworks(),
         memory_mib=host.available_memory_mib(),
@@ -192,7 +188,8 @@ def plan():
     try:
         framework = configuration.framework_for_auto(CONFIG)
         build_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
-        gpu_found = bool(machine.gpus) and machine.gpu_limit != 0 and build_for_gpus
+        cards = machine.gpus.cards if machine.gpus is not None else ()
+        gpu_found = bool(cards) and machine.gpu_limit != 0 and build_for_gpus
         if SUBMITS:
             gpu_found = None
         study = configuration.study_of(CONFIG, gpu_found)
@@ -201,18 +198,26 @@ def plan():
             limits.refuse_impossible(study, idx.read_shape(files), machine)
     except InputError as error:
         sys.exit(f"trainbench: {error}")
-    if workflow.is_main_process and CONFIG["devices"] == configuration.AUTO and machine.gpus and not gpu_found:
+    if not workflow.is_main_process:
+        return study, files, machine
+    is_auto = CONFIG["devices"] == configuration.AUTO
+    gpu_warning = limits.gpu_warning(study, machine, is_auto=is_auto)
+    if gpu_warning is not None:
+        logger.warning(gpu_warning)
+    if is_auto and cards and not gpu_found:
         logger.warning(
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
             f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
         )
-    if workflow.is_main_process and machine.gpus is not None:
+    if machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
-        workflow.global_resources.setdefault("gpu", machine.gpus)
+        for name, count in {"gpu": len(cards), **gpu_choice.limits_by_kind(cards)}.items():
+            workflow.global_resources.setdefault(name, count)
     return study, files, machine
 
 
 STUDY, DATASET_FILES, MACHINE = plan()
+GPUS_SIDE_BY_SIDE = limits.gpus_side_by_side(STUDY, MACHINE)
 DATA_FOLDER = data_folder(STUDY)
 DATASET_FINGERPRINT = fingerprint.of_files(vars(DATASET_FILES).values())
 
@@ -403,7 +408,7 @@ def run_cores(wildcards):
     cores = MACHINE.cores or workflow.resource_settings.cores or 1
     if workflow.remote_exec:
         return submission.cores_on_node(device, STUDY.isolation, cores, os.environ)
-    return cores_of_run(device, STUDY.isolation, cores, limits.gpus_side_by_side(MACHINE))
+    return cores_of_run(device, STUDY.isolation, cores, GPUS_SIDE_BY_SIDE)
 
 
 TURNS = {run.folder: turn for turn, run in enumerate(reversed(STUDY.turns()), start=1)}
@@ -419,6 +424,18 @@ def run_priority(wildcards):
 def run_gpus(wildcards):
     """GPUs that a run reserves."""
     return STUDY.device(wildcards.device).gpus
+
+
+def card_resources():
+    """The GPUs that a run reserves of each kind, by the name of the resource; nothing where all are of one kind."""
+    cards = MACHINE.gpus.cards if MACHINE.gpus is not None else ()
+    reserved = {name: gpu_choice.reserved(device, cards) for name, device in STUDY.device_settings.items()}
+    return {kind: card_resource(kind, reserved) for kind in gpu_choice.limits_by_kind(cards)}
+
+
+def card_resource(kind, reserved):
+    """The GPUs of this kind that a run reserves, of those that each device reserves."""
+    return each_run(lambda wildcards: reserved[wildcards.device][kind] if wildcards.device in reserved else 0)
 
 
 def asked_resources():

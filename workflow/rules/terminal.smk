@@ -29,7 +29,7 @@ def past_and_place():
     else:
         machine = host.inventory()
         cores = MACHINE.cores or machine.usable_threads
-        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(MACHINE), host=asdict(machine))
+        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(STUDY, MACHINE), host=asdict(machine))
     return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host), place
 
 

@@ -11,8 +11,9 @@ rule train:
     threads: run_cores
     resources:
         **asked_resources(),
-        gpu=run_gpus,
+        **card_resources(),
         # No setting of the run, so a change of it runs nothing again: --set-resources train:gpu_wait_seconds=60
+        gpu=run_gpus,
         gpu_wait_seconds=3600,
     params:
         settings=run_settings,

@@ -308,10 +308,11 @@ def gpu_clocks(facts: Facts) -> Finding | None:
 
 def gpu_few_samples(facts: Facts) -> Finding | None:
     """The GPU's utilisation rests on few samples."""
-    gpus = facts.over_steady["gpus"] if facts.over_steady else []
-    # Where NVML tells no utilisation at all, as of MIG slices, more epochs would not help.
-    told = [gpu for gpu in gpus if gpu["samples"] or facts.over_steady["samples"] < GPU_SAMPLES]
-    few = [gpu["samples"] for gpu in told if gpu["samples"] < GPU_SAMPLES]
+    steady = facts.over_steady or {"gpus": [], "samples": 0}
+    few = [gpu["samples"] for gpu in steady["gpus"] if gpu["samples"] < GPU_SAMPLES]
+    if not any(few) and steady["samples"] >= GPU_SAMPLES:
+        # NVML tells no utilisation at all, as of MIG slices: more epochs would not help.
+        return None
     if not few:
         return None
     return Finding(

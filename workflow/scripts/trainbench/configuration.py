@@ -195,6 +195,8 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
         )
     if kind == "cpu" and "gpus" in given:
         raise InputError(f"config key '{place}/gpus' is given, but its kind is cpu; remove it or set kind: gpu")
+    if kind == "cpu" and given.get("card") is not None:
+        raise InputError(f"config key '{place}/card' is given, but its kind is cpu; remove it or set kind: gpu")
     threads, gpus = given.get("threads", ALL_CORES), given.get("gpus", 1 if kind == "gpu" else 0)
     return tuple(
         Device(
@@ -204,6 +206,7 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
             gpus=gpu_count,
             framework=framework,
             precision=precision,
+            card=given.get("card"),
             resources=given.get("resources", {}),
         )
         for thread_count in (threads if isinstance(threads, list) else [threads])

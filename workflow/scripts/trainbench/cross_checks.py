@@ -114,8 +114,8 @@ def hardware_differs(runs: Sequence[Record]) -> FindingsByRun:
                 "hardware_differs",
                 "warning",
                 f"the run trained on {name}, others of its cell on {' or '.join(others)}",
-                "keep one kind of card visible (CUDA_VISIBLE_DEVICES) and measure the cell again, or take the source "
-                "with the other card out",
+                "name the card in device_settings and measure the cell again, or take the source with the other card "
+                "out",
             )
     return found
 

@@ -15,7 +15,6 @@ from typing import Final
 
 from trainbench import locks
 from trainbench.errors import InputError
-from trainbench.nvml import Gpu
 
 WAIT_LIMIT_SECONDS: Final = 3600.0
 _POLL_SECONDS: Final = 0.2
@@ -29,38 +28,6 @@ class Lease:
     uuids: tuple[str, ...]
     descriptors: tuple[int, ...]
     waited_seconds: float
-
-
-def pool(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """UUIDs (or MIG ids) of the cards that runs may use.
-
-    These are the cards in CUDA_VISIBLE_DEVICES where somebody, a scheduler for one, has set it, else all. Numbers in it
-    are taken in PCI order, which is NVML's and, with CUDA_DEVICE_ORDER=PCI_BUS_ID, CUDA's. As in CUDA, the first entry
-    that names no card ends the list.
-    Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
-    """
-    uuids = [gpu.uuid for gpu in gpus]
-    known = [uuid for uuid in uuids if uuid is not None]
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(known)
-    chosen: list[str] = []
-    for entry in (part.strip() for part in visible.split(",")):
-        card = _card(entry, uuids)
-        if card is None:
-            break
-        chosen.append(card)
-    return tuple(dict.fromkeys(chosen))
-
-
-def _card(entry: str, uuids: Sequence[str | None]) -> str | None:
-    """The card that one entry of CUDA_VISIBLE_DEVICES names: by number, by (the start of) a UUID or by MIG id."""
-    if entry.isdecimal():
-        return uuids[int(entry)] if int(entry) < len(uuids) else None
-    if entry.startswith("MIG-"):
-        return entry
-    matching = [uuid for uuid in uuids if uuid is not None and entry and uuid.startswith(entry)]
-    return matching[0] if len(matching) == 1 else None
 
 
 @contextmanager

@@ -18,7 +18,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
-from trainbench import canary, core_lease, full_disk, gpu_lease, host, journal, locks, nvml, outcome, processes, record
+from trainbench import (
+    canary,
+    core_lease,
+    full_disk,
+    gpu_choice,
+    gpu_lease,
+    host,
+    journal,
+    locks,
+    nvml,
+    outcome,
+    processes,
+    record,
+)
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ALL_CORES
 
@@ -127,7 +140,9 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
 
 
 def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease | None) -> dict[str, Any]:
-    cards = [card.name for card in machine.gpus if gpus is not None and card.uuid in gpus.uuids]
+    uuids = gpus.uuids if gpus else ()
+    # Of a card without a name nothing is known but which one it is.
+    cards = [name or uuid for name, uuid in zip(gpu_choice.names(machine.gpus, uuids), uuids, strict=True)]
     return {
         "settings": task.settings,
         "code_sha256": task.code_sha256,
@@ -167,8 +182,9 @@ def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> It
     if task.settings["device"]["kind"] == "cpu":
         yield None
         return
-    cards = gpu_lease.pool(machine.gpus, os.environ)
-    name = run_name(task.settings)
+    device, name = task.settings["device"], run_name(task.settings)
+    visible = gpu_choice.usable(machine.gpus, os.environ)
+    cards = [card.uuid for card in gpu_choice.of_device(visible, device["name"], device.get("card"), task.gpus)]
 
     def report(line: str) -> None:
         announce(f"{name}: {line}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainbench import engines
+from trainbench import engines, gpu_choice
 from trainbench.errors import InputError
 from trainbench.idx import Shape
 from trainbench.models import BYTES_PER_FLOAT32, MODELS, ImageShape, ModelSpec
@@ -18,14 +18,13 @@ DISK_MIB_PER_RUN = 1.0
 class Machine:
     """What the machine that trains has; None where that is another machine, whose limits are not known here.
 
-    `cores` are those that `--cores` gives and the machine has. `gpus` are the cards that CUDA_VISIBLE_DEVICES leaves
-    visible; `gpu_problem` says why there is none. `gpu_limit` is `--resources gpu=N`, None where it was not given.
+    `cores` are those that `--cores` gives and the machine has. `gpus` are the cards that runs may use.
+    `gpu_limit` is `--resources gpu=N`, None where it was not given.
     `frameworks` tells of each framework whether it can use a GPU as it is installed, None where it is not installed.
     """
 
     cores: int | None
-    gpus: int | None
-    gpu_problem: str | None
+    gpus: gpu_choice.Visible | None
     gpu_limit: int | None
     frameworks: Mapping[str, bool | None] | None
     memory_mib: float | None
@@ -83,36 +82,16 @@ def _refuse_missing_frameworks(study: Study, machine: Machine) -> None:
 
 
 def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
-    # The one that needs most: what suits it suits all.
-    asking = max(study.selected_devices(), key=lambda device: device.gpus)
-    if asking.gpus == 0 or machine.gpus is None:
+    if machine.gpus is None:
         return
-    needed = "a GPU" if asking.gpus == 1 else f"{asking.gpus} GPUs"
-    asked = f"config key 'devices' has '{asking.name}', which needs {needed}, but"
-    cpu_only = "select CPU devices (--config 'devices=[cpu]')"
-    if machine.gpus == 0:
-        because = f" ({machine.gpu_problem})" if machine.gpu_problem else ""
-        raise InputError(f"{asked} none is found{because}; {cpu_only} or run on a machine with a card")
-    if machine.gpu_limit == 0:
-        raise InputError(f"{asked} --resources gpu=0 allows none of the {machine.gpus} found; raise it or {cpu_only}")
-    if machine.gpu_limit is not None and machine.gpu_limit > machine.gpus:
-        raise InputError(
-            f"--resources gpu={machine.gpu_limit} asks for more GPUs than there are: found {machine.gpus}; "
-            f"give --resources gpu={machine.gpus} or leave it out"
-        )
-    fewer = "lower its gpus in device_settings or leave it out of devices"
-    if asking.gpus > machine.gpus:
-        raise InputError(f"{asked} found {machine.gpus}; {fewer}")
-    if machine.gpu_limit is not None and asking.gpus > machine.gpu_limit:
-        raise InputError(
-            f"{asked} --resources gpu={machine.gpu_limit} allows no more of the {machine.gpus} found; raise it, {fewer}"
-        )
+    gpu_choice.refuse_missing(study.selected_devices(), machine.gpus, machine.gpu_limit)
     for device in study.selected_devices():
         if device.gpus and machine.frameworks is not None and machine.frameworks[device.framework] is False:
             raise InputError(
                 f"config key 'devices' has '{device.name}', which needs a GPU, but {device.framework} is installed in "
                 f"its build for CPUs alone; install the other build "
-                f"({engines.how_to_install(device.framework, for_gpus=True)}) or {cpu_only}"
+                f"({engines.how_to_install(device.framework, for_gpus=True)}) or "
+                "select CPU devices (--config 'devices=[cpu]')"
             )
 
 
@@ -122,7 +101,7 @@ def _refuse_missing_cores(study: Study, machine: Machine) -> None:
     if machine.cores < 1:
         raise InputError(f"--cores is {machine.cores}, but a run needs at least 1; give --cores all")
     for device in study.selected_devices():
-        given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(machine))
+        given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(study, machine))
         if device.threads != ALL_CORES and device.threads > given:
             raise InputError(
                 f"config key 'device_settings/{device.name}/threads' is {device.threads}, but its runs get {given} of "
@@ -131,10 +110,21 @@ def _refuse_missing_cores(study: Study, machine: Machine) -> None:
             )
 
 
-def gpus_side_by_side(machine: Machine) -> int:
+def gpus_side_by_side(study: Study, machine: Machine) -> int:
     """How many GPU runs may share the cores."""
-    limits = [count for count in (machine.gpus, machine.gpu_limit) if count is not None]
-    return min(limits, default=1)
+    cards = gpu_choice.in_use(study.selected_devices(), machine.gpus.cards) if machine.gpus is not None else ()
+    counts = [count for count in (len(cards), machine.gpu_limit) if count]
+    return min(counts, default=1)
+
+
+def gpu_warning(study: Study, machine: Machine, *, is_auto: bool) -> str | None:
+    """What should be known of the GPUs before a study begins that uses them, or would with `devices: auto`."""
+    wants_gpus = any(device.gpus for device in study.selected_devices())
+    if machine.gpus is None or not (wants_gpus or is_auto):
+        return None
+    choice = gpu_choice.choice(study.selected_devices(), machine.gpus.cards)
+    told = [*machine.gpus.doubts, *([choice] if choice else [])]
+    return f"GPUs: {'; '.join(told)}." if told else None
 
 
 def needed_memory_mib(spec: ModelSpec, batch_size: int, shape: Shape) -> float:

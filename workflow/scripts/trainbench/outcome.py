@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trainbench import __version__, checks, host, record, usage
+from trainbench import __version__, checks, gpu_choice, host, record, usage
 from trainbench.finding import Finding
 from trainbench.steady import positions_of_last_part
 
@@ -122,7 +122,7 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
 
 def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
     proof = answer["proof"]
-    cards = [gpu.name for gpu in observed.machine.gpus if gpu.uuid in observed.gpu_uuids]
+    cards = gpu_choice.names(observed.machine.gpus, observed.gpu_uuids)
     return {
         "kind": proof["kind"],
         "name": observed.machine.cpu.model if proof["kind"] == "cpu" else next(iter(cards), None),

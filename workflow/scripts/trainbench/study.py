@@ -20,8 +20,9 @@ class Device:
     """A named way to execute.
 
     `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run, which share
-    each batch. `resources`
-    are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting of a result.
+    each batch, and `card` is part of the name of these cards, None for those that come first in `gpu_choice.kinds`.
+    `resources` are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting
+    of a result.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Device:
     gpus: int
     framework: str = "tensorflow"
     precision: str = "float32"
+    card: str | None = None
     resources: Mapping[str, int | str] = field(default_factory=dict)
 
 
@@ -119,7 +121,7 @@ class Study:
             "repeat": run.repeat,
             "epochs": model.epochs,
             "hyperparameters": dict(model.hyperparameters),
-            "device": {key: value for key, value in asdict(device).items() if key != "resources"},
+            "device": _settings_of(device),
             "isolation": self.isolation,
             "monitor_interval_seconds": self.monitor_interval_seconds,
             "validation_samples": self.validation_samples,
@@ -127,6 +129,12 @@ class Study:
             "seed": seed_of(self.seed, run),
             "dataset_files_sha256": dataset_files_sha256,
         }
+
+
+def _settings_of(device: Device) -> dict[str, Any]:
+    # A device that names no card has the settings that it had before one could be named.
+    left_out = {"resources"} if device.card is not None else {"resources", "card"}
+    return {key: value for key, value in asdict(device).items() if key not in left_out}
 
 
 def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:
