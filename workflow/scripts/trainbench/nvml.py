@@ -25,6 +25,9 @@ MPS_SERVER = "nvidia-cuda-mps"
 
 _BITS_PER_WORD = 64
 
+HIGHEST_PROCESS_ID = 2**22
+"""PID_MAX_LIMIT of Linux, include/linux/threads.h. NVML's are of 32 bits, and drivers have listed 4294967295."""
+
 IDLE = 0x001
 
 # What lowers a card's clocks, by the bits of nvmlClocksEventReasons in nvml.h. The bit of an idle card stays

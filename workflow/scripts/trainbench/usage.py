@@ -1,11 +1,16 @@
 """Sums up what the monitor sampled over windows of a run: start-up, the first epoch, the steady ones, the whole span.
 
+Samples become numbers in `read_samples` alone: what a reading cannot be (`monitor.Bounds`) is unknown from there on.
+
 What a sample says of the time since the sample before (CPU percentages) is weighted by how much of that time lies
 inside the windows; what it says of one moment (memory, clocks, a GPU's utilisation) counts when that moment does.
 """
 
 import csv
 import io
+import math
+import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +19,22 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbench.monitor import columns
+from trainbench.monitor import Bounds, bounds
 
 Window = tuple[float, float]
 Numbers = NDArray[np.float64]
 
-_TEXT_COLUMNS: Final = ("uuid", "throttle_reasons", "problem")
+_LATE_SECONDS: Final = 2.0
+"""CPU time can be counted so long after it was used: new descendants are looked for once a second."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Readings of a column that cannot be: how many, and what the first of them said."""
+
+    column: str
+    count: int
+    said: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Samples:
 
     numbers: dict[str, Numbers]
     texts: dict[str, list[str]]
+    refused: Sequence[Refused] = ()
 
     @property
     def times(self) -> Numbers:
@@ -35,21 +51,98 @@ class Samples:
         return self.numbers["monotonic_seconds"]
 
 
-def read_samples(path: Path, gpu_count: int = 0) -> Samples:
-    """Read a samples file; a last line cut short is left out, and a file that is not there holds no sample."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if "\n" not in text:
-        text = ",".join(columns(gpu_count)) + "\n"
+def read_samples(path: Path, gpu_count: int = 0, cpus: int = os.cpu_count() or 1) -> Samples:
+    """Read a samples file of a machine with `cpus` logical CPUs.
+
+    A last line cut short is left out, and a file that is not there holds no sample. Lines that do not fit the header,
+    or whose time does not go on from that of the others, are refused, and so is each value beyond its column's bounds.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     # A cut inside the last value leaves a line with all its columns: only its missing end gives it away.
-    header, *lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-    by_name = dict(zip(header, zip(*lines, strict=True) if lines else [()] * len(header), strict=True))
-    texts = {name: list(values) for name, values in by_name.items() if name.endswith(_TEXT_COLUMNS)}
-    numbers = {
-        name: np.array([float(value) if value else np.nan for value in values], np.float64)
-        for name, values in by_name.items()
-        if name not in texts
-    }
-    return Samples(numbers, texts)
+    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    header, lines = (lines[0], lines[1:]) if lines else ([], [])
+    known = bounds(max(gpu_count, sum(name.endswith("_uuid") for name in header)))
+    rows = [line for line in lines if len(line) == len(header)]
+    refused = _refused("lines", [",".join(line) for line in lines if len(line) != len(header)])
+    moments = _column("monotonic_seconds", header, rows)
+    goes_on = _rising(_numbers(moments)).tolist()
+    refused += _refused("monotonic_seconds", [moment for moment, on in zip(moments, goes_on, strict=True) if not on])
+    rows = [row for row, on in zip(rows, goes_on, strict=True) if on]
+    times = _numbers(_column("monotonic_seconds", header, rows))
+    numbers: dict[str, Numbers] = {}
+    texts: dict[str, list[str]] = {}
+    for name, limits in known.items():
+        said = _column(name, header, rows)
+        if limits is None:
+            texts[name] = said
+            refused += _refused(name, [text for text in said if text and name.endswith("unreadable")])
+            continue
+        values = _numbers(said)
+        possible = _possible(times, values, limits, cpus)
+        numbers[name] = np.where(possible, values, np.nan)
+        refused += _refused(name, [word for word, can_be in zip(said, possible, strict=True) if word and not can_be])
+    return Samples(numbers, texts, refused)
+
+
+def _column(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    place = header.index(name) if name in header else None
+    return ["" if place is None else row[place] for row in rows]
+
+
+def _numbers(texts: Sequence[str]) -> Numbers:
+    return np.array([_number(text) for text in texts], np.float64)
+
+
+def _refused(column: str, said: Sequence[str]) -> list[Refused]:
+    return [Refused(column, len(said), said[0])] if said else []
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _possible(times: Numbers, values: Numbers, limits: Bounds, cpus: int) -> NDArray[np.bool_]:
+    """Which of a column's values can be; those that are unknown cannot."""
+    if limits.high is None:
+        since_before = np.diff(times, prepend=-np.inf)
+        high = 100 * cpus * (1 + _LATE_SECONDS / since_before)
+    else:
+        high = np.full_like(times, limits.high)
+    possible = (values >= (-high if limits.below_zero else limits.low)) & (values <= high) & np.isfinite(values)
+    if limits.rises_by is not None and np.isfinite(limits.rises_by):
+        possible[possible] = _rising(values[possible], limits.rises_by * times[possible])
+    return possible
+
+
+def _rising(values: Numbers, most: Numbers | None = None) -> NDArray[np.bool_]:
+    """The most values of which each is above the one before, or with `most` not below it and at most as far above it.
+
+    Whichever readings do not fit the others, wherever they stand: one that stepped back, one that jumped ahead, all
+    before a counter began anew. That is a longest increasing subsequence (Fredman, Discrete Mathematics 11, 1975).
+    """
+    order = np.flatnonzero(np.isfinite(values))
+    keys, find = values[order], bisect_left
+    if most is not None:
+        # Both the counter and what is left to its most must not fall: sorted by the one, the other is looked at.
+        left = (most - values)[order]
+        order = order[np.lexsort((left, keys))]
+        keys, find = (most - values)[order], bisect_right
+    ends: list[float] = []
+    last: list[int] = []
+    before = np.full(len(keys), -1)
+    for position, key in enumerate(keys.tolist()):
+        length = find(ends, key)
+        before[position] = last[length - 1] if length else -1
+        ends[length : length + 1], last[length : length + 1] = [key], [position]
+    fits = np.zeros(values.shape, np.bool_)
+    position = last[-1] if last else -1
+    while position >= 0:
+        fits[order[position]] = True
+        position = before[position]
+    return fits
 
 
 def over_windows(samples: Samples, windows: Sequence[Window], gpu_count: int) -> dict[str, Any] | None:
@@ -73,7 +166,7 @@ def over_windows(samples: Samples, windows: Sequence[Window], gpu_count: int) ->
         "process_threads": _whole(of_moments("process_threads", "max")),
         "other_cpu_percent": _not_negative(weighted("other_cpu_percent")),
         "other_on_cores_percent": _not_negative(weighted("other_on_cores_percent")),
-        "cpu_pressure_percent": weighted("cpu_pressure_percent"),
+        "cpu_pressure_percent": _at_most_all(weighted("cpu_pressure_percent")),
         "steal_percent": weighted("steal_percent"),
         "cpu_mhz": of_moments("cpu_mhz", "mean"),
         "cpu_energy_joules": joules,
@@ -129,6 +222,30 @@ def highest_stretch(samples: Samples, column: str, window: Window, stretch_secon
     return float(np.max(sums) / stretch_seconds)
 
 
+def still_seconds(samples: Samples, windows: Sequence[Window], gpu_count: int, percent: float, least: float) -> float:
+    """How long inside `windows` neither the run's processes nor its GPUs did anything.
+
+    Counts what lies in stretches of at least `least` seconds with less than `percent` of a core's and the GPUs' time in
+    use; what is unknown counts as use.
+    """
+    used = [
+        samples.numbers[name] for name in ("cpu_percent", *(f"gpu{n}_utilization_percent" for n in range(gpu_count)))
+    ]
+    at_rest = np.sum(used, axis=0) < percent
+    overlaps = np.where(at_rest, _overlaps(samples.times, windows), 0.0)
+    stretches = np.split(overlaps, np.flatnonzero(~at_rest))
+    return float(sum(seconds for stretch in stretches if (seconds := stretch.sum()) >= least))
+
+
+def longest_hole(samples: Samples, window: Window) -> tuple[float, float]:
+    """Begin and end of the longest time inside `window` without a sample."""
+    begin, end = window
+    inside = samples.times[(begin < samples.times) & (samples.times < end)]
+    moments = np.concatenate([[begin], inside, [end]])
+    longest = int(np.argmax(np.diff(moments)))
+    return float(moments[longest]), float(moments[longest + 1])
+
+
 def _overlaps(times: Numbers, windows: Sequence[Window]) -> Numbers:
     """For each sample, the seconds since the one before that lie inside `windows`; the first has none before it."""
     before = np.concatenate([times[:1], times[:-1]])
@@ -157,6 +274,11 @@ def _summary(values: Numbers, summary: Literal["mean", "max", "min"]) -> float |
 
 def _not_negative(value: float | None) -> float | None:
     return None if value is None else max(0.0, value)
+
+
+def _at_most_all(percent: float | None) -> float | None:
+    """A share of time; counters that are brought up to date late show more than there was, and less before."""
+    return None if percent is None else min(100.0, percent)
 
 
 def _whole(value: float | None) -> int | None:
