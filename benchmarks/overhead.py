@@ -115,7 +115,9 @@ def _parts(folder: Path, model: str, epochs: int, repeat: int) -> Mapping[str, f
         "training": clock["train_seconds"],
         "evaluation": clock["eval_seconds"],
         "ceilings": 0.0 if ceilings is None else ceilings["seconds"],
-        "canary": metrics["canary"]["before_seconds"] + metrics["canary"]["after_seconds"],
+        "canary": sum(
+            metrics["canary"][when][f"{how}_seconds"] for when in ("before", "after") for how in ("alone", "together")
+        ),
     }
     last = metrics["epochs"][1:]
     an_epoch = plain_statistics.median(epoch["train_seconds"] + epoch["eval_seconds"] for epoch in last)

@@ -97,7 +97,7 @@ def make_record(
         framework: One of `FRAMEWORKS`, or any other name.
         precision: One of `PRODUCTS`.
         gpu_driver_version: Of the host; by default some version where `kind` is "gpu".
-        canary_seconds: Of the fixed computation before the run and after it.
+        canary_seconds: Of the fixed computation on all cores, before the run and after it; alone it takes half of that.
         flags: Names of checks that found something of level "warning".
         watched: Whether the monitor ran; without it there is no usage.
         overrides: Keys of the record to replace; mappings are merged key by key, at every depth.
@@ -247,7 +247,18 @@ def make_record(
         "arithmetic": ARITHMETIC.get(model, ARITHMETIC["conv"]) if completed else None,
         "loss_scaling": {"scale": 65536.0, "skipped_steps": 2} if completed and precision == "float16" else None,
         "ceilings": CEILINGS[kind] if completed else None,
-        "canary": {"before_seconds": canary_seconds, "after_seconds": canary_seconds},
+        "canary": {
+            "cores": usable_threads,
+            **{
+                when: {
+                    "alone_seconds": canary_seconds / 2,
+                    "alone_cpu_seconds": canary_seconds / 4,
+                    "together_seconds": canary_seconds,
+                    "together_cpu_seconds": canary_seconds / 4,
+                }
+                for when in ("before", "after")
+            },
+        },
         "usage": {
             "startup": window(4.1),
             "first_epoch": window(train_seconds[0]),

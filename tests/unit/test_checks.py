@@ -11,6 +11,7 @@ import pytest
 
 from samples_file import make_samples
 from trainbench import checks, usage
+from trainbench.canary import Timing
 from trainbench.checks import Facts
 
 TIMES = np.arange(0, 10.05, 0.1)
@@ -35,6 +36,11 @@ GPU: dict[str, Any] = {
     "problem": None,
 }
 
+
+def timing(together: float, *, cpu_alone: float = 0.04, cpu_together: float = 0.04) -> Timing:
+    return Timing(0.1, cpu_alone, together, cpu_together)
+
+
 FactsOf = Callable[..., Facts]
 
 
@@ -47,23 +53,32 @@ def facts(tmp_path: Path) -> FactsOf:
         span_summary: dict[str, Any] | None = None,
         gpu: dict[str, Any] | None = None,
         second_gpu: dict[str, Any] | None = None,
+        times: np.ndarray = TIMES,
         other: np.ndarray | None = None,
+        cpu: np.ndarray | None = None,
+        gpu_percent: float = 90.0,
         **changes: Any,
     ) -> Facts:
         gpus = [{**GPU, **given} for given in (gpu, second_gpu) if given is not None]
-        load = np.ones_like(TIMES) if other is None else other
+        load = np.ones_like(times) if other is None else other
+        used = np.full_like(times, 190.0) if cpu is None else cpu
+        of_gpus = {f"gpu{number}_utilization_percent": np.full_like(times, gpu_percent) for number in range(len(gpus))}
+        samples = make_samples(tmp_path, times, len(gpus), other_cpu_percent=load, cpu_percent=used, **of_gpus)
         quiet = {
             "threads": 2,
             "cores": (0, 1),
             "shared_cores": (),
             "quota_cores": None,
             "epoch_seconds": (1.4, 1.0, 1.01, 1.0, 0.99, 1.0),
-            "samples": make_samples(tmp_path, TIMES, other_cpu_percent=load),
+            "samples": samples,
             "span": SPAN,
             "over_span": {**SUMMARY, "gpus": gpus, **(span_summary or {})},
             "over_steady": {**SUMMARY, "gpus": gpus},
-            "canary_before_seconds": 0.2,
-            "canary_after_seconds": 0.201,
+            "monitor_interval_seconds": 0.1,
+            "monitor_end": None,
+            "windows": [(1.0, 5.0), (5.0, 9.0)],
+            "canary_before": timing(0.2),
+            "canary_after": timing(0.201),
             "gpu_listed": True if gpus else None,
             "root": tmp_path,
         }
@@ -76,6 +91,14 @@ def load_for(seconds: float, percent: float) -> np.ndarray:
     """Give load of others in the middle of the span."""
     middle = (TIMES > 4.001) & (TIMES - seconds < 4.001)
     return np.where(middle, percent, 0.0)
+
+
+def still_for(seconds: float, percent: float = 4.9) -> np.ndarray:
+    """Give CPU use of a run that does next to nothing in the middle of the span."""
+    return np.where((TIMES > 4.001) & (TIMES - seconds < 4.001), percent, 190.0)
+
+
+KILLED = {"monitor_end": "ended with signal 9"}
 
 
 def ramp(change: float, noise: float = 0.0) -> tuple[float, ...]:
@@ -103,7 +126,41 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             {"gpu": {}, "span_summary": {"other_on_cores_percent": 15.1}},
         ],
     ),
-    "monitor_gap": ([{"span": (1.0, 14.9)}], [{"span": (1.0, 15.1)}]),
+    "monitor_gap": (
+        [
+            {"span": (1.0, 10.9)},
+            {"span": (-0.9, 9.0)},
+            {"times": TIMES[(TIMES < 4.05) | (TIMES > 4.95)]},
+            {"times": TIMES[::20], "monitor_interval_seconds": 1.0},
+            KILLED,
+        ],
+        [
+            {"span": (1.0, 11.1)},
+            {"span": (-1.1, 9.0)},
+            {"times": TIMES[(TIMES < 4.05) | (TIMES > 5.15)]},
+            {"times": TIMES[::40], "monitor_interval_seconds": 1.0},
+            {"times": TIMES[:0]},
+            {**KILLED, "span": (9.5, 10.2)},
+            {**KILLED, "span": (9.5, 9.6), "times": TIMES[:0]},
+        ],
+    ),
+    "stood_still": (
+        [
+            {"cpu": still_for(0.4)},
+            {"cpu": still_for(4.0, percent=5.1)},
+            {"cpu": still_for(4.0, percent=np.nan)},
+            {"cpu": still_for(4.0), "windows": [(1.0, 4.0), (8.0, 9.0)]},
+            {"gpu": {}, "cpu": still_for(4.0)},
+            {"gpu": {}, "cpu": still_for(1.9), "gpu_percent": 0.0},
+            {"gpu": {}, "cpu": still_for(4.0), "gpu_percent": np.nan},
+        ],
+        [
+            {"cpu": still_for(0.6)},
+            {"cpu": still_for(4.0), "windows": [(1.0, 4.0), (7.0, 9.0)]},
+            {"gpu": {}, "cpu": still_for(2.1), "gpu_percent": 0.0},
+        ],
+    ),
+    "readings_refused": ([{"other": np.full_like(TIMES, -10.0)}], [{"other": load_for(0.1, -1e9)}]),
     "cpu_pressure": (
         [{"span_summary": {"cpu_pressure_percent": 25.0}}, {"span_summary": {"cpu_pressure_percent": None}}],
         [{"span_summary": {"cpu_pressure_percent": 25.1}}],
@@ -129,8 +186,8 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
         [{"epoch_seconds": ramp(0.051)}, {"epoch_seconds": ramp(-0.051)}, {"epoch_seconds": ramp(0.5)[:6]}],
     ),
     "machine_speed": (
-        [{"canary_after_seconds": 0.2199}, {"canary_after_seconds": 0.1801}],
-        [{"canary_after_seconds": 0.2201}, {"canary_after_seconds": 0.1799}],
+        [{"canary_after": timing(0.2199)}, {"canary_after": timing(0.1801)}],
+        [{"canary_after": timing(0.2201)}, {"canary_after": timing(0.1799)}],
     ),
     "too_short": ([{"span": (1.0, 2.0)}], [{"span": (1.0, 1.99)}]),
     "gpu_shared": (
@@ -233,6 +290,53 @@ def test_turbo_is_reported_where_it_is_on(
     assert (checks.turbo(facts()) is not None) is speaks
 
 
+def write_machine(root: Path, flags: str, siblings: tuple[str, ...]) -> None:
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse\nbugs\t\t:\n", encoding="ascii")
+    for core, text in enumerate(siblings):
+        write(root, f"cpu{core}/topology/thread_siblings_list", text)
+
+
+CONTENDING = timing(0.2, cpu_alone=0.04, cpu_together=0.0501)
+
+
+@pytest.mark.parametrize(
+    ("flags", "siblings", "speaks"),
+    [
+        ("hypervisor", ("0", "1"), True),
+        ("hypervisor", (), True),
+        ("hypervisor", ("0-1", "0-1"), False),
+        ("sse", ("0", "1"), False),
+    ],
+    ids=["separate cores", "nothing known of cores", "threads of one core by nature", "no hypervisor"],
+)
+@pytest.mark.parametrize("when", ["canary_before", "canary_after"])
+def test_cores_that_slow_each_other_down_are_found_where_they_are_said_to_be_separate(
+    flags: str, siblings: tuple[str, ...], when: str, *, speaks: bool, tmp_path: Path, facts: FactsOf
+) -> None:
+    write_machine(tmp_path, flags, siblings)
+    assert (checks.cores_contend(facts(**{when: CONTENDING})) is not None) is speaks
+
+
+def test_cores_that_are_a_little_slower_together_are_no_finding(tmp_path: Path, facts: FactsOf) -> None:
+    write_machine(tmp_path, "hypervisor", ("0", "1"))
+    assert checks.cores_contend(facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.0499))) is None
+
+
+def test_the_finding_of_contending_cores_has_both_times(tmp_path: Path, facts: FactsOf) -> None:
+    write_machine(tmp_path, "hypervisor", ("0", "1"))
+    finding = checks.cores_contend(facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.07)))
+    assert finding is not None
+    assert (
+        "0.040 s of a core's time alone and 0.070 s on 2 cores at once (1.75 times), after the run" in finding.finding
+    )
+
+
+@pytest.mark.parametrize("name", ["machine_speed", "cores_contend"])
+def test_a_fixed_computation_that_could_not_be_timed_is_no_finding(name: str, facts: FactsOf) -> None:
+    assert getattr(checks, name)(facts(canary_before=None, canary_after=None)) is None
+
+
 # --- what findings say ---
 
 
@@ -243,7 +347,9 @@ def all_findings(tmp_path: Path, facts: FactsOf) -> list[checks.Finding]:
     for core in (0, 1):
         write(tmp_path, f"cpu{core}/cpufreq/scaling_governor", "powersave")
     write(tmp_path, "cpufreq/boost", "1")
-    return [*loud, checks.frequency_governor(facts()), checks.turbo(facts())]
+    write_machine(tmp_path, "hypervisor", ("0", "1"))
+    of_files = (checks.frequency_governor, checks.turbo, checks.cores_contend)
+    return [*loud, *(check(facts(canary_after=CONTENDING)) for check in of_files)]
 
 
 def test_every_check_has_been_made_to_speak(all_findings: list[checks.Finding]) -> None:
@@ -269,7 +375,21 @@ def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[checks.Find
         ("epochs_drift", {"epoch_seconds": ramp(0.2)}, "20 % slower"),
         ("epochs_drift", {"epoch_seconds": ramp(-0.2)}, "20 % faster"),
         ("epochs_scatter", {"epoch_seconds": (9.0, 0.8, 1.0, 1.2)}, "3 steady epochs scatter by 20 %"),
-        ("machine_speed", {"canary_after_seconds": 0.25}, "0.200 s before the run and 0.250 s after it (+25 %)"),
+        ("machine_speed", {"canary_after": timing(0.25)}, "0.200 s before the run and 0.250 s after it (+25 %)"),
+        ("machine_speed", {"canary_after": timing(0.25)}, "on all its 2 cores at once"),
+        ("machine_speed", {"canary_after": timing(0.25), "cores": (3,)}, "on its core"),
+        (
+            "monitor_gap",
+            {"times": TIMES[(TIMES < 4.05) | (TIMES > 5.95)]},
+            "2.0 s of the 8.0 s from the first epoch to the last were not watched, from 3.0 s on",
+        ),
+        ("monitor_gap", {**KILLED, "span": (9.0, 12.0)}, "the monitor ended with signal 9: 2.0 s of the 3.0 s "),
+        (
+            "stood_still",
+            {"cpu": still_for(3.0)},
+            "in 3.0 s of the 8.0 s that the epochs took, the run used no processor",
+        ),
+        ("readings_refused", {"other": load_for(0.2, -1e9)}, "other_cpu_percent said '-1000000000.0' (2 times)"),
         ("too_short", {"span": (1.0, 1.25)}, "took 0.25 s"),
         ("gpu_throttled", {"gpu": {"throttle_reasons": ["software_power_cap"]}}, "software power cap"),
         ("gpu_unread", {"gpu": {"problem": "GPU-1 is lost"}}, "GPU-1 is lost"),
@@ -335,8 +455,19 @@ def test_a_quiet_run_has_no_findings(gpu: dict[str, Any] | None, facts: FactsOf)
     assert checks.findings(facts(gpu=gpu)) == []
 
 
+def test_a_check_that_fails_costs_itself_alone_and_is_found(facts: FactsOf) -> None:
+    """Something that no check expects."""
+    found = checks.findings(facts(epoch_seconds="a word", shared_cores=(1,)))
+    assert [(finding.name, finding.level) for finding in found] == [
+        ("cores_shared", "warning"),
+        ("not_evaluated", "warning"),
+        ("not_evaluated", "warning"),
+    ]
+    assert "the check epochs_scatter could not be made" in found[1].finding
+
+
 def test_findings_come_in_the_order_of_the_checks(facts: FactsOf) -> None:
-    found = checks.findings(facts(threads=1, shared_cores=(1,), canary_after_seconds=0.3, quota_cores=0.5))
+    found = checks.findings(facts(threads=1, shared_cores=(1,), canary_after=timing(0.3), quota_cores=0.5))
     assert [finding.name for finding in found] == ["cores_shared", "cpu_quota", "threads_and_cores", "machine_speed"]
 
 

@@ -39,6 +39,27 @@ def test_three_runs_do_not_say_what_is_usual():
     assert names_by_repeat(runs_of_canaries(0.2, 0.2, 0.4))[3] == []
 
 
+def test_runs_on_other_numbers_of_cores_are_not_compared_for_speed():
+    many = runs_of_canaries(0.4, 0.4, usable_threads=8)
+    found = across_runs([*runs_of_canaries(0.2, 0.2, 0.2, 0.2, batch_size=128), *many])
+    assert "speed_differs" not in {finding.name for run in many for finding in found[run["run_id"]]}
+
+
+def test_runs_of_older_versions_are_compared_with_their_like_alone():
+    old = runs_of_canaries(0.2, 0.2, 0.2, 0.3, batch_size=128)
+    for run in old:
+        seconds = run["canary"]["before"]["together_seconds"]
+        run["canary"] = {"before_seconds": seconds, "after_seconds": seconds}
+    found = across_runs([*old, *runs_of_canaries(0.1, 0.1, 0.1, 0.1)])
+    assert [run["repeat"] for run in old if found[run["run_id"]]] == [4]
+    assert [names for names in found.values() if names] == [found[old[3]["run_id"]]]
+
+
+def test_a_run_before_which_nothing_was_timed_is_not_compared():
+    untimed = make_record(repeat=9, canary={"before": None})
+    assert names_by_repeat([*runs_of_canaries(0.2, 0.2, 0.2, 0.2), untimed])[9] == []
+
+
 def test_a_host_is_not_compared_with_another():
     slow = runs_of_canaries(0.4, 0.4, host="slow")
     found = across_runs([*runs_of_canaries(0.2, 0.2, 0.2, 0.2, host="fast"), *slow])

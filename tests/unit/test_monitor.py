@@ -363,8 +363,11 @@ def facts_of(samples: usage.Samples, summary: dict[str, Any]) -> checks.Facts:
         span=(samples.times[0], samples.times[-1]),
         over_span=summary,
         over_steady=summary,
-        canary_before_seconds=0.2,
-        canary_after_seconds=0.2,
+        monitor_interval_seconds=INTERVAL_SECONDS,
+        monitor_end=None,
+        windows=[(samples.times[0], samples.times[-1])],
+        canary_before=None,
+        canary_after=None,
         gpu_listed=True,
     )
 

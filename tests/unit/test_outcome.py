@@ -10,6 +10,7 @@ import pytest
 
 from samples_file import write_samples
 from trainbench import host, nvml, outcome, record
+from trainbench.canary import Timing
 
 CARDS = [
     nvml.Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)
@@ -17,6 +18,8 @@ CARDS = [
 CARD = CARDS[0]
 TIMES = np.arange(100.5, 126.55, 0.1)
 """Samples begin, as the monitor does, a little after the training process."""
+
+TIMING = Timing(0.1, 0.05, 0.11, 0.05)
 
 OUT_OF_MEMORY = {"status": "out_of_memory", "message": "the device has no memory left for a batch of this size"}
 
@@ -149,9 +152,10 @@ def observe(tmp_path: Path) -> Observe:
             "gpu_uuids": tuple(card.uuid for card in cards),
             "gpu_wait_seconds": 0.5 if on_gpu else None,
             "gpu_listed": True if on_gpu else None,
-            "canary_before_seconds": 0.2,
-            "canary_after_seconds": 0.2,
+            "canary_before": TIMING,
+            "canary_after": TIMING,
             "samples": samples,
+            "monitor_end": None,
         }
         return outcome.Observed(**{**seen, **changes})
 

@@ -229,7 +229,7 @@ def test_hostile_text_is_refused_wherever_it_stands(place: tuple[str | int, ...]
         (("epochs",), []),
         (("epochs",), [make_record()["epochs"][0]] * 10_001),
         (("batch_size",), 2**53),
-        (("canary", "before_seconds"), 1e-300),
+        (("canary", "before", "together_seconds"), 1e-300),
         (("device_used",), None),
         (("clock",), None),
         (("usage", "steady", "gpus", 0, "energy_source"), None),

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench import statistics
-from trainbench.comparability import decisive_settings, threads_in_use
+from trainbench.comparability import canary_before, decisive_settings, threads_in_use
 from trainbench.cross_checks import NOT_COMPARED, across_runs
 from trainbench.markdown import literal
 from trainbench.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio, steady_median
@@ -92,7 +92,7 @@ class MeasuredRun:
     threads: str | None
     surroundings: Mapping[str, str]
     environment: Mapping[str, str]
-    canary_seconds: float
+    canary: tuple[str, float] | None
     flags: tuple[str, ...]
 
 
@@ -260,7 +260,7 @@ def _measured_run(
             for name, value in record["software"]["flags"]["environment"].items()
             if name not in NOT_COMPARED
         },
-        canary_seconds=record["canary"]["before_seconds"],
+        canary=canary_before(record),
         flags=tuple(dict.fromkeys([*own_flags, *across_flags])),
     )
 
@@ -439,9 +439,10 @@ def _canaries(
     seconds: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for current, baseline in pairs:
         now, before = seconds.setdefault((current[0].host, baseline[0].host), ([], []))
-        now += [run.canary_seconds for run in current]
-        before += [run.canary_seconds for run in baseline]
-    ratios = {hosts: ratio(estimate(now), estimate(before)) for hosts, (now, before) in seconds.items()}
+        like = {run.canary[0] for run in current if run.canary} & {run.canary[0] for run in baseline if run.canary}
+        now += [run.canary[1] for run in current if run.canary and run.canary[0] in like]
+        before += [run.canary[1] for run in baseline if run.canary and run.canary[0] in like]
+    ratios = {hosts: ratio(estimate(now), estimate(before)) for hosts, (now, before) in seconds.items() if now}
     return {hosts: found for hosts, found in ratios.items() if found is not None}
 
 

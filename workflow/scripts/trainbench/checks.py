@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from trainbench import nvml, usage
+from trainbench.canary import Timing
 from trainbench.finding import Finding
 
 OTHER_LOAD_MEAN_PERCENT: Final = 15.0
@@ -23,13 +22,19 @@ PRESSURE_PERCENT: Final = 25.0
 STEAL_PERCENT: Final = 5.0
 CLOCK_DROP: Final = 0.10
 CANARY_DIFFERENCE: Final = 0.10
+CONTENTION: Final = 1.25
 SCATTER: Final = 0.10
 DRIFT: Final = 0.05
 DRIFT_T_VALUE: Final = 4.0
 GPU_SAMPLES: Final = 10
 SPAN_SECONDS: Final = 1.0
-MONITOR_GAP_SECONDS: Final = 5.0
+MONITOR_GAP_SECONDS: Final = 1.0
 MONITOR_GAP_INTERVALS: Final = 3
+STILL_PERCENT: Final = 5.0
+STILL_SECONDS: Final = 0.5
+GPU_STILL_SECONDS: Final = 2.0
+"""NVML's utilisation is a mean over up to the last second: a card looks idle for as long after it began to compute."""
+MOST_REFUSED: Final = 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Facts:
     """What is known of one run when it has ended.
 
     `threads` are those it trained with, `cores` those it was bound to, of which `shared_cores` are other runs' too;
-    `span` is the time from the first epoch's start to the last one's end; `over_...` are made by `usage.over_windows`.
+    `windows` are those of training and evaluation of all epochs, `span` the time from the first epoch's start to the
+    last one's end; `over_...` are made by `usage.over_windows`. `monitor_end` is how the monitor ended ("ended with
+    signal 9"), None where it ended with the run; the canaries are None where they could not be timed.
     """
 
     threads: int
@@ -46,11 +53,14 @@ class Facts:
     quota_cores: float | None
     epoch_seconds: Sequence[float]
     samples: usage.Samples
+    monitor_interval_seconds: float
+    monitor_end: str | None
+    windows: Sequence[usage.Window]
     span: usage.Window
     over_span: Mapping[str, Any]
     over_steady: Mapping[str, Any] | None
-    canary_before_seconds: float
-    canary_after_seconds: float
+    canary_before: Timing | None
+    canary_after: Timing | None
     gpu_listed: bool | None
     root: Path = Path("/")
 
@@ -208,30 +218,114 @@ def epochs_drift(facts: Facts) -> Finding | None:
 
 def machine_speed(facts: Facts) -> Finding | None:
     """The machine itself was faster before the run than after it, or the other way round."""
-    before, after = facts.canary_before_seconds, facts.canary_after_seconds
+    if facts.canary_before is None or facts.canary_after is None:
+        return None
+    before, after = facts.canary_before.together_seconds, facts.canary_after.together_seconds
     change = after / before - 1
     if abs(change) <= CANARY_DIFFERENCE:
         return None
+    where = "on its core" if len(facts.cores) == 1 else f"on all its {len(facts.cores)} cores at once"
     return Finding(
         "machine_speed",
         "warning",
-        f"a fixed computation took {before:.3f} s before the run and {after:.3f} s after it ({100 * change:+.0f} %)",
+        f"a fixed computation took {before:.3f} s before the run and {after:.3f} s after it ({100 * change:+.0f} %), "
+        f"{where}",
         "look for other load, heat or a hypervisor that shares the cores, and measure this run again",
     )
 
 
-def monitor_gap(facts: Facts) -> Finding | None:
-    """The monitor did not watch the run to its end."""
-    times = facts.samples.times
-    missing = facts.span[1] - (float(times[-1]) if len(times) else facts.span[0])
-    interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    if missing <= max(MONITOR_GAP_SECONDS, MONITOR_GAP_INTERVALS * interval):
+def cores_contend(facts: Facts) -> Finding | None:
+    """Cores that the hypervisor calls separate slow each other down, as two threads of one physical core do.
+
+    Where the machine itself tells that cores share a physical core, they do so by nature. Without a hypervisor it tells
+    the truth, and all cores at once are slower for another reason: their clock is lower than that of one alone.
+    """
+    timings = [timing for timing in (facts.canary_before, facts.canary_after) if timing is not None]
+    if not timings or not _in_virtual_machine(facts.root) or _share_physical_cores(facts.cores, facts.root):
         return None
+    worst = max(timings, key=lambda timing: timing.together_cpu_seconds / timing.alone_cpu_seconds)
+    alone, together = worst.alone_cpu_seconds, worst.together_cpu_seconds
+    if together <= CONTENTION * alone:
+        return None
+    return Finding(
+        "cores_contend",
+        "warning",
+        f"a fixed computation took {alone:.3f} s of a core's time alone and {together:.3f} s on {len(facts.cores)} "
+        f"cores at once ({together / alone:.2f} times), {'before' if worst is facts.canary_before else 'after'} the "
+        "run: the hypervisor lets them share what computes",
+        "measure this run again; where every run says so, take a kind of virtual machine with whole cores",
+    )
+
+
+def _in_virtual_machine(root: Path) -> bool:
+    try:
+        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return "hypervisor" in flags.split()
+
+
+def _share_physical_cores(cores: Sequence[int], root: Path) -> bool:
+    """Whether the machine tells of two of `cores` that they are threads of one physical core."""
+    try:
+        siblings = {
+            (root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text(encoding="ascii")
+            for core in cores
+        }
+    except OSError:
+        return False
+    return len(siblings) < len(cores)
+
+
+def monitor_gap(facts: Facts) -> Finding | None:
+    """The monitor did not watch all of the run: it ended early, began late, or was held up."""
+    begin, end = usage.longest_hole(facts.samples, facts.span)
+    times = facts.samples.times
+    ended_early = facts.monitor_end is not None and (len(times) == 0 or times[-1] < facts.span[1])
+    most = max(MONITOR_GAP_SECONDS, MONITOR_GAP_INTERVALS * facts.monitor_interval_seconds)
+    if not ended_early and end - begin <= most:
+        return None
+    how = f"the monitor {facts.monitor_end}: " if ended_early else ""
+    whole = facts.span[1] - facts.span[0]
     return Finding(
         "monitor_gap",
         "error",
-        f"the monitor's last sample lies {missing:.1f} s before the end of the run",
-        "look for the monitor's message in the run's log, and measure this run again",
+        f"{how}{end - begin:.1f} s of the {whole:.1f} s from the first epoch to the last were not watched, from "
+        f"{begin - facts.span[0]:.1f} s on",
+        "look for the monitor's message in the run's log, do not stop the run or the machine, and measure it again",
+    )
+
+
+def stood_still(facts: Facts) -> Finding | None:
+    """Time passed in the epochs in which nothing was computed: the run, or the whole machine, was stopped."""
+    gpus = len(facts.over_span["gpus"])
+    least = GPU_STILL_SECONDS if gpus else STILL_SECONDS
+    still = usage.still_seconds(facts.samples, facts.windows, gpus, STILL_PERCENT, least)
+    if still == 0:
+        return None
+    whole = sum(end - begin for begin, end in facts.windows)
+    return Finding(
+        "stood_still",
+        "warning",
+        f"in {still:.1f} s of the {whole:.1f} s that the epochs took, the run used "
+        f"{'neither its processors nor its GPUs' if gpus else 'no processor'}",
+        "do not stop the run or its machine (Ctrl-Z, a paused virtual machine, sleep), and measure it again",
+    )
+
+
+def readings_refused(facts: Facts) -> Finding | None:
+    """The monitor was told what cannot be; such readings count as unknown."""
+    refused = facts.samples.refused
+    if not refused:
+        return None
+    told = [f"{one.column} said {one.said[:60]!r} ({one.count} times)" for one in refused[:MOST_REFUSED]]
+    more = [f"{len(refused) - MOST_REFUSED} columns more"] if len(refused) > MOST_REFUSED else []
+    return Finding(
+        "readings_refused",
+        "info",
+        f"readings that cannot be count as unknown: {', '.join([*told, *more])}",
+        "look at samples.csv beside the run's metrics file; drivers and kernels are known to say such things",
     )
 
 
@@ -376,7 +470,10 @@ CHECKS: Final[Sequence[Callable[[Facts], Finding | None]]] = (
     epochs_scatter,
     epochs_drift,
     machine_speed,
+    cores_contend,
     monitor_gap,
+    stood_still,
+    readings_refused,
     too_short,
     gpu_shared,
     gpu_throttled,
@@ -390,5 +487,21 @@ CHECKS: Final[Sequence[Callable[[Facts], Finding | None]]] = (
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """What all checks find, in their order."""
-    return [finding for check in CHECKS if (finding := check(facts)) is not None]
+    """What all checks find, in their order; one that fails costs itself alone, and is found."""
+    found = []
+    for check in CHECKS:
+        try:
+            found.append(check(facts))
+        except Exception as error:
+            found.append(not_evaluated(f"the check {check.__name__}", f"{type(error).__name__}: {error}"))
+    return [finding for finding in found if finding is not None]
+
+
+def not_evaluated(what: str, why: str) -> Finding:
+    """Finding of a part of what the monitor saw that nothing could be made of."""
+    return Finding(
+        "not_evaluated",
+        "warning",
+        f"{what} could not be made from what the monitor saw ({why})",
+        "the run itself is whole; please report this as a bug of trainbench, with the run's samples.csv",
+    )

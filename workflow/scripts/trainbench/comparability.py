@@ -32,6 +32,20 @@ def threads_in_use(pools: Mapping[str, int | None]) -> int | None:
     return max((threads for threads in pools.values() if threads is not None), default=None)
 
 
+def canary_before(record: Mapping[str, Any]) -> tuple[str, float] | None:
+    """On what the fixed computation ran before a run, and what it took in seconds: only like is compared with like.
+
+    Older versions of trainbench timed it on one core, newer ones on all cores of the run at once; None where it could
+    not be timed.
+    """
+    canary = record["canary"]
+    if "before_seconds" in canary:
+        return "one core", canary["before_seconds"]
+    seconds = canary["before"] and canary["before"]["together_seconds"]
+    cores = canary["cores"]
+    return None if seconds is None else ("its core" if cores == 1 else f"all {cores} cores at once", seconds)
+
+
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     leaves: list[tuple[str, str]] = []
     for name, value in settings.items():

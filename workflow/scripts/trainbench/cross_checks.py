@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from trainbench.comparability import decisive_settings, threads_in_use
+from trainbench.comparability import canary_before, decisive_settings, threads_in_use
 from trainbench.finding import Finding
 
 CANARY_DIFFERENCE: Final = 0.15
@@ -26,22 +26,24 @@ FindingsByRun = dict[str, Finding]
 
 
 def speed_differs(runs: Sequence[Record]) -> FindingsByRun:
-    """The machine computed slower or faster before this run than before the host's other runs."""
-    if len(runs) < CANARY_RUNS:
-        return {}
-    usual = statistics.median(run["canary"]["before_seconds"] for run in runs)
-    found = {}
+    """The machine computed slower or faster before this run than before the host's other runs on as many cores."""
+    seconds_on: dict[str, dict[str, float]] = {}
     for run in runs:
-        seconds = run["canary"]["before_seconds"]
-        difference = seconds / usual - 1
-        if abs(difference) > CANARY_DIFFERENCE:
-            found[run["run_id"]] = Finding(
-                "speed_differs",
-                "warning",
-                f"a fixed computation took {seconds:.3f} s before the run, {usual:.3f} s in the median of the host's "
-                f"{len(runs)} runs ({100 * difference:+.0f} %)",
-                "look for other load, heat or a changed power setting, and measure this run again",
-            )
+        if (timed := canary_before(run)) is not None:
+            seconds_on.setdefault(timed[0], {})[run["run_id"]] = timed[1]
+    found = {}
+    for where, by_run in seconds_on.items():
+        usual = statistics.median(by_run.values())
+        for run_id, seconds in by_run.items() if len(by_run) >= CANARY_RUNS else ():
+            difference = seconds / usual - 1
+            if abs(difference) > CANARY_DIFFERENCE:
+                found[run_id] = Finding(
+                    "speed_differs",
+                    "warning",
+                    f"a fixed computation on {where} took {seconds:.3f} s before the run, {usual:.3f} s in the median "
+                    f"of the host's {len(by_run)} runs ({100 * difference:+.0f} %)",
+                    "look for other load, heat or a changed power setting, and measure this run again",
+                )
     return found
 
 

@@ -227,16 +227,25 @@ def past_of(metrics: Mapping[str, Any], written_at: float) -> Past:
 
     A run ends some seconds after its last epoch: these are counted where the file's time can be believed.
     """
-    clock, canary = metrics["clock"], metrics["canary"]
+    clock = metrics["clock"]
+    canary_before, canary_after = (_canary_seconds(metrics["canary"], when) for when in ("before", "after"))
     probes = metrics["ceilings"]["seconds"] if metrics["ceilings"] else 0.0
-    at_least = clock["total_seconds"] + probes + canary["after_seconds"]
+    at_least = clock["total_seconds"] + probes + canary_after
     to_file = written_at - datetime.fromisoformat(metrics["started_at"]).timestamp()
     seconds = to_file if at_least <= to_file <= at_least + LONGEST_END_SECONDS else at_least
     of_epochs = clock["train_seconds"] + clock["eval_seconds"]
     return Past(
         epoch_seconds=of_epochs / len(metrics["epochs"]),
-        other_seconds=max(0.0, canary["before_seconds"] + seconds - of_epochs),
+        other_seconds=max(0.0, canary_before + seconds - of_epochs),
     )
+
+
+def _canary_seconds(canary: Mapping[str, Any], when: str) -> float:
+    """How long the fixed computation took; older versions timed it on one core alone."""
+    if f"{when}_seconds" in canary:
+        return float(canary[f"{when}_seconds"])
+    timed = canary[when]
+    return 0.0 if timed is None else float(timed["alone_seconds"] + timed["together_seconds"])
 
 
 def left_of(estimate: Estimate | None, likely: float | None, elapsed: float) -> Estimate | None:

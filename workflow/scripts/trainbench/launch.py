@@ -111,10 +111,10 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
             unfinished=unfinished,
             identity=_identity(task, machine, threads, gpus),
         )
-        canary_before_seconds = canary.seconds()
+        canary_before = _canary(cores.cores, log)
         started_at = datetime.now(UTC).isoformat()
-        answer, gpu_listed = _train(task, place, log, announce)
-        canary_after_seconds = canary.seconds()
+        answer, gpu_listed, monitor_end = _train(task, place, log, announce)
+        canary_after = _canary(cores.cores, log)
     if answer["status"] == "refused":
         raise InputError(f"{name}: {answer['message']}")
     observed = outcome.Observed(
@@ -130,13 +130,23 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         gpu_uuids=gpus.uuids if gpus else (),
         gpu_wait_seconds=gpus.waited_seconds if gpus else None,
         gpu_listed=gpu_listed,
-        canary_before_seconds=canary_before_seconds,
-        canary_after_seconds=canary_after_seconds,
+        canary_before=canary_before,
+        canary_after=canary_after,
         samples=task.samples if task.monitor_interval_seconds is not None else None,
+        monitor_end=monitor_end,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
     # Only now: until then, an interruption costs at most what the state does not have.
     shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _canary(cores: Sequence[int], log: TextIO) -> canary.Timing | None:
+    """How fast these cores are, None where that cannot be told: no run is lost to it."""
+    try:
+        return canary.measure(cores)
+    except (OSError, RuntimeError) as error:
+        log.write(f"the fixed computation could not be timed on the run's cores: {type(error).__name__} {error}\n")
+        return None
 
 
 def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease | None) -> dict[str, Any]:
@@ -227,10 +237,11 @@ def environment(inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[
 
 def _train(
     task: Task, place: _Place, log: TextIO, announce: Callable[[str], None]
-) -> tuple[dict[str, Any], bool | None]:
+) -> tuple[dict[str, Any], bool | None, str | None]:
     """Start the training process and the monitor, and wait for both.
 
-    Returns the training's answer, and whether NVML lists the training's process on its card (None: cannot be told).
+    Returns the training's answer, whether NVML lists the training's process on its card (None: cannot be told), and how
+    the monitor ended (None: with the training).
 
     Raises:
         InputError: the disk is full, or the run computes elsewhere than on its GPUs.
@@ -292,7 +303,13 @@ def _train(
                 f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result; "
                 f"the last lines of {task.log} say why\n{_tail(task.log)}"
             )
-        return answer, gpu_listed
+        return answer, gpu_listed, None if watching is None else _monitor_end(watching.poll())
+
+
+def _monitor_end(code: int | None) -> str | None:
+    if code is None:
+        return "hung"
+    return None if code == 0 else f"ended with {_exit_text(code)}"
 
 
 def _refuse_elsewhere(task: Task, place: _Place) -> NoReturn:
@@ -355,7 +372,8 @@ def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
         process_ids = [training_pid, *processes.descendants(training_pid)]
         with nvml.Session() as session:
             return session.lists_processes(gpu_uuids, process_ids)
-    except (nvml.NvmlUnavailable, nvml.GpuLost):
+    except Exception:
+        # Whatever a driver says beside the question, it proves nothing.
         return None
 
 

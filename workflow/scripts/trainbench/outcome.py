@@ -2,14 +2,17 @@
 
 import platform
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trainbench import __version__, checks, gpu_choice, host, record, usage
+from trainbench.canary import Timing
 from trainbench.finding import Finding
 from trainbench.steady import positions_of_last_part
+
+Value = TypeVar("Value")
 
 SPEED_VARIABLES: Final = (
     # cards, and what computes on them
@@ -52,7 +55,11 @@ Variables" of NCCL, "GPU memory allocation" and "Configuration options" of JAX, 
 
 @dataclass(frozen=True)
 class Observed:
-    """What the launcher knows of a run; `samples` is the monitor's file, None where nothing watched."""
+    """What the launcher knows of a run.
+
+    `samples` is the monitor's file, None where nothing watched; `monitor_end` says how the monitor ended where it did
+    not end with the run. The canaries are None where they could not be timed.
+    """
 
     settings: Mapping[str, Any]
     code_sha256: str | None
@@ -66,15 +73,40 @@ class Observed:
     gpu_uuids: Sequence[str]
     gpu_wait_seconds: float | None
     gpu_listed: bool | None
-    canary_before_seconds: float
-    canary_after_seconds: float
+    canary_before: Timing | None
+    canary_after: Timing | None
     samples: Path | None
+    monitor_end: str | None
 
 
 def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
     """The metrics file's contents; what a run that was not completed did not measure is None."""
-    contents: record.Metrics = record.plain(_contents(answer, observed))
-    return contents
+    return _fitting(record.plain(_contents(answer, observed)))
+
+
+def _fitting(contents: record.Metrics) -> record.Metrics:
+    """`contents` without what in `usage` and `checks` breaks the schema: nothing that watched shall cost the run."""
+    lost = []
+    while (place := record.misfit(contents)) and place[0] in {"usage", "checks"}:
+        name = "/".join(str(step) for step in place)
+        lost.append(asdict(checks.not_evaluated(name, "its value is none that a metrics file can hold")))
+        if place[0] == "checks":
+            del contents["checks"][int(place[1])]
+            continue
+        # The smallest part that can be unknown.
+        for length in range(len(place), 0, -1):
+            _forget(contents, place[:length])
+            if (record.misfit(contents) or ())[:length] != place[:length]:
+                break
+    return {**contents, "checks": [*contents["checks"], *lost]} if lost else contents
+
+
+def _forget(contents: record.Metrics, place: Sequence[str | int]) -> None:
+    *above, last = place
+    part: Any = contents
+    for step in above:
+        part = part[step]
+    part[last] = None
 
 
 def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
@@ -113,8 +145,9 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
         "loss_scaling": answer.get("loss_scaling"),
         "ceilings": answer.get("ceilings"),
         "canary": {
-            "before_seconds": observed.canary_before_seconds,
-            "after_seconds": observed.canary_after_seconds,
+            "cores": len(observed.cores),
+            "before": observed.canary_before and asdict(observed.canary_before),
+            "after": observed.canary_after and asdict(observed.canary_after),
         },
         **_watched(answer, observed, [epochs[position] for position in positions_of_last_part(len(epochs), resumed)]),
     }
@@ -150,15 +183,25 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
     if not epochs or observed.samples is None:
         return {"usage": None, "checks": resumed}
     gpu_count = len(observed.gpu_uuids)
-    samples = usage.read_samples(observed.samples, gpu_count)
-    first_window, *steady_windows = (tuple(epoch["train_window_monotonic_seconds"]) for epoch in epochs)
-    span = (first_window[0], epochs[-1]["eval_window_monotonic_seconds"][1])
-    start_up = (answer["launched_at"], first_window[0])
+    lost: list[Finding] = []
+    nothing = usage.no_samples(gpu_count)
+    path = observed.samples
+    samples = _made("samples", lambda: usage.read_samples(path, gpu_count), lost) or nothing
+    train, evaluation = (
+        [tuple(epoch[f"{kind}_window_monotonic_seconds"]) for epoch in epochs] for kind in ("train", "eval")
+    )
+    span = (train[0][0], evaluation[-1][1])
+    start_up = (answer["launched_at"], span[0])
+
+    def summary(name: str, windows: Sequence[usage.Window]) -> dict[str, Any] | None:
+        made = _made(f"the summary {name}", lambda: usage.over_windows(samples, windows, gpu_count), lost)
+        return made or usage.over_windows(nothing, windows, gpu_count)
+
     summaries = {
-        "startup": usage.over_windows(samples, [start_up], gpu_count),
-        "first_epoch": _exact(usage.over_windows(samples, [first_window], gpu_count), epochs[:1]),
-        "steady": _exact(usage.over_windows(samples, steady_windows, gpu_count), epochs[1:]),
-        "span": usage.over_windows(samples, [span], gpu_count),
+        "startup": summary("startup", [start_up]),
+        "first_epoch": _exact(summary("first_epoch", train[:1]), epochs[:1]),
+        "steady": _exact(summary("steady", train[1:]), epochs[1:]),
+        "span": summary("span", [span]),
     }
     facts = checks.Facts(
         threads=max(answer["threads"].values()),
@@ -167,14 +210,27 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         quota_cores=observed.machine.cgroup_cpu_quota_cores,
         epoch_seconds=[epoch["train_seconds"] for epoch in epochs],
         samples=samples,
+        monitor_interval_seconds=observed.settings["monitor_interval_seconds"],
+        monitor_end=observed.monitor_end,
+        windows=[*train, *evaluation],
         span=span,
         over_span=summaries["span"] or {},
         over_steady=summaries["steady"],
-        canary_before_seconds=observed.canary_before_seconds,
-        canary_after_seconds=observed.canary_after_seconds,
+        canary_before=observed.canary_before,
+        canary_after=observed.canary_after,
         gpu_listed=observed.gpu_listed,
     )
-    return {"usage": summaries, "checks": [*resumed, *(asdict(finding) for finding in checks.findings(facts))]}
+    found = [asdict(finding) for finding in (*lost, *checks.findings(facts))]
+    return {"usage": summaries, "checks": [*resumed, *found]}
+
+
+def _made(what: str, make: Callable[[], Value], lost: list[Finding]) -> Value | None:
+    """What `make` gives; None where it fails, which is then among what was lost: no run shall be."""
+    try:
+        return make()
+    except Exception as error:
+        lost.append(checks.not_evaluated(what, f"{type(error).__name__}: {error}"))
+        return None
 
 
 def _resumed(after_epochs: Sequence[int], watched_epochs: int) -> Iterator[Finding]:

@@ -36,6 +36,12 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 
 
+def misfit(metrics: object) -> tuple[str | int, ...] | None:
+    """The keys that lead to the first place where `metrics` breaks the schema, or None."""
+    error = next(iter(_validator().iter_errors(metrics)), None)
+    return None if error is None else tuple(error.instance_path)
+
+
 def _first_violation(metrics: object) -> str | None:
     """One sentence on the first place where `metrics` breaks the schema, or None."""
     try:

@@ -28,8 +28,10 @@ one whose matrices are too small to fill the device at half of it; at less than 
 and dispatching many small operations, one after the other.
 """
 
-DISTURBED_BY: Final = ("other_load", "cpu_pressure", "cpu_steal", "cores_shared", "gpu_shared")
-"""Checks that found others at work on a run's cores or card: what it lacked then tells nothing of the device."""
+DISTURBED_BY: Final = (
+    *("other_load", "cpu_pressure", "cpu_steal", "cores_shared", "cores_contend", "gpu_shared", "stood_still"),
+)
+"""Checks that found others at work on a run's cores or card, or nobody: it tells nothing of the device then."""
 
 COMPUTED_WITH: Final = ("framework", "precision", "gpus")
 """What a device computes with, on which its ceilings depend: the same name can mean another in another study."""

@@ -367,7 +367,8 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "gpus": settings["device"]["gpus"],
         "epochs": len(record["epochs"]),
         "usable_threads": record["host"]["usable_threads"],
-        "canary_seconds": record["canary"]["before_seconds"],
+        # Of older versions it means something else.
+        "canary_seconds": (record["canary"].get("before") or {}).get("together_seconds"),
     }
     return row | _run_figures(record) if record["status"] == COMPLETED else row
 

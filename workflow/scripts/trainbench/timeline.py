@@ -116,7 +116,9 @@ def read(metrics_path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     samples = metrics_path.with_name(SAMPLES_NAME)
     text = samples.read_text(encoding="utf-8") if samples.exists() else ""
     whole_lines = text[: text.rfind("\n") + 1]  # the last one may be cut short
-    return metrics, pd.read_csv(io.StringIO(whole_lines or f"{_TIME}\n"))
+    read = pd.read_csv(io.StringIO(whole_lines or f"{_TIME}\n"), on_bad_lines="skip")
+    # Where a reading was no number, its whole column is text.
+    return metrics, read.apply(pd.to_numeric, errors="coerce").dropna(subset=_TIME)
 
 
 def _panels(metrics: Mapping[str, Any]) -> list[_Panel]:
