@@ -50,6 +50,8 @@ def _within(bounds: Bounds, **options: Any) -> Any:  # noqa: ANN401 - as datacla
     return field(metadata={"bounds": bounds}, **options)
 
 
+_CLOCK: Final = Bounds(high=2**63 / 1e9, rises_by=math.inf)
+"""The kernel counts nanoseconds in 64 bits with a sign."""
 _CPU_TIME: Final = Bounds()
 _MEMORY_MIB: Final = Bounds(high=2.0**32)
 """52 bits, the longest physical address of x86-64 and Armv8, count 4 PiB."""
@@ -67,7 +69,7 @@ class HostSample:
     `unreadable` says which readings could not be understood, and why. Columns without bounds are texts.
     """
 
-    monotonic_seconds: float = _within(Bounds(high=math.inf, rises_by=math.inf))
+    monotonic_seconds: float = _within(_CLOCK)
     cpu_percent: float | None = _within(_CPU_TIME)
     resident_memory_mib: float | None = _within(_MEMORY_MIB)
     process_threads: int | None = _within(Bounds(1, nvml.HIGHEST_PROCESS_ID))

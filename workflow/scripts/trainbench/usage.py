@@ -65,10 +65,11 @@ def read_samples(path: Path, gpu_count: int = 0, cpus: int = os.cpu_count() or 1
     rows = [line for line in lines if len(line) == len(header)]
     refused = _refused("lines", [",".join(line) for line in lines if len(line) != len(header)])
     moments = _column("monotonic_seconds", header, rows)
-    goes_on = _rising(_numbers(moments)).tolist()
+    times = _numbers(moments)
+    goes_on = _possible(times, times, known["monotonic_seconds"] or Bounds(), cpus).tolist()
     refused += _refused("monotonic_seconds", [moment for moment, on in zip(moments, goes_on, strict=True) if not on])
     rows = [row for row, on in zip(rows, goes_on, strict=True) if on]
-    times = _numbers(_column("monotonic_seconds", header, rows))
+    times = times[goes_on]
     numbers: dict[str, Numbers] = {}
     texts: dict[str, list[str]] = {}
     for name, limits in known.items():
@@ -120,8 +121,9 @@ def _possible(times: Numbers, values: Numbers, limits: Bounds, cpus: int) -> NDA
     else:
         high = np.full_like(times, limits.high)
     possible = (values >= (-high if limits.below_zero else limits.low)) & (values <= high) & np.isfinite(values)
-    if limits.rises_by is not None and np.isfinite(limits.rises_by):
-        possible[possible] = _rising(values[possible], limits.rises_by * times[possible])
+    if limits.rises_by is not None:
+        most = None if math.isinf(limits.rises_by) else limits.rises_by * times[possible]
+        possible[possible] = _rising(values[possible], most)
     return possible
 
 
@@ -131,7 +133,7 @@ def _rising(values: Numbers, most: Numbers | None = None) -> NDArray[np.bool_]:
     Whichever readings do not fit the others, wherever they stand: one that stepped back, one that jumped ahead, all
     before a counter began anew. That is a longest increasing subsequence (Fredman, Discrete Mathematics 11, 1975).
     """
-    order = np.flatnonzero(np.isfinite(values))
+    order = np.arange(len(values))
     keys, find = values[order], bisect_left
     if most is not None:
         # Both the counter and what is left to its most must not fall: sorted by the one, the other is looked at.
