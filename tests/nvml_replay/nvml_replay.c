@@ -28,9 +28,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_GPUS 16
+#define MAX_GPUS 256
 #define MAX_SLICES_OF_A_CARD 7
-#define MAX_PROCESSES 64
+#define MAX_PROCESSES 512
 #define MAX_SAMPLES 20000
 #define UNKNOWN (-1LL)
 

@@ -195,9 +195,10 @@ def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:
         (["process 0 self 1048576", "process 2 self 1048576"], "False"),
         (["process 0 self 1048576"], "False"),
         ([f"process 0 {os.getpid()} 1048576"], "None"),
+        (["process 0 4294967295 1048576"], "None"),
         ([], "None"),
     ],
-    ids=["on both", "another's on the second", "on a third", "on one alone", "another's alone", "none to see"],
+    ids=["on both", "another's on the second", "on a third", "on one alone", "another's alone", "no process", "none to see"],
 )
 def test_a_run_is_listed_where_each_of_its_cards_lists_it(replay: Replay, listed: list[str], answer: str) -> None:
     assert replay("print(launch._gpus_list([FIRST, SECOND], os.getpid()))", *listed) == answer

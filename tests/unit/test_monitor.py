@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from finished_run import completed_between, observed
 from nvml_library import compiled_nvml_library, replay_environment  # noqa: F401  # the first is a fixture
-from trainbench import checks, monitor, usage
+from trainbench import checks, monitor, outcome, record, usage
 
 PATIENCE_SECONDS = 20.0
 INTERVAL_SECONDS = 0.02
@@ -474,6 +476,63 @@ def test_without_nvml_the_rest_is_sampled_and_the_card_has_a_problem(start: Star
     of_card = {name: value for name, value in values.items() if name.startswith("gpu0_") and value}
     assert of_card == {"gpu0_uuid": CARDS[0], "gpu0_problem": "NVML cannot be used: NVML Shared Library Not Found"}
     assert values["cpu_percent"]
+
+
+VALUES = ("utilization", "memory", "power", "energy", "temperature", "clock", "reasons")
+HEALTHY = (40, 2097152, 250000, 1000000, 60, 1380, 0)
+VALUE_FAULTS: dict[str, Callable[[int], object]] = {
+    "missing": lambda _: "-",
+    "negative": lambda value: 2**32 - 1 - value,
+    "jumping back": lambda value: value // 2,
+    "ten times too large": lambda value: 10 * value,
+    "all bits set": lambda _: 2**63 - 1,
+}
+MOMENTS_MS = {"start": 0, "middle": 400, "end": 800}
+FAULT_MS = 200
+
+
+def sample_line(begin_ms: int, values: Iterable[object]) -> str:
+    return " ".join(["sample", str(begin_ms), "CARD", *map(str, values)])
+
+
+def cards_with_faults() -> tuple[list[str], list[str]]:
+    """UUIDs of cards of which each has another fault at another time, and the trace that tells of them."""
+    faults = []
+    for value, (change, begin) in product(range(len(VALUES)), product(VALUE_FAULTS.values(), MOMENTS_MS.values())):
+        odd: list[object] = [*HEALTHY]
+        odd[value] = change(HEALTHY[value])
+        faults.append(f"{sample_line(begin, odd)}\n{sample_line(begin + FAULT_MS, HEALTHY)}")
+    faults += [f"lost {begin} CARD {how}" for begin in MOMENTS_MS.values() for how in ("", "unknown")]
+    faults += [f"process CARD {pid} 1048576" for pid in (0, 1, 4294967295, 2**22 + 1)]
+    faults += ["process CARD WATCHED 1048576\nprocess CARD 4294967295 -"]
+    traces = [f"{sample_line(0, HEALTHY)}\n{fault}".replace("CARD", str(card)) for card, fault in enumerate(faults)]
+    uuids = [f"GPU-{card:08x}" for card in range(len(traces))]
+    cards = [f"gpu {card} {uuid} 34359738368 00000000:03:00.0 Card" for card, uuid in enumerate(uuids)]
+    return uuids, [*cards, *traces]
+
+
+def test_no_reading_of_a_card_costs_the_run(nvml_library: Path, start: Start, tmp_path: Path) -> None:
+    uuids, lines = cards_with_faults()
+    watched, trace, path = start("sleep", "1000"), tmp_path / "trace.txt", tmp_path / "samples.csv"
+    trace.write_text("driver 580\n" + "\n".join(lines).replace("WATCHED", str(watched.pid)) + "\n", encoding="utf-8")
+    watching = watch(start, watched.pid, path, *uuids, environment=replay_environment(nvml_library, trace))
+    begin = time.monotonic()
+    wait_until(lambda: time.monotonic() > begin + (max(MOMENTS_MS.values()) + FAULT_MS) / 1000, "the last fault")
+    assert end(watched, watching) == 0
+    times = usage.read_samples(path).times.tolist()
+    metrics = outcome.metrics(completed_between(times[0], times[-1], "gpu"), observed(path, uuids))
+    record.write(metrics, tmp_path / "metrics.json")
+    found = {finding["name"] for finding in record.read(tmp_path / "metrics.json")["checks"]}
+    assert ("readings_refused" in found, "not_evaluated" in found) == (True, False)
+
+
+def test_a_process_number_that_no_process_has_leaves_the_number_of_others_unknown_and_is_said(
+    watch_card: Watched,
+) -> None:
+    samples, summary = watch_card(CARDS[1], ["process 1 WATCHED 1048576", "process 1 4294967295 1048576"])
+    (refused,) = samples.refused
+    assert (summary["gpus"][0]["other_processes"], refused.column) == (None, "gpu0_unreadable")
+    assert refused.said == "list of processes: process number 4294967295"
 
 
 # --- the kernel's files ---

@@ -87,7 +87,7 @@ def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
 def _fitting(contents: record.Metrics) -> record.Metrics:
     """`contents` without what in `usage` and `checks` breaks the schema: nothing that watched shall cost the run."""
     lost = []
-    while (place := record.misfit(contents)) and place[0] in {"usage", "checks"}:
+    while (place := _misfit(contents)) and place[0] in {"usage", "checks"}:
         name = "/".join(str(step) for step in place)
         lost.append(asdict(checks.not_evaluated(name, "its value is none that a metrics file can hold")))
         if place[0] == "checks":
@@ -96,9 +96,16 @@ def _fitting(contents: record.Metrics) -> record.Metrics:
         # The smallest part that can be unknown.
         for length in range(len(place), 0, -1):
             _forget(contents, place[:length])
-            if (record.misfit(contents) or ())[:length] != place[:length]:
+            if (_misfit(contents) or ())[:length] != place[:length]:
                 break
     return {**contents, "checks": [*contents["checks"], *lost]} if lost else contents
+
+
+def _misfit(contents: record.Metrics) -> tuple[str | int, ...] | None:
+    try:
+        return record.misfit(contents)
+    except ValueError:  # not even of a type that JSON has, and nobody says where
+        return None if contents["usage"] is None else ("usage",)
 
 
 def _forget(contents: record.Metrics, place: Sequence[str | int]) -> None:
