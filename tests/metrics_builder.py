@@ -275,6 +275,11 @@ def make_record(
     return _merged(record, overrides)
 
 
+def as_older_versions_timed(record: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The same run with what was timed before all cores at once were: the fixed computation on one core."""
+    return record | {"canary": {"before_seconds": seconds, "after_seconds": seconds}}
+
+
 def _card(index: int) -> dict[str, Any]:
     return {
         "index": index,

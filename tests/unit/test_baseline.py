@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metrics_builder import make_record
+from metrics_builder import as_older_versions_timed, make_record
 from trainbench import baseline
 from trainbench.tables import TableOrder, write_csv
 
@@ -232,6 +232,20 @@ def test_a_machine_that_itself_computed_slower_is_told() -> None:
     assert "computed slower: a fixed computation before each run took 10 % longer on" in baseline.markdown(
         comparison, "x"
     )
+
+
+def test_machines_are_not_compared_by_computations_that_were_not_the_same() -> None:
+    before = [as_older_versions_timed(run, 0.2) for run in runs_of(NOW, "before")]
+    comparison = compared(runs_of(NOW, canary_seconds=0.4), before)
+    assert "computed slower" not in baseline.markdown(comparison, "x")
+
+
+def test_runs_of_older_versions_are_compared_by_what_these_timed() -> None:
+    now, before = (
+        [as_older_versions_timed(run, seconds) for run in runs_of(NOW, folder)]
+        for folder, seconds in (("", 0.4), ("before", 0.2))
+    )
+    assert "computed slower" in baseline.markdown(compared(now, before), "x")
 
 
 def test_a_machine_of_about_the_same_speed_is_not_told() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metrics_builder import make_record
+from metrics_builder import as_older_versions_timed, make_record
 from trainbench.cross_checks import across_runs
 
 
@@ -46,10 +46,8 @@ def test_runs_on_other_numbers_of_cores_are_not_compared_for_speed():
 
 
 def test_runs_of_older_versions_are_compared_with_their_like_alone():
-    old = runs_of_canaries(0.2, 0.2, 0.2, 0.3, batch_size=128)
-    for run in old:
-        seconds = run["canary"]["before"]["together_seconds"]
-        run["canary"] = {"before_seconds": seconds, "after_seconds": seconds}
+    timed = runs_of_canaries(0.2, 0.2, 0.2, 0.3, batch_size=128)
+    old = [as_older_versions_timed(run, run["canary"]["before"]["together_seconds"]) for run in timed]
     found = across_runs([*old, *runs_of_canaries(0.1, 0.1, 0.1, 0.1)])
     assert [run["repeat"] for run in old if found[run["run_id"]]] == [4]
     assert [names for names in found.values() if names] == [found[old[3]["run_id"]]]

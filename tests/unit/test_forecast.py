@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from forecast_study import DATA, HOST, STUDY
-from metrics_builder import make_record
+from metrics_builder import as_older_versions_timed, make_record
 from results_folder import write_results
 from trainbench.forecast import (
     Cell,
@@ -135,8 +135,7 @@ def test_times_of_files_are_looked_at(tmp_path):
 
 
 def test_the_fixed_computation_of_older_versions_counts_too():
-    record = make_record(train_seconds=[2.0] * 10)
-    record["canary"] = {"before_seconds": 0.3, "after_seconds": 0.3}
+    record = as_older_versions_timed(make_record(train_seconds=[2.0] * 10), 0.3)
     assert past_of(record, written_at=0.0).seconds(10) == pytest.approx(10 * 2.6 + 6.62)
 
 

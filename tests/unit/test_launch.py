@@ -198,7 +198,15 @@ def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:
         (["process 0 4294967295 1048576"], "None"),
         ([], "None"),
     ],
-    ids=["on both", "another's on the second", "on a third", "on one alone", "another's alone", "no process", "none to see"],
+    ids=[
+        "on both",
+        "another's on the second",
+        "on a third",
+        "on one alone",
+        "another's alone",
+        "no process",
+        "none to see",
+    ],
 )
 def test_a_run_is_listed_where_each_of_its_cards_lists_it(replay: Replay, listed: list[str], answer: str) -> None:
     assert replay("print(launch._gpus_list([FIRST, SECOND], os.getpid()))", *listed) == answer

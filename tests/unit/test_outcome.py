@@ -9,7 +9,7 @@ import pytest
 
 from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed
 from samples_file import write_samples
-from trainbench import host, outcome, record
+from trainbench import host, nvml, outcome, record
 
 Observe = Callable[..., outcome.Observed]
 
@@ -130,12 +130,12 @@ def test_the_device_used_is_the_hardware(kind: str, name: str | None, observe: O
 
 def test_a_run_on_a_slice_of_a_card_can_be_written_and_names_card_and_profile(observe: Observe, tmp_path: Path) -> None:
     part = nvml.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-GPU-2/9/0", 16_000.0, 9, 0)
-    observed = observe("gpu", gpu_uuids=("MIG-GPU-2/9/0",))
-    machine = replace(observed.machine, gpus=(CARD, replace(CARDS[1], slices=(part,))))
+    seen = observe("gpu", gpu_uuids=("MIG-GPU-2/9/0",))
+    machine = replace(seen.machine, gpus=(CARD, replace(CARDS[1], slices=(part,))))
     answer = completed_on("gpu")
-    settings = {**observed.settings, "device": {**observed.settings["device"], "card": "MIG 1g"}}
+    settings = {**seen.settings, "device": {**seen.settings["device"], "card": "MIG 1g"}}
     record.write(
-        outcome.metrics(answer, replace(observed, machine=machine, settings=settings)), tmp_path / "metrics.json"
+        outcome.metrics(answer, replace(seen, machine=machine, settings=settings)), tmp_path / "metrics.json"
     )
     assert record.read(tmp_path / "metrics.json")["device_used"]["name"] == "NVIDIA H200 MIG 1g.18gb"
 

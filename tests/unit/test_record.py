@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metrics_builder import make_record
+from metrics_builder import as_older_versions_timed, make_record
 from trainbench import record, whole_file
 from trainbench.errors import InputError
 
@@ -48,6 +48,16 @@ def refusal_of(path: Path, content: bytes) -> str:
 def test_what_is_written_is_read_again(metrics: record.Metrics, path: Path) -> None:
     record.write(metrics, path)
     assert record.read(path) == metrics
+
+
+def test_a_file_of_a_version_that_timed_one_core_can_be_read(path: Path) -> None:
+    record.write(as_older_versions_timed(make_record(), 0.2), path)
+    assert record.read(path)["canary"] == {"before_seconds": 0.2, "after_seconds": 0.2}
+
+
+def test_a_file_whose_cores_could_not_be_timed_can_be_read(path: Path) -> None:
+    record.write(make_record(canary={"before": None, "after": None}), path)
+    assert record.read(path)["canary"]["before"] is None
 
 
 def test_an_earlier_file_is_replaced(path: Path) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from metrics_builder import make_record
+from metrics_builder import as_older_versions_timed, make_record
 from trainbench import record
 from trainbench.tables import (
     CELL_COLUMNS,
@@ -108,6 +108,11 @@ def test_the_final_accuracy_is_the_last_and_the_best_the_highest():
 def test_a_diverged_loss_is_unknown_and_not_zero():
     run = measured([make_record(losses=(2.3, None))]).runs.iloc[0]
     assert pd.isna(run["final_loss"])
+
+
+def test_what_older_versions_timed_before_a_run_is_no_figure_of_the_same_name():
+    runs = measured([as_older_versions_timed(make_record(), 0.3), make_record(repeat=2, canary_seconds=0.2)]).runs
+    assert [pd.isna(runs["canary_seconds"].iloc[0]), runs["canary_seconds"].iloc[1]] == [True, 0.2]
 
 
 def test_a_run_out_of_memory_keeps_its_row_without_figures(written):

@@ -150,6 +150,18 @@ def test_a_last_line_that_was_cut_short_is_left_out(tmp_path):
     assert read(tmp_path / "metrics.json")[1]["monotonic_seconds"].tolist() == [100.0, 101.0]
 
 
+def test_readings_that_are_no_numbers_are_not_drawn(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(make_record()))
+    times = [100.0, "N/A", 102.0, 103.0]
+    write_samples(tmp_path / "samples.csv", times, cpu_percent=[1.0, 2.0, "odd", 4.0])
+    with (tmp_path / "samples.csv").open("a") as file:
+        file.write("1,2,3" + ",4" * 50 + "\n")
+    metrics, samples = read(tmp_path / "metrics.json")
+    assert samples["monotonic_seconds"].tolist() == [100.0, 102.0, 103.0]
+    assert samples["cpu_percent"].isna().tolist() == [False, True, False]
+    assert timeline(metrics, samples).axes
+
+
 def test_a_long_run_is_drawn_from_a_bounded_number_of_points(tmp_path):
     figure = cpu_run(tmp_path, make_record(train_seconds=[500.0, 500.0]), seconds=1000.0, interval=0.1)
     assert {len(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) > 2} == {MOST_POINTS}

@@ -271,6 +271,57 @@ def test_the_stretch_of_an_unknown_column_is_unknown(tmp_path: Path) -> None:
     assert usage.highest_stretch(make_samples(tmp_path, TIMES), "other_cpu_percent", (0, 4), 1.0) is None
 
 
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("column", "possible", "impossible"),
+    [
+        ("cpu_percent", 100 * 2 * (1 + 2), 100 * 2 * (1 + 2) + 1),
+        ("other_cpu_percent", -100 * 2 * (1 + 2), -100 * 2 * (1 + 2) - 1),
+        ("steal_percent", 0, -0.1),
+        ("process_threads", 1, 0),
+        ("cpu_mhz", 10_000, 10_001),
+    ],
+)
+def test_a_reading_is_known_up_to_its_bound_and_unknown_beyond(
+    tmp_path: Path, column: str, possible: float, impossible: float
+) -> None:
+    """Of CPU time, a machine with two CPUs can have used so much in a second, and in two before it unseen."""
+    path = write_samples(tmp_path / "samples.csv", TIMES, **{column: (None, possible, impossible, possible, None)})
+    samples = usage.read_samples(path, cpus=2)
+    assert np.isnan(samples.numbers[column]).tolist() == [True, False, True, False, True]
+    assert samples.refused == [usage.Refused(column, 1, str(impossible))]
+
+
+@pytest.mark.parametrize(
+    ("counter", "known"),
+    [
+        ((1000, 1010, 5, 1030, 1040), (1, 1, 0, 1, 1)),
+        ((1000, 10_000_000, 1020, 1030, 1040), (1, 0, 1, 1, 1)),
+        ((9000, 1010, 1020, 1030, 1040), (0, 1, 1, 1, 1)),
+        ((1000, 1010, 1020, 1030, 9_000_000), (1, 1, 1, 1, 0)),
+        ((1000, 1010, 1020, 0, 10), (1, 1, 1, 0, 0)),
+        ((1000, 1010, 0, 10, 20), (0, 0, 1, 1, 1)),
+        ((7, 7, 7, 8, 8), (1, 1, 1, 1, 1)),
+    ],
+    ids=["back once", "ahead once", "wrong at first", "wrong at last", "anew late", "anew early", "at rest"],
+)
+def test_of_a_counter_the_longest_part_that_fits_together_is_known(
+    tmp_path: Path, counter: tuple[int, ...], known: tuple[int, ...]
+) -> None:
+    samples = make_samples(tmp_path, TIMES, cpu_energy_joules=counter)
+    assert (~np.isnan(samples.numbers["cpu_energy_joules"])).tolist() == [bool(one) for one in known]
+
+
+@pytest.mark.parametrize(
+    "times", [(0, 1, 0.5, 3, 4), (0, 1, 1, 3, 4), (0, 1, 30, 3, 4), (9, 1, 2, 3, 4), (0, 1, -2, 3, 4)]
+)
+def test_a_sample_whose_time_does_not_fit_the_others_is_left_out(tmp_path: Path, times: tuple[float, ...]) -> None:
+    samples = make_samples(tmp_path, times, cpu_mhz=[3000] * 5)
+    assert (len(samples.times), len(samples.numbers["cpu_mhz"]), np.diff(samples.times).min() > 0) == (4, 4, True)
+
+
 # --- the file ---
 
 
