@@ -134,9 +134,7 @@ def test_a_run_on_a_slice_of_a_card_can_be_written_and_names_card_and_profile(ob
     machine = replace(seen.machine, gpus=(CARD, replace(CARDS[1], slices=(part,))))
     answer = completed_on("gpu")
     settings = {**seen.settings, "device": {**seen.settings["device"], "card": "MIG 1g"}}
-    record.write(
-        outcome.metrics(answer, replace(seen, machine=machine, settings=settings)), tmp_path / "metrics.json"
-    )
+    record.write(outcome.metrics(answer, replace(seen, machine=machine, settings=settings)), tmp_path / "metrics.json")
     assert record.read(tmp_path / "metrics.json")["device_used"]["name"] == "NVIDIA H200 MIG 1g.18gb"
 
 

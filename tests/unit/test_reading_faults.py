@@ -344,8 +344,8 @@ def test_no_file_of_the_kernel_costs_the_run(
     whole = len(COMPLETED["epochs"])
     lost = []
     for name in all_files:
-        root, samples = tmp_path / "root", tmp_path / "samples.csv"
-        watch(root, samples, monkeypatch, FILE_FAULTS[fault], name, FILE_PLACES[place])
+        samples = tmp_path / "samples.csv"
+        watch(tmp_path / "root", samples, monkeypatch, FILE_FAULTS[fault], name, FILE_PLACES[place])
         try:
             metrics = kept(samples, completed_between(101.0, 100.0 + INTERVAL_SECONDS * (SAMPLES - 1)), tmp_path)
         except Exception as error:
@@ -353,7 +353,6 @@ def test_no_file_of_the_kernel_costs_the_run(
             continue
         if len(metrics["epochs"]) != whole or "not_evaluated" in names(metrics):
             lost.append((name, metrics["checks"]))
-        shutil.rmtree(root)
     assert lost == []
 
 

@@ -153,7 +153,7 @@ class ProcessTree:
     def find_descendants(self) -> None:
         """Look for processes that the tree has started since: reads all of /proc, so not for every sample."""
         self.members = [self._root]
-        for pid in processes.descendants(self._root.pid):
+        for pid in processes.descendants(self._root.pid, psutil.PROCFS_PATH):
             with suppress(psutil.NoSuchProcess):
                 self.members.append(psutil.Process(pid))
 

@@ -22,12 +22,12 @@ def descends_from(ancestor: int) -> bool | None:
     return True
 
 
-def descendants(root: int) -> list[int]:
-    """The processes that `root` has started and those that they have, without what is hidden: reads all of /proc."""
+def descendants(root: int, proc: str = "/proc") -> list[int]:
+    """The processes that `root` has started and those that they have, without what is hidden: reads all of `proc`."""
     children: dict[int | None, list[int]] = {}
-    with os.scandir("/proc") as entries:
+    with os.scandir(proc) as entries:
         for pid in (int(entry.name) for entry in entries if entry.name.isdecimal()):
-            children.setdefault(_parent(pid), []).append(pid)
+            children.setdefault(_parent(pid, proc), []).append(pid)
     found: list[int] = []
     pending = [root]
     while pending:
@@ -38,10 +38,10 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def _parent(pid: int) -> int | None:
+def _parent(pid: int, proc: str = "/proc") -> int | None:
     """The process that started `pid`, or took it over; None where it has ended or is hidden."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"{proc}/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         # The name before the bracket may hold anything: proc(5), /proc/pid/stat.
         return int(text.rpartition(")")[2].split()[1])
     except (OSError, IndexError, ValueError):
