@@ -139,7 +139,7 @@ def observed(samples: Path | None, gpu_uuids: Sequence[str] = (), **changes: Any
         "code_sha256": "ef" * 32,
         "started_at": "2026-11-23T08:15:30.123456+00:00",
         "machine": this_machine(),
-        "environment": {"OMP_NUM_THREADS": "2", "HOME": "/home/someone", "LD_PRELOAD": "libjemalloc.so.2"},
+        "environment": {"OMP_NUM_THREADS": "2", "HOME": "/home/someone"},
         "cores_given": 2,
         "cores": (0, 1),
         "shared_cores": (),

@@ -3,7 +3,7 @@
  * Compiled against NVIDIA's own nvml.h, so that the compiler checks every signature and structure.
  * A function that is missing here is "Function Not Found" to pynvml, as with an old driver.
  *
- * $NVML_REPLAY names the trace; without one the library says that the driver is not loaded.
+ * $NVML_REPLAY names the trace, that of the parent process where the own has none; without one the library says that the driver is not loaded.
  * One statement a line, words apart by spaces, '-' for what NVML does not support, '#' for a comment:
  *   driver VERSION
  *   cuda NUMBER                                   1000 * major + 10 * minor
@@ -162,8 +162,27 @@ static int take(char *line) {
     return 0;
 }
 
+/* Runs start in a clean environment: the trace of their monitor is that of the process which started it. */
+static const char *trace_path(void) {
+    static const char begin[] = "NVML_REPLAY=";
+    static char environment[1 << 18];
+    const char *path = getenv("NVML_REPLAY"), *entry;
+    char name[64];
+    size_t length;
+    FILE *file;
+    if (path) return path;
+    snprintf(name, sizeof name, "/proc/%d/environ", (int)getppid());
+    file = fopen(name, "r");
+    if (!file) return NULL;
+    length = fread(environment, 1, sizeof environment - 1, file);
+    fclose(file);
+    for (entry = environment; entry < environment + length; entry += strlen(entry) + 1)
+        if (!strncmp(entry, begin, sizeof begin - 1)) return entry + sizeof begin - 1;
+    return NULL;
+}
+
 static nvmlReturn_t load(void) {
-    const char *path = getenv("NVML_REPLAY");
+    const char *path = trace_path();
     FILE *trace;
     char line[512];
     if (users) {

@@ -255,6 +255,36 @@ def test_framework_precision_and_gpus_of_a_device_can_be_given_on_the_command_li
     assert (found.framework, found.precision, found.gpus) == ("jax", "bfloat16", 4)
 
 
+def test_the_environment_of_a_device_is_texts_also_where_they_look_like_numbers() -> None:
+    written = "environment: {LD_PRELOAD: /usr/lib/libtcmalloc.so.4, MALLOC_ARENA_MAX: 1, EMPTY: ''}"
+    found = study_from("devices=[tc]", f"device_settings={{tc: {{kind: cpu, {written}}}}}").device("tc")
+    in_a_file = study_with(yaml.safe_load(f"device_settings: {{tc: {{kind: cpu, {written}}}}}")).device("tc")
+    assert (
+        found.environment
+        == in_a_file.environment
+        == {"LD_PRELOAD": "/usr/lib/libtcmalloc.so.4", "MALLOC_ARENA_MAX": "1", "EMPTY": ""}
+    )
+
+
+def test_the_environment_of_a_device_is_a_setting_of_its_runs() -> None:
+    run = Run("conv", 512, "cpu", 1)
+    with_one = study_with({"device_settings": {"cpu": {"environment": {"A": "1"}}}})
+    assert with_one.settings(run, "f00d")["device"]["environment"] == {"A": "1"}
+
+
+def test_a_device_without_an_environment_has_the_settings_that_it_had_before_there_were_any() -> None:
+    assert "environment" not in study_with().settings(Run("conv", 512, "cpu", 1), "f00d")["device"]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("OMP_NUM_THREADS", "give the device threads"), ("CUDA_VISIBLE_DEVICES", "the device gpus")]
+)
+def test_a_variable_that_trainbench_sets_is_refused_with_what_to_do_instead(name: str, instead: str) -> None:
+    refusal = refusal_of(device("cpu", environment={name: "1"}))
+    assert f"'device_settings/cpu/environment' has {name}, which trainbench sets itself" in refusal
+    assert instead in refusal
+
+
 def test_a_list_of_gpus_is_a_device_for_each() -> None:
     study = study_from("devices=[gpu]", "device_settings={gpu: {gpus: [1, 2, 4]}}")
     assert [(found.name, found.gpus, found.threads) for found in study.selected_devices()] == [
@@ -433,6 +463,14 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case(device("cpu\n", kind="cpu"), "'device_settings'", r'"cpu\n"', NAME),
         case(device("x" * 65, kind="cpu"), "'device_settings'", "xxx", "at most 64"),
         # what is asked of a scheduler
+        case(device("cpu", environment={"A-B": "1"}), "'device_settings/cpu/environment'", '"A-B"', "no digit"),
+        case(device("cpu", environment={"A": True}), "'device_settings/cpu/environment/A'", "is true", "in quotes"),
+        case(device("cpu", environment={"A": None}), "'device_settings/cpu/environment/A'", "is null", "a text"),
+        case(device("cpu", environment={"A": "x\ny"}), "'device_settings/cpu/environment/A'", "x", "on one line"),
+        case(
+            device("cpu", environment={"A": "<x>"}), "'device_settings/cpu/environment/A'", '"<x>"', "without < and >"
+        ),
+        case(device("cpu", environment=["A=1"]), "'device_settings/cpu/environment'", '["A=1"]', "a mapping"),
         case(device("cpu", resources={"gpu": 2}), "'device_settings/cpu/resources'", '"gpu"', "not gpu and tmpdir"),
         case(device("cpu", resources={"mem": "8GB"}), "'device_settings/cpu/resources'", '"mem"', "sizes as mem_mb"),
         case(device("cpu", resources={"Mem-mb": 1}), "'device_settings/cpu/resources'", '"Mem-mb"', "small letters"),

@@ -89,6 +89,21 @@ def test_runs_of_a_cell_with_different_software_are_found_and_it_is_named(overri
     ]
 
 
+def with_variables(repeat, **own):
+    flags = {"environment": {"OMP_NUM_THREADS": "2", **own}}
+    return make_record(repeat=repeat, settings={"device": {"environment": own}}, software={"flags": flags})
+
+
+@pytest.mark.parametrize(
+    ("other", "named"), [(make_record(repeat=2), "none"), (with_variables(2, LD_PRELOAD="b.so"), "LD_PRELOAD=b.so")]
+)
+def test_runs_of_a_cell_whose_devices_set_different_variables_have_different_settings(other, named):
+    findings = findings_of_first(with_variables(1, LD_PRELOAD="a.so"), other)
+    assert [(finding.name, finding.finding.partition(": ")[2]) for finding in findings] == [
+        ("settings_differ", f"device.environment is LD_PRELOAD=a.so here, {named} in others")
+    ]
+
+
 def test_everything_that_differs_is_named():
     other = make_record(repeat=2, software={"python": "3.12.1", "versions": {"tensorflow": "2.20.0"}})
     assert "; " in findings_of_first(make_record(), other)[0].finding

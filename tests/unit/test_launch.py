@@ -1,4 +1,4 @@
-"""What becomes of a run whose training process is killed or meets a full disk."""
+"""What a run starts with, and what becomes of it whose training process is killed, hangs or meets a full disk."""
 
 import dataclasses
 import os
@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from idx_writer import write_idx_directory
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
-from study_builder import make_study
+from study_builder import CPU, make_study
 from trainbench import dataset, gpu_lease, host, journal, launch, nvml, record
 from trainbench.errors import InputError, RunFailed
 from trainbench.study import ModelSettings, Run
@@ -129,6 +130,109 @@ def test_what_the_training_process_prints_is_utf8_whatever_the_terminal_shows() 
         [sys.executable, "-c", "print('\\u2020')"], env=environment, capture_output=True, check=True, timeout=60
     )
     assert done.stdout.decode() == "\u2020\n"
+
+
+# --- the environment ---
+
+
+def with_variables(task: launch.Task, model: str = "conv", framework: str = "tensorflow", **own: str) -> launch.Task:
+    """The run on a device that sets variables of its own."""
+    cpu = replace(CPU, framework=framework, environment=own)
+    settings = ModelSettings(2, {"learning_rate": 0.05} if model == "logistic" else HYPERPARAMETERS)
+    study = make_study({model: settings}, (16,), validation_samples=40, device_settings={"cpu": cpu})
+    return replace(task, settings=study.settings(Run(model, 16, "cpu", 1), "ab" * 32))
+
+
+def folder_of_python(folder: Path, begin: str) -> str:
+    """A folder from which Python runs this code as it starts, in the place of the training's process alone."""
+    folder.mkdir()
+    only_there = "import sys\nif 'trainbench.training' in ' '.join(sys.orig_argv):\n"
+    (folder / "sitecustomize.py").write_text(only_there + textwrap.indent(textwrap.dedent(begin), "    "))
+    return str(folder)
+
+
+def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
+    task: launch.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen from outside, in what the kernel says of both processes."""
+    slowing = {
+        **{"MALLOC_MMAP_THRESHOLD_": "1", "PYTHONTRACEMALLOC": "1", "DNNL_VERBOSE": "2", "MKL_VERBOSE": "1"},
+        **{"TORCH_LOGS": "+all", "TF_CPP_MAX_VLOG_LEVEL": "3", "TF_XLA_FLAGS": "--tf_xla_auto_jit=2"},
+    }
+    for name, value in slowing.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    seen: dict[str, set[str]] = {}
+
+    def announce(_: str) -> None:
+        for child in psutil.Process().children():
+            for module in ("trainbench.training", "trainbench.monitor"):
+                if module in child.cmdline():
+                    seen[module] = set(child.environ())
+
+    launch.run(with_variables(task, "logistic", A_VARIABLE="1"), announce)
+    assert {module: names & {*slowing, "LANG", "A_VARIABLE"} for module, names in seen.items()} == {
+        "trainbench.training": {"LANG", "A_VARIABLE"},
+        "trainbench.monitor": {"LANG"},
+    }
+
+
+@pytest.mark.parametrize("name", ["JAX_ENABLE_X64", "JAX_DISABLE_JIT"])
+def test_a_variable_of_the_shell_with_which_jax_cannot_train_does_not_reach_it(
+    name: str, task: launch.Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    launch.run(with_variables(task, "logistic", "jax"), announce=lambda _: None)
+    assert record.read(task.metrics)["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", ["JAX_ENABLE_X64", "JAX_DISABLE_JIT"])
+def test_a_variable_of_the_device_with_which_jax_cannot_train_is_told_in_one_sentence(
+    name: str, task: launch.Task
+) -> None:
+    with pytest.raises(InputError, match=rf"the device sets {name} .*try without") as raised:
+        launch.run(with_variables(task, "logistic", "jax", **{name: "1"}), announce=lambda _: None)
+    assert "\n" not in str(raised.value)
+    assert "Traceback" in task.log.read_text()
+
+
+def test_a_preloaded_library_that_is_not_there_ends_the_run_instead_of_being_done_without(task: launch.Task) -> None:
+    with pytest.raises(InputError, match=r"'/nowhere/lib\.so' from LD_PRELOAD cannot be preloaded.*the device sets"):
+        launch.run(with_variables(task, "logistic", LD_PRELOAD="/nowhere/lib.so"), announce=lambda _: None)
+
+
+def test_a_training_process_that_its_devices_variables_kill_is_told_with_their_names(
+    task: launch.Task, tmp_path: Path
+) -> None:
+    search_path = folder_of_python(tmp_path / "site", "import os; os.abort()")
+    with pytest.raises(RunFailed, match=r"signal 6 and left no result; the device sets PYTHONPATH .*try without"):
+        launch.run(with_variables(task, PYTHONPATH=search_path), announce=lambda _: None)
+
+
+# --- no progress ---
+
+SLEEPS = "import time; time.sleep(1000)"
+SPINS = "while True: pass"
+NOTES_AN_EPOCH_AND_SLEEPS = """
+    import json, pathlib, time
+    time.sleep(0.5)
+    epoch = {"epoch": 1, "train_seconds": 0.01, "eval_seconds": 0.01}
+    pathlib.Path(sys.orig_argv[-1]).write_text(json.dumps({"epochs": [epoch]}) + chr(10))
+    time.sleep(1000)
+    """
+
+
+@pytest.mark.parametrize(
+    ("hang", "last"), [(SLEEPS, "its start"), (SPINS, "its start"), (NOTES_AN_EPOCH_AND_SLEEPS, "epoch 1")]
+)
+def test_a_training_process_without_progress_is_ended_with_its_last_sign_of_life(
+    hang: str, last: str, task: launch.Task, tmp_path: Path
+) -> None:
+    stuck = with_variables(task, PYTHONPATH=folder_of_python(tmp_path / "site", hang))
+    with pytest.raises(RunFailed, match=rf"no sign of life for .*, the last was {last}; it was ended.*train:no_prog"):
+        launch.run(replace(stuck, no_progress_seconds=1.0), announce=lambda _: None)
+    left = [child for child in psutil.Process().children() if "trainbench.training" in child.cmdline()]
+    assert left == []
 
 
 # --- two cards ---

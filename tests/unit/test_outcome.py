@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed
+from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed, settings
 from samples_file import write_samples
 from trainbench import host, nvml, outcome, record
 
@@ -92,7 +92,7 @@ def test_a_run_whose_monitor_saw_nothing_can_be_written(observe: Observe, tmp_pa
 
 
 def test_odd_names_and_long_words_of_others_do_not_lose_a_run(observe: Observe, tmp_path: Path) -> None:
-    seen = observe(environment={"LD_PRELOAD": "../lib\n<x>"})
+    seen = observe()
     named = replace(seen.machine, hostname="rack/7\n", cpu=replace(seen.machine.cpu, model="<CPU>\x1b[2J"))
     answer = {**OUT_OF_MEMORY, "message": "no memory in <node>\n" * 1000}
     record.write(outcome.metrics(answer, replace(seen, machine=named)), tmp_path / "metrics.json")
@@ -162,31 +162,26 @@ def test_how_the_loss_was_scaled_stands_in_the_file(observe: Observe, tmp_path: 
     assert record.read(tmp_path / "metrics.json")["loss_scaling"] == scaling
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "XLA_FLAGS",
-        "JAX_DEFAULT_MATMUL_PRECISION",
-        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-        "ONEDNN_DEFAULT_FPMATH_MODE",
-        "NVIDIA_TF32_OVERRIDE",
-        "NCCL_P2P_DISABLE",
-        "PYTORCH_CUDA_ALLOC_CONF",
-        "XLA_PYTHON_CLIENT_MEM_FRACTION",
-    ],
-)
-def test_a_variable_that_changes_a_framework_stands_in_the_file(name: str, observe: Observe) -> None:
-    flags = outcome.metrics(COMPLETED, observe(environment={name: "1", "HOME": "/home/someone"}))["software"]["flags"]
-    assert flags["environment"] == {name: "1"}
+def with_variables(**variables: str) -> dict[str, Any]:
+    asked = settings("cpu", 0)
+    return {**asked, "device": {**asked["device"], "environment": variables}}
 
 
-def test_no_variable_is_named_twice() -> None:
-    assert len(set(outcome.SPEED_VARIABLES)) == len(outcome.SPEED_VARIABLES)
+def test_variables_of_the_device_stand_in_the_file_beside_those_of_trainbench(observe: Observe, tmp_path: Path) -> None:
+    observed = observe(
+        settings=with_variables(LD_PRELOAD="libjemalloc.so.2"),
+        environment={"OMP_NUM_THREADS": "2", "HOME": "/home/someone", "LD_PRELOAD": "libjemalloc.so.2"},
+    )
+    record.write(outcome.metrics(COMPLETED, observed), tmp_path / "metrics.json")
+    found = record.read(tmp_path / "metrics.json")
+    assert found["software"]["flags"]["environment"] == {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "libjemalloc.so.2"}
+    assert found["settings"]["device"]["environment"] == {"LD_PRELOAD": "libjemalloc.so.2"}
 
 
-def test_only_variables_that_change_the_speed_are_kept(observe: Observe) -> None:
-    flags = outcome.metrics(COMPLETED, observe())["software"]["flags"]
-    assert flags["environment"] == {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "libjemalloc.so.2"}
+def test_paths_that_were_passed_on_do_not_stand_in_the_file(observe: Observe) -> None:
+    passed = {"OMP_NUM_THREADS": "2", "LD_LIBRARY_PATH": "/home/someone/lib"}
+    flags = outcome.metrics(COMPLETED, observe(environment=passed))["software"]["flags"]
+    assert flags["environment"] == {"OMP_NUM_THREADS": "2"}
 
 
 def test_findings_stand_in_the_file(observe: Observe) -> None:

@@ -71,7 +71,7 @@ def test_an_engine_that_computes_in_another_precision_is_refused(asked: str, com
 @pytest.mark.parametrize(("asked", "digits"), [("float32", 11), ("float32", 8), ("tf32", 24), ("bfloat16", 24)])
 def test_an_engine_that_claims_a_type_but_multiplies_in_another_precision_is_refused(asked: str, digits: int) -> None:
     claims = engine(PRECISIONS[asked].compute_type, digits=digits)
-    with pytest.raises(WrongPrecision, match=r"and err by .*, expected .* to .*unset that or choose another"):
+    with pytest.raises(WrongPrecision, match=r"and err by .*, expected .* to .*leave that out or choose another"):
         proof.prove(claims, asked)
 
 

@@ -63,6 +63,19 @@ def test_the_table_reads_back_as_it_was_written(table, tmp_path):
     assert again["value"].tolist() == table["value"].tolist()
 
 
+def test_a_variable_that_a_device_sets_is_the_devices_and_one_that_an_earlier_run_inherited_the_softwares():
+    settings = Settings()
+    own = {"LD_PRELOAD": "a.so"}
+    flags = {"environment": {"XLA_FLAGS": "--a", **own}}
+    settings.add(make_record(settings={"device": {"environment": own}}, software={"flags": flags}))
+    table = settings.table()
+    found = table[table["name"].isin(["LD_PRELOAD", "XLA_FLAGS"])]
+    assert list(zip(found["part"], found["name"], found["value"], strict=True)) == [
+        ("device", "LD_PRELOAD", "a.so"),
+        ("software", "XLA_FLAGS", "--a"),
+    ]
+
+
 def test_software_is_that_of_a_framework():
     settings = Settings()
     for framework in ("torch", "tensorflow"):

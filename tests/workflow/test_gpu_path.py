@@ -329,3 +329,4 @@ def test_the_training_process_of_a_run_sees_both_of_its_cards_and_the_monitor_wa
     assert f"sees {CARDS[0]},{CARDS[1]}" in log
     samples = (tmp_path / "samples.csv").read_text().splitlines()
     assert [uuid in samples[-1] for uuid in CARDS] == [True, True, False, False]
+    assert "NVML cannot be used" not in samples[-1]

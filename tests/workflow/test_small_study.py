@@ -155,3 +155,17 @@ def test_a_metrics_file_that_breaks_its_schema_is_named_by_the_tables(copied):
     assert "results/runs/lstm/16/cpu/1/metrics.json" in sentence
     assert "epochs/0/accuracy" in sentence
     assert "Traceback" not in run.stderr
+
+
+def test_a_plan_names_what_of_the_shell_would_change_the_speed_and_is_left_out(finished):
+    variables = {"DNNL_VERBOSE": "1", "XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "EDITOR": "ed"}
+    for_the_device = "device_settings={cpu: {environment: {XLA_FLAGS: --xla_cpu_enable_fast_math=false}}}"
+    run = finished.study("--dry-run", "--config", for_the_device, **variables)
+    assert run.returncode == 0, run.stderr
+    (told,) = [line for line in (run.stdout + run.stderr).splitlines() if "clean environment" in line]
+    assert "without DNNL_VERBOSE. " in told
+    assert "device_settings='{cpu: {environment: {DNNL_VERBOSE: ...}}}'" in told
+
+
+def test_runs_of_a_device_that_gets_an_environment_are_measured_again(finished):
+    assert finished.planned("--config", "device_settings={cpu: {environment: {A_VARIABLE: 1}}}")["train"] == 6

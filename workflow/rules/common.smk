@@ -17,6 +17,7 @@ from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
 from trainbench import (
+    clean_environment,
     config_files,
     configuration,
     engines,
@@ -68,8 +69,8 @@ COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 # engine of its framework besides, and not on engines/__init__.py, which names all: a new engine alters no other's runs.
 DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
 TRAINING_CODE = [
-    *["bounded_file.py", "canary.py", "checks.py", "core_lease.py", "finding.py", "full_disk.py", "journal.py"],
-    *["lifetime.py", "locks.py", "processes.py", "state.py", "steady.py"],
+    *["bounded_file.py", "canary.py", "checks.py", "clean_environment.py", "core_lease.py", "finding.py"],
+    *["full_disk.py", "journal.py", "lifetime.py", "locks.py", "processes.py", "progress.py", "state.py", "steady.py"],
     *["outcome.py", "usage.py", "dataset.py", "engines/ceilings.py", "engines/common.py", "engines/interface.py"],
     *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_choice.py", "gpu_lease.py"],
     *["host.py"],
@@ -182,6 +183,18 @@ def data_folder(study):
     return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder
 
 
+def tell_left_out(study):
+    """Say once which variables of the shell would change the speed of runs, which do not get them."""
+    set_by_devices = {name for device in study.selected_devices() for name in device.environment}
+    names = [name for name in clean_environment.left_out(os.environ) if name not in set_by_devices]
+    if names:
+        logger.warning(
+            f"Runs start in a clean environment, without {', '.join(names)}. To measure with a variable, give it to a "
+            f"device: device_settings='{{{study.devices[0]}: {{environment: {{{names[0]}: ...}}}}}}' "
+            "(config/README.md)."
+        )
+
+
 def plan():
     """The study, its data files and the machine; ends Snakemake with one sentence on what is wrong."""
     machine = found_machine()
@@ -209,6 +222,8 @@ def plan():
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
             f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
         )
+    if workflow.is_main_process:
+        tell_left_out(study)
     if machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
         for name, count in {"gpu": len(cards), **gpu_choice.limits_by_kind(cards)}.items():

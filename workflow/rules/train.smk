@@ -12,9 +12,10 @@ rule train:
     resources:
         **asked_resources(),
         **card_resources(),
-        # No setting of the run, so a change of it runs nothing again: --set-resources train:gpu_wait_seconds=60
+        # No settings of the run, so a change runs nothing again: --set-resources train:gpu_wait_seconds=60
         gpu=run_gpus,
         gpu_wait_seconds=3600,
+        no_progress_seconds=3600,
     params:
         settings=run_settings,
         data=run_data,

@@ -20,6 +20,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         log=Path(snakemake.log[0]),
         code_sha256=snakemake.params.code,
         gpu_wait_seconds=snakemake.resources.gpu_wait_seconds,
+        no_progress_seconds=snakemake.resources.no_progress_seconds,
         monitor_interval_seconds=settings["monitor_interval_seconds"],
     )
     if unrecorded.give_back(task.metrics.parent, Path("results"), settings, task.code_sha256):

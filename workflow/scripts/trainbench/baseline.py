@@ -13,8 +13,8 @@ from typing import Any, Final
 import pandas as pd
 
 from trainbench import statistics
-from trainbench.comparability import canary_before, decisive_settings, threads_in_use
-from trainbench.cross_checks import NOT_COMPARED, across_runs
+from trainbench.comparability import canary_before, decisive_settings, other_variables, threads_in_use
+from trainbench.cross_checks import across_runs
 from trainbench.markdown import literal
 from trainbench.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio, steady_median
 from trainbench.tables import COMPLETED, FLAG_LEVELS, TableOrder, ranked
@@ -255,11 +255,7 @@ def _measured_run(
         settings=decisive_settings(record),
         threads=None if used is None else _text(threads_in_use(used["threads"])),
         surroundings=_surroundings(record),
-        environment={
-            name: value
-            for name, value in record["software"]["flags"]["environment"].items()
-            if name not in NOT_COMPARED
-        },
+        environment=other_variables(record),
         canary=canary_before(record),
         flags=tuple(dict.fromkeys([*own_flags, *across_flags])),
     )

@@ -9,6 +9,10 @@ NO_DIFFERENCE: Final = frozenset(
     {"model", "batch_size", "repeat", "seed", "study_seed", "device.name", "dataset_files_sha256"}
 )
 SHOWN_DIGITS: Final = 12
+_ENVIRONMENT: Final = "device.environment"
+
+# These follow from which card the run leased and from its threads.
+NOT_COMPARED: Final = frozenset({"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"})
 
 
 def decisive_settings(record: Mapping[str, Any]) -> dict[str, str]:
@@ -16,12 +20,28 @@ def decisive_settings(record: Mapping[str, Any]) -> dict[str, str]:
 
     All settings count but those of `NO_DIFFERENCE`. The number of epochs does, because the steady figure of a longer
     run covers later epochs, which can be slower; so do isolation and the monitor's interval. The data set counts by
-    its contents, where the run got as far as to load it.
+    its contents, where the run got as far as to load it. The variables that a device sets are one setting, "none" where
+    it sets none.
     """
-    settings = dict(_leaves(record["settings"]))
+    own = own_variables(record)
+    settings = {name: value for name, value in _leaves(record["settings"]) if not name.startswith(f"{_ENVIRONMENT}.")}
+    settings[_ENVIRONMENT] = " ".join(f"{name}={value}" for name, value in sorted(own.items())) or "none"
     if record["dataset"] is not None:
         settings["dataset.sha256"] = record["dataset"]["sha256"][:SHOWN_DIGITS]
     return {name: value for name, value in settings.items() if name not in NO_DIFFERENCE}
+
+
+def own_variables(record: Mapping[str, Any]) -> Mapping[str, str]:
+    """The variables of the environment that a run's device sets."""
+    variables: Mapping[str, str] = record["settings"]["device"].get("environment", {})
+    return variables
+
+
+def other_variables(record: Mapping[str, Any]) -> dict[str, str]:
+    """The other variables that a run had and its speed may depend on: those of its card and its threads left out."""
+    left_out = NOT_COMPARED | own_variables(record).keys()
+    recorded: Mapping[str, str] = record["software"]["flags"]["environment"]
+    return {name: value for name, value in recorded.items() if name not in left_out}
 
 
 def threads_in_use(pools: Mapping[str, int | None]) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from trainbench import config_files
+from trainbench import clean_environment, config_files
 from trainbench.conclusions import Conclusions
 from trainbench.engines import ENGINES
 from trainbench.errors import InputError
@@ -197,6 +197,13 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
         raise InputError(f"config key '{place}/gpus' is given, but its kind is cpu; remove it or set kind: gpu")
     if kind == "cpu" and given.get("card") is not None:
         raise InputError(f"config key '{place}/card' is given, but its kind is cpu; remove it or set kind: gpu")
+    environment = given.get("environment", {})
+    for variable in environment:
+        if variable in clean_environment.SET_BY_TRAINBENCH:
+            raise InputError(
+                f"config key '{place}/environment' has {variable}, which trainbench sets itself: "
+                f"{clean_environment.SET_BY_TRAINBENCH[variable]}; remove it"
+            )
     threads, gpus = given.get("threads", ALL_CORES), given.get("gpus", 1 if kind == "gpu" else 0)
     return tuple(
         Device(
@@ -207,6 +214,7 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
             framework=framework,
             precision=precision,
             card=given.get("card"),
+            environment=environment,
             resources=given.get("resources", {}),
         )
         for thread_count in (threads if isinstance(threads, list) else [threads])

@@ -9,14 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from trainbench.comparability import canary_before, decisive_settings, threads_in_use
+from trainbench.comparability import (
+    canary_before,
+    decisive_settings,
+    other_variables,
+    own_variables,
+    threads_in_use,
+)
 from trainbench.finding import Finding
 
 CANARY_DIFFERENCE: Final = 0.15
 CANARY_RUNS: Final = 4
-
-# These follow from which card the run leased and from its threads, which `threads_differ` compares.
-NOT_COMPARED: Final = frozenset({"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"})
 
 FOLDER_KEY: Final = "runs_folder"
 """Under this key `sources.read` notes in which results folder a record was found."""
@@ -51,8 +54,9 @@ def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell and framework were measured with different software or different settings of it."""
     found = {}
     for of_framework in _by_framework(runs):
-        environments = [run["software"]["flags"]["environment"] for run in of_framework]
-        variables = sorted({name for environment in environments for name in environment} - NOT_COMPARED)
+        # What devices set are settings, which `settings_differ` compares.
+        own = {name for run in of_framework for name in own_variables(run)}
+        variables = sorted({name for run in of_framework for name in other_variables(run)} - own)
         installed = [_software(run, variables) for run in of_framework]
         for run_id, differences in _differences(of_framework, installed, _all_values(installed)).items():
             found[run_id] = _other_software(f"the cell's runs were measured with different software: {differences}")

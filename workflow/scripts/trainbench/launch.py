@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn, TextIO
 
 from trainbench import (
     canary,
+    clean_environment,
     core_lease,
     full_disk,
     gpu_choice,
@@ -30,6 +31,7 @@ from trainbench import (
     nvml,
     outcome,
     processes,
+    progress,
     record,
 )
 from trainbench.errors import InputError, RunFailed
@@ -40,11 +42,18 @@ LOG_TAIL_LINES: Final = 15
 UNFINISHED_NAME: Final = "unfinished"
 """Folder beside the metrics file: what a run needs while it trains, and to go on after an interruption."""
 
+_NOT_PRELOADED: Final = "from LD_PRELOAD cannot be preloaded"
+"""What glibc's ld.so says of a library that it then does without: the run would be recorded as having had it."""
+
 _OUT_OF_HOST_MEMORY: Final = (
     "the kernel killed the training process because the host, or its control group, had no memory left"
 )
 
 MONITOR_END_SECONDS: Final = 10.0
+KILL_SECONDS: Final = 10.0
+"""How long to wait for a process that was killed: one that waits inside a driver may never end."""
+
+_MINUTE_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class _Place:
     cores: core_lease.CoreLease
     gpus: gpu_lease.Lease | None
     environment: Mapping[str, str]
+    monitor_environment: Mapping[str, str]
+    """Without what the device sets, which is for the training alone."""
     unfinished: Path
     identity: Mapping[str, Any]
     """What is known here of all that the rest of an interrupted run depends on."""
@@ -62,7 +73,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class Task:
-    """One run as Snakemake hands it over, with the patience to wait for a GPU that others hold.
+    """One run as Snakemake hands it over, with the patience to wait for a GPU that others hold and for signs of life.
 
     `code_sha256` is the fingerprint of the code that the run depends on, None where nobody has made one.
     `monitor_interval_seconds` is None where nothing shall watch the run (to measure what watching costs).
@@ -77,6 +88,7 @@ class Task:
     log: Path
     code_sha256: str | None = None
     gpu_wait_seconds: float = gpu_lease.WAIT_LIMIT_SECONDS
+    no_progress_seconds: float = progress.LEAST_SECONDS
     monitor_interval_seconds: float | None = 0.1
 
 
@@ -85,7 +97,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
 
     Raises:
         InputError: the run cannot be carried out as asked on this machine.
-        RunFailed: the training process ended without an answer.
+        RunFailed: the training process ended without an answer, or made no progress any more.
     """
     name = run_name(task.settings)
     if task.gpus != task.settings["device"]["gpus"]:
@@ -107,7 +119,8 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
             threads=threads,
             cores=cores,
             gpus=gpus,
-            environment=environment(os.environ, threads, gpus.uuids if gpus else ()),
+            environment=environment(os.environ, threads, gpus.uuids if gpus else (), _own_variables(task.settings)),
+            monitor_environment=environment(os.environ, threads, gpus.uuids if gpus else ()),
             unfinished=unfinished,
             identity=_identity(task, machine, threads, gpus),
         )
@@ -216,19 +229,28 @@ def _near_cores(gpus: gpu_lease.Lease | None) -> frozenset[int] | None:
     return frozenset().union(*known) if len(known) == len(near) else None
 
 
-def environment(inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[str]) -> dict[str, str]:
-    """The training process' environment: its threads, its cards or none, the package to import."""
+def _own_variables(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    variables: Mapping[str, str] = settings["device"].get("environment", {})
+    return variables
+
+
+def environment(
+    inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[str], own: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The training process' environment: what passes of the caller's, the variables of its device (`own`), its threads,
+    its cards or none, the package to import.
+    """
     package_folder = str(Path(__file__).resolve().parents[1])
-    search_path = [package_folder, *filter(None, [inherited.get("PYTHONPATH")])]
+    given = {"TF_CPP_MIN_LOG_LEVEL": "1", **clean_environment.of_run(inherited, own or {})}
+    search_path = [package_folder, *filter(None, [given.get("PYTHONPATH")])]
     return {
-        **inherited,
+        **given,
         "PYTHONPATH": os.pathsep.join(search_path),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log's, whatever the terminal's is
         "OMP_NUM_THREADS": str(threads),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),
-        "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
         # TensorFlow imports Keras along with itself, a quarter of its time, unless it is to take Keras from the package
         # tf_keras instead, which is not installed. Nothing here uses either.
         "TF_USE_LEGACY_KERAS": "1",
@@ -244,8 +266,9 @@ def _train(
     the monitor ended (None: with the training).
 
     Raises:
-        InputError: the disk is full, or the run computes elsewhere than on its GPUs.
-        RunFailed: there is no answer.
+        InputError: the disk is full, the run computes elsewhere than on its GPUs, or a library that its device preloads
+            is not there.
+        RunFailed: there is no answer, or no progress.
     """
     with ExitStack() as stack:
         request, notes = place.unfinished / "request.json", place.unfinished / "journal.jsonl"
@@ -280,7 +303,9 @@ def _train(
         )
         watching = stack.enter_context(_watching(task, training.pid, place, log))
         gpu_listed, epochs_seen = None, False
-        for line in _relay(training.stdout or (), log, task.settings, announce):
+        for line in _relay(_lines(training, notes, task), log, task.settings, announce):
+            if _NOT_PRELOADED in line:
+                raise InputError(f"{run_name(task.settings)}: {line.strip()}; {_suspicion(task.settings)}")
             if place.gpus is not None and not epochs_seen and line.startswith("epoch "):
                 gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
                 epochs_seen = True
@@ -300,8 +325,8 @@ def _train(
             answer |= {"status": "out_of_memory", "message": _OUT_OF_HOST_MEMORY}
         if "status" not in answer:
             raise RunFailed(
-                f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result; "
-                f"the last lines of {task.log} say why\n{_tail(task.log)}"
+                f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result"
+                f"{_and(_suspicion(task.settings))}; the last lines of {task.log} say why\n{_tail(task.log)}"
             )
         return answer, gpu_listed, None if watching is None else _monitor_end(watching.poll())
 
@@ -324,6 +349,32 @@ def _refuse_elsewhere(task: Task, place: _Place) -> NoReturn:
         f"leased ({', '.join(place.gpus.uuids if place.gpus else ())}), so it computes elsewhere; compare {task.log} "
         "with nvidia-smi"
     )
+
+
+def _lines(training: "subprocess.Popen[str]", notes: Path, task: Task) -> Iterator[str]:
+    """What the training prints.
+
+    Raises:
+        RunFailed: it makes no progress any more.
+    """
+    try:
+        yield from progress.lines(training, notes, task.settings["batch_size"], task.no_progress_seconds)
+    except progress.Stuck as stuck:
+        minutes, seconds = divmod(round(stuck.seconds), _MINUTE_SECONDS)
+        raise RunFailed(
+            f"{run_name(task.settings)}: the training process has shown no sign of life for "
+            f"{f'{minutes} min' if minutes else f'{seconds} s'}, the last was {stuck.last}; it was ended"
+            f"{_and(_suspicion(task.settings))}. The same command goes on after its last saved epoch; if it needs more "
+            f"time, add --set-resources train:no_progress_seconds={round(2 * stuck.seconds)}"
+        ) from None
+
+
+def _suspicion(settings: Mapping[str, Any]) -> str:
+    return clean_environment.suspicion(settings["device"]["name"], tuple(_own_variables(settings)))
+
+
+def _and(part: str) -> str:
+    return f"; {part}" if part else ""
 
 
 def _demand_room(process: "subprocess.Popen[Any] | None", task: Task) -> None:
@@ -357,7 +408,7 @@ def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["sub
     with _ended_at_exit(
         subprocess.Popen(
             [sys.executable, "-m", "trainbench.monitor", *arguments],
-            env=dict(place.environment),
+            env=dict(place.monitor_environment),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -385,7 +436,8 @@ def _ended_at_exit(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Pop
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(KILL_SECONDS)
 
 
 def _relay(

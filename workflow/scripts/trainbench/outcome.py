@@ -5,52 +5,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from trainbench import __version__, checks, gpu_choice, host, record, usage
+from trainbench import __version__, checks, clean_environment, gpu_choice, host, record, usage
 from trainbench.canary import Timing
 from trainbench.finding import Finding
 from trainbench.steady import positions_of_last_part
 
 Value = TypeVar("Value")
-
-SPEED_VARIABLES: Final = (
-    # cards, and what computes on them
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_LAUNCH_BLOCKING"),
-    *("CUDA_MODULE_LOADING", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE", "NVIDIA_TF32_OVERRIDE"),
-    # how several cards add up their gradients
-    *("NCCL_ALGO", "NCCL_PROTO", "NCCL_NTHREADS", "NCCL_MIN_NCHANNELS", "NCCL_MAX_NCHANNELS", "NCCL_MIN_CTAS"),
-    *("NCCL_MAX_CTAS", "NCCL_BUFFSIZE", "NCCL_P2P_DISABLE", "NCCL_P2P_LEVEL", "NCCL_SHM_DISABLE", "NCCL_NVLS_ENABLE"),
-    *("NCCL_CUMEM_ENABLE", "NCCL_LAUNCH_MODE", "NCCL_IGNORE_CPU_AFFINITY", "NCCL_DEBUG"),
-    # threads
-    *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "KMP_AFFINITY", "KMP_BLOCKTIME"),
-    *("GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS", "NPROC"),
-    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-    # kernels for CPUs and the precision that they compute in
-    *("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ATEN_CPU_CAPABILITY", "TF_ENABLE_ONEDNN_OPTS"),
-    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS"),
-    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE"),
-    *("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"),
-    # TensorFlow
-    *("TF_XLA_FLAGS", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_MODE", "TF_GPU_THREAD_COUNT", "TF_FORCE_GPU_ALLOW_GROWTH"),
-    *("TF_CUDNN_DETERMINISTIC", "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_USE_CUBLASLT"),
-    # JAX
-    *("XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_ALLOCATOR", "XLA_PYTHON_CLIENT_MEM_FRACTION"),
-    *("XLA_CLIENT_MEM_FRACTION", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_PLATFORMS"),
-    *("JAX_NUM_CPU_DEVICES", "JAX_CPU_ENABLE_ASYNC_DISPATCH", "JAX_DEFAULT_PRNG_IMPL", "JAX_DEBUG_NANS"),
-    # PyTorch
-    *("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_CUDNN_V8_API_DISABLED", "TORCH_BLAS_PREFER_CUBLASLT"),
-    *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING", "TORCH_COMPILE_DISABLE"),
-    *("TORCHDYNAMO_DISABLE", "TORCH_NCCL_BLOCKING_WAIT", "TORCH_NCCL_USE_COMM_NONBLOCKING"),
-    # memory of the host
-    *("LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_CONF", "GLIBC_TUNABLES"),
-)
-"""Environment variables that change the speed or precision of training; those that are set go into the metrics file.
-
-Sources: the frameworks' and libraries' own lists: "CUDA Environment Variables" of PyTorch and of CUDA, "Environment
-Variables" of NCCL, "GPU memory allocation" and "Configuration options" of JAX, "CPU dispatcher control" and
-"Floating-point math mode" of oneDNN.
-"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +83,7 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
     framework = settings["device"]["framework"]
     software = answer.get("software", {"framework": framework, "versions": {}, "flags": {}})
     flags = {"tf32": None, "deterministic": None, **software["flags"]}
-    environment = {name: observed.environment[name] for name in SPEED_VARIABLES if name in observed.environment}
+    environment = clean_environment.recorded(observed.environment, settings["device"].get("environment", {}))
     epochs, resumed = answer.get("epochs", []), answer.get("resumed_after_epochs", [])
     return {
         "schema_version": record.SCHEMA_VERSION,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.cross_checks import NOT_COMPARED
+from trainbench.comparability import other_variables, own_variables
 
 # In this order in the table.
 STUDY: Final = "study"
@@ -87,12 +87,12 @@ def _settings_of(record: Mapping[str, Any]) -> Iterator[Setting]:
         "python": software["python"],
         **software["versions"],
         **{name: flags[name] for name in ("tf32", "deterministic")},
-        **{name: value for name, value in flags["environment"].items() if name not in NOT_COMPARED},
+        **other_variables(record),
     }
     for part, of, framework, values in (
         (STUDY, "", None, {name: settings[name] for name in _OF_STUDY}),
         (MODEL, settings["model"], None, {"epochs": settings["epochs"], **settings["hyperparameters"]}),
-        (DEVICE, device["name"], None, {name: device[name] for name in _OF_DEVICE}),
+        (DEVICE, device["name"], None, {name: device[name] for name in _OF_DEVICE} | dict(own_variables(record))),
         (DATA, "", None, data),
         (SOFTWARE, record["host"]["id"], software["framework"], versions),
     ):

@@ -21,6 +21,7 @@ class Device:
 
     `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run, which share
     each batch, and `card` is part of the name of these cards, None for those that come first in `gpu_choice.kinds`.
+    `environment` has the variables that its runs have beside those that pass (`clean_environment`).
     `resources` are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting
     of a result.
     """
@@ -32,6 +33,7 @@ class Device:
     framework: str = "tensorflow"
     precision: str = "float32"
     card: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, int | str] = field(default_factory=dict)
 
 
@@ -132,8 +134,8 @@ class Study:
 
 
 def _settings_of(device: Device) -> dict[str, Any]:
-    # A device that names no card has the settings that it had before one could be named.
-    left_out = {"resources"} if device.card is not None else {"resources", "card"}
+    # A device without a card or variables of its own has the settings that it had before there were any.
+    left_out = {"resources", *(key for key in ("card", "environment") if not getattr(device, key))}
     return {key: value for key, value in asdict(device).items() if key not in left_out}
 
 

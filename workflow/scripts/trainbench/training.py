@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,19 @@ from typing import Any, Final
 
 import psutil
 
-from trainbench import dataset, engines, full_disk, journal, lifetime, parameters, precision, processes, record, state
+from trainbench import (
+    clean_environment,
+    dataset,
+    engines,
+    full_disk,
+    journal,
+    lifetime,
+    parameters,
+    precision,
+    processes,
+    record,
+    state,
+)
 from trainbench.engines import interface, proof
 from trainbench.errors import InputError
 from trainbench.models import MODELS, ImageShape, ModelSpec
@@ -84,10 +97,18 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
         notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
     except (interface.Refused, InputError) as error:
         notes.note({"status": "refused", "message": str(error)})
-    except OSError as error:
-        told = full_disk.told(error, request.state.parent)
-        if told is None or full_disk.is_cause(error):
+    except Exception as error:
+        device = request.settings["device"]
+        own = tuple(device.get("environment", {}))
+        told = full_disk.told(error, request.state.parent) if isinstance(error, OSError) else None
+        if (told is None and not own) or (isinstance(error, OSError) and full_disk.is_cause(error)):
             raise
+        if told is None:
+            # Frameworks take many variables with which these networks cannot be trained, and say so in their own ways.
+            print(traceback.format_exc(), flush=True)
+            said = (str(error).splitlines() or [""])[0]
+            where = clean_environment.suspicion(device["name"], own)
+            told = f"the training failed ({type(error).__name__}: {said}); {where}"
         notes.note({"status": "refused", "message": told})
     else:
         notes.note({"status": "completed", "message": None})

@@ -32,7 +32,7 @@ def prove(engine: Engine, precision: str) -> dict[str, object]:
         raise WrongPrecision(
             f"{precision} was asked for, but products multiply {', '.join(sorted(types)) or 'nothing'} and err by "
             f"{error:.1e}, expected {asked.compute_type} and {least:.0e} to {most:.0e}; this device may not have "
-            f"{precision}, or the environment changes precision (NVIDIA_TF32_OVERRIDE, ONEDNN_DEFAULT_FPMATH_MODE): "
-            f"unset that or choose another precision"
+            f"{precision}, or its environment changes precision (NVIDIA_TF32_OVERRIDE, ONEDNN_DEFAULT_FPMATH_MODE): "
+            f"leave that out or choose another precision"
         )
     return {"product_types": sorted(types), "product_error": error}
