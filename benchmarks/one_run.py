@@ -27,10 +27,23 @@ def prepared_dataset(folder: Path) -> Path:
     return path
 
 
-def task(folder: Path, model: str, batch_size: int, epochs: int, repeat: int = 1, **changes: Any) -> launch.Task:
-    """A run of a CPU cell of the default study for `epochs`; its files lie in `folder`."""
+def task(
+    folder: Path,
+    model: str,
+    batch_size: int,
+    epochs: int,
+    repeat: int = 1,
+    *,
+    device: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> launch.Task:
+    """A run of a CPU cell of the default study for `epochs`; its files lie in `folder`.
+
+    `device` changes keys of device_settings/cpu, `changes` are fields of the task.
+    """
     config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
     config["model_settings"][model]["epochs"] = epochs
+    config["device_settings"]["cpu"] |= device or {}
     study = configuration.study_of(config, gpu_found=False)
     files_sha256 = fingerprint.of_files(vars(idx.find_files(MNIST)).values())
     fields: dict[str, Any] = {
