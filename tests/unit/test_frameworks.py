@@ -82,6 +82,7 @@ def test_one_framework_in_one_precision_is_nothing_to_set_side_by_side():
         {"usable_threads": 8},
         {"kind": "gpu"},
         {"device_used": {"name": "Intel Xeon"}},
+        {"settings": {"device": {"environment": {"A": "1"}}}},
     ],
     ids=lambda other: next(iter(other)),
 )

@@ -279,6 +279,7 @@ def cell(device="cpu-1t", threads=1, samples_per_second=1000.0, runs=3, **change
         "device_kind": kind,
         "framework": "tensorflow",
         "precision": "float32",
+        "environment": None,
         "threads": threads,
         "usable_threads": 8,
         "gpus": int(kind == "gpu"),
@@ -327,7 +328,10 @@ def test_the_modelled_throughput_is_near_the_measured_one():
 
 @pytest.mark.parametrize(
     "change",
-    [{"host": "other"}, {"precision": "bfloat16"}, {"framework": "jax"}, {"batch_size": 64}, {"model": "lstm"}],
+    [
+        *[{"host": "other"}, {"precision": "bfloat16"}, {"framework": "jax"}, {"batch_size": 64}, {"model": "lstm"}],
+        {"environment": "LD_PRELOAD=a.so"},
+    ],
 )
 def test_cells_that_differ_in_more_than_threads_are_series_of_their_own(change):
     others = [row | {"device": f"{row['device']}-b"} | change for row in cpus((1, 2))]
@@ -458,6 +462,15 @@ def test_a_gpu_is_set_beside_its_own_precision_where_there_are_several():
     both = [*cpus(), *[row | {"device": f"{row['device']}-b", "precision": "bfloat16"} for row in cpus()]]
     table = core_equivalents_table(cells(*both, cell("gpu", 1, 5000.0, precision="bfloat16")))
     assert table["cpu_precision"].tolist() == ["bfloat16"]
+
+
+def test_a_gpu_is_set_beside_cpus_without_variables_of_their_own_where_there_are_both():
+    own = [row | {"device": f"{row['device']}-tc", "environment": "A=1"} for row in cpus()]
+    plain = core_equivalents_table(cells(*cpus(), cell("gpu", 1, 5000.0)))
+    table = core_equivalents_table(
+        cells(*[row | {"samples_per_second": 1.0} for row in own], *cpus(), cell("gpu", 1, 5000.0))
+    )
+    assert table["cores"].tolist() == plain["cores"].tolist()
 
 
 def test_core_equivalents_follow_the_order_that_is_asked_for():

@@ -17,6 +17,7 @@ from trainbench.tables import (
     executors_of,
     measured,
     read_csv,
+    rows_of,
     write_csv,
 )
 
@@ -447,3 +448,11 @@ def test_a_run_out_of_memory_shows_its_finished_epochs_and_no_figures():
     assert len(tables.epochs) == 3
     assert tables.runs.iloc[0]["status"] == "out_of_memory"
     assert tables.runs["train_seconds_per_epoch"].isna().all()
+
+
+def test_what_variables_a_device_sets_stands_in_its_runs_and_cells():
+    own = {"settings": {"device": {"environment": {"OMP_WAIT_POLICY": "active", "LD_PRELOAD": "a.so"}}}}
+    runs = measured([make_record(), make_record(device="mine", kind="cpu", **own)]).runs
+    both = [None, "LD_PRELOAD=a.so OMP_WAIT_POLICY=active"]
+    assert [row["environment"] for row in rows_of(runs)] == both
+    assert [row["environment"] for row in rows_of(cells_table(runs))] == both

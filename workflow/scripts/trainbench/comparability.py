@@ -23,9 +23,8 @@ def decisive_settings(record: Mapping[str, Any]) -> dict[str, str]:
     its contents, where the run got as far as to load it. The variables that a device sets are one setting, "none" where
     it sets none.
     """
-    own = own_variables(record)
     settings = {name: value for name, value in _leaves(record["settings"]) if not name.startswith(f"{_ENVIRONMENT}.")}
-    settings[_ENVIRONMENT] = " ".join(f"{name}={value}" for name, value in sorted(own.items())) or "none"
+    settings[_ENVIRONMENT] = variables_text(own_variables(record)) or "none"
     if record["dataset"] is not None:
         settings["dataset.sha256"] = record["dataset"]["sha256"][:SHOWN_DIGITS]
     return {name: value for name, value in settings.items() if name not in NO_DIFFERENCE}
@@ -35,6 +34,11 @@ def own_variables(record: Mapping[str, Any]) -> Mapping[str, str]:
     """The variables of the environment that a run's device sets."""
     variables: Mapping[str, str] = record["settings"]["device"].get("environment", {})
     return variables
+
+
+def variables_text(variables: Mapping[str, str]) -> str:
+    """Variables as a shell has them, by name: `LD_PRELOAD=a.so OMP_WAIT_POLICY=active`."""
+    return " ".join(f"{name}={value}" for name, value in sorted(variables.items()))
 
 
 def other_variables(record: Mapping[str, Any]) -> dict[str, str]:

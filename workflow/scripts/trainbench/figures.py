@@ -521,7 +521,7 @@ def _ideal(rows: Sequence[Row]) -> tuple[list[int], list[float]]:
 
 def _law_of(row: Row) -> tuple[object, ...]:
     """Whose law of scaling a row of measurements or fits belongs to."""
-    return row["host"], row["framework"], row["precision"]
+    return row["host"], row["framework"], row["precision"], row["environment"]
 
 
 def _is_gpu(tables: Tables, executor: Executor) -> bool:

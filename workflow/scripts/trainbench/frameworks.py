@@ -48,7 +48,7 @@ FRAMEWORK_COLUMNS: Final[Mapping[str, str]] = (
 )
 
 # What devices side by side have in common besides the model and the batch size; of CPUs their threads too.
-_PLACE: Final = ("host", "device_kind", "device_name", "gpus")
+_PLACE: Final = ("host", "device_kind", "device_name", "gpus", "environment")
 _FACTS: Final = ("device_kind", "device_name", "gpus", "threads", "framework", "precision")
 
 
@@ -56,7 +56,8 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
     """A row for each cell that has another framework or precision beside it, with the columns `FRAMEWORK_COLUMNS`.
 
     Cells are side by side whose model, batch size and hardware are the same: on a CPU as many threads in use, on GPUs
-    as many of the same model. Where all of these computed with one framework in one precision there is no row of them.
+    as many of the same model; and so are the variables of the environment that their devices set. Where all of these
+    computed with one framework in one precision there is no row of them.
     A cell without a completed run has a row where its device has run elsewhere: that says on what it computes.
 
     `speedup` is how many times faster a cell trains than the one with TensorFlow in float32, `reference_device`, or

@@ -384,7 +384,7 @@ def costs_list(costs: pd.DataFrame) -> Table | None:
 
 def scaling_list(scaling: pd.DataFrame, fits: pd.DataFrame) -> Table | None:
     """Throughput over threads, of the CPUs of which several numbers were measured."""
-    series = ("model", "batch_size", "host", "framework", "precision")
+    series = ("model", "batch_size", "host", "framework", "precision", "environment")
     fitted = {tuple(row[column] for column in series) for row in rows_of(fits)}
     rows = [row for row in rows_of(scaling) if tuple(row[column] for column in series) in fitted]
 

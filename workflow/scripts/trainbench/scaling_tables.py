@@ -16,6 +16,7 @@ SCALING_COLUMNS: Final[Mapping[str, str]] = {
     "host": "str",
     "framework": "str",
     "precision": "str",
+    "environment": "str",
     "device": "str",
     "threads": "int64",
     "n": "int64",
@@ -40,6 +41,7 @@ GPU_SCALING_COLUMNS: Final[Mapping[str, str]] = {
     "device_name": "str",
     "framework": "str",
     "precision": "str",
+    "environment": "str",
     "device": "str",
     "gpus": "int64",
     "n": "int64",
@@ -62,6 +64,7 @@ SCALING_FIT_COLUMNS: Final[Mapping[str, str]] = {
     "host": "str",
     "framework": "str",
     "precision": "str",
+    "environment": "str",
     "thread_counts": "int64",
     "fewest_threads": "int64",
     "most_threads": "int64",
@@ -132,7 +135,7 @@ class Axis:
     key: tuple[str, ...]
 
 
-SERIES_KEY: Final = ("model", "batch_size", "host", "framework", "precision")
+SERIES_KEY: Final = ("model", "batch_size", "host", "framework", "precision", "environment")
 THREADS: Final = Axis("cpu", "threads", SERIES_KEY)
 # A machine can have two kinds of card, but not of processor.
 GPUS: Final = Axis("gpu", "gpus", (*SERIES_KEY, "device_name"))
@@ -229,8 +232,8 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
     The cores are those of the GPU's own host, `cpu_host`, or, where no CPU cell of the same model and batch size was
     measured on it, those of the only other host that has some; a GPU without such a host has no row, and neither has
     one beside a single thread count, which nobody measures to learn how a CPU scales. Of a host's several series the
-    one with the GPU's framework and precision is taken, or the nearest to it. `verdict` says it in words, as in "12.3
-    cores match it"; where nothing is known, `no_fit_reason` says why.
+    one with the GPU's framework and precision is taken, or the nearest to it, rather without variables of its own.
+    `verdict` says it in words, as in "12.3 cores match it"; where nothing is known, `no_fit_reason` says why.
     """
     order = order or TableOrder()
     all_series = _series(cells, order, THREADS)
@@ -300,8 +303,9 @@ def _series_beside(gpu: Row, all_series: Iterable[Series]) -> Series | None:
     hosts = list(dict.fromkeys(series.key["host"] for series in same))
     host = gpu["host"] if gpu["host"] in hosts else hosts[0] if len(hosts) == 1 else None
 
-    def distance(series: Series) -> tuple[bool, bool]:
-        return series.key["framework"] != gpu["framework"], series.key["precision"] != gpu["precision"]
+    def distance(series: Series) -> tuple[bool, bool, bool]:
+        differs = (series.key["framework"] != gpu["framework"], series.key["precision"] != gpu["precision"])
+        return *differs, series.key["environment"] is not None
 
     return min((series for series in same if series.key["host"] == host), key=distance, default=None)
 

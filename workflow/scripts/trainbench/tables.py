@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 
 from trainbench import cross_checks, whole_file
-from trainbench.comparability import threads_in_use
+from trainbench.comparability import own_variables, threads_in_use, variables_text
 from trainbench.statistics import Estimate, estimate, first_epoch_only, steady_count, steady_median, summarize
 from trainbench.steady import positions_of_last_part
 from trainbench.wording import framework_words
@@ -27,6 +27,8 @@ NEVER_AVERAGED: Final[Mapping[str, str]] = {
 A mean over two kinds of card is the speed of none, and neither is one over two frameworks: the same name can mean
 different things in the folders of two studies.
 """
+
+_COUNTS: Final = ("gpus", "threads", "usable_threads")
 
 # Findings of these levels flag a run; infos only inform.
 FLAG_LEVELS: Final = ("warning", "error")
@@ -46,6 +48,7 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     "framework": "str",
     "framework_version": "str",
     "precision": "str",
+    "environment": "str",
     "device_kind": "str",
     "device_name": "str",
     "gpus": "Int64",
@@ -154,6 +157,7 @@ CELL_COLUMNS: Final[Mapping[str, str]] = (
         "device_name": "str",
         "framework": "str",
         "precision": "str",
+        "environment": "str",
         "gpus": "Int64",
         "threads": "Int64",
         "usable_threads": "Int64",
@@ -363,6 +367,7 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "framework": software["framework"],
         "framework_version": software["versions"].get(software["framework"]),
         "precision": settings["device"]["precision"],
+        "environment": variables_text(own_variables(record)) or None,
         "device_kind": settings["device"]["kind"],
         "gpus": settings["device"]["gpus"],
         "epochs": len(record["epochs"]),
@@ -485,7 +490,7 @@ def _cell_row(runs: Sequence[Row]) -> dict[str, Any]:
         completed, others = [], [*others, *mixed]
     row: dict[str, Any] = {column: runs[0][column] for column in CELL_KEY}
     row["hostname"] = ", ".join(dict.fromkeys(run["hostname"] for run in runs if run["hostname"])) or None
-    for column in ("device_kind", "device_name", "framework", "precision", "gpus", "threads", "usable_threads"):
+    for column in ("device_kind", "device_name", "framework", "precision", "environment", *_COUNTS):
         values = {run[column] for run in runs} - {None}
         row[column] = values.pop() if len(values) == 1 else None
     row["runs"] = len(runs)
