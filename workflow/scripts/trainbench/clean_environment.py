@@ -50,6 +50,8 @@ of JAX, "CPU dispatcher control" and "Verbose mode" of oneDNN, mallopt(3), ld.so
 """
 
 _OF_NO_EFFECT: Final = ("_VERSION", "_HOME", "_ROOT", "_PATH", "_ARCH_LIST")
+_OF_TERRAFORM: Final = ("TF_CLI_", "TF_VAR_", "TF_DATA_DIR", "TF_PLUGIN_CACHE_DIR", "TF_WORKSPACE")
+"""Terraform's, which TensorFlow does not read: "Environment Variables" of its CLI."""
 
 
 def of_run(inherited: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
@@ -71,7 +73,10 @@ def left_out(inherited: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in inherited
-        if name.startswith(_SPEED_PREFIXES) and not name.endswith(_OF_NO_EFFECT) and name not in kept
+        if name.startswith(_SPEED_PREFIXES)
+        and name not in kept
+        and not name.endswith(_OF_NO_EFFECT)
+        and not name.startswith(_OF_TERRAFORM)
     )
 
 
