@@ -8,6 +8,7 @@ import pytest
 from lock_holders import Start, first_line, kill, remove_all, started_programs, wait_until  # noqa: F401  # the last is a fixture
 from trainbench import core_lease, locks
 from trainbench.core_lease import CoreLease
+from trainbench.host import CpuQuota
 
 HOLD = """
 import subprocess, sys
@@ -15,13 +16,15 @@ from pathlib import Path
 from trainbench import core_lease
 
 folder, count, child, *wanted = sys.argv[1:]
-with core_lease.leased(int(count), [int(core) for core in wanted], Path(folder)) as lease:
+quota_locks = [name for name in wanted if name.startswith("quota-")]
+cores = [int(core) for core in wanted if core not in quota_locks]
+with core_lease.leased(int(count), cores, Path(folder), quota_locks or None) as lease:
     if child == "inherits":
         subprocess.Popen(["cat"], pass_fds=lease.descriptors)
     print(*lease.cores, "shared", *lease.shared, flush=True)
     sys.stdin.read()
 """
-"""Holds cores, alone or with a child, until its standard input is closed."""
+"""Holds cores, and CPU time where locks of a quota are named, alone or with a child, until its input is closed."""
 
 TAKE_TURNS = """
 import fcntl, sys, time
@@ -177,3 +180,62 @@ def test_leased_cores_stay_leased_where_a_cleaner_removes_their_locks(
         remove_all(folder)
         wait_until(lambda: not is_free(0, folder) and not is_free(1, folder))
     assert [is_free(core, folder) for core in (0, 1)] == [True, True]
+
+
+# --- a quota on CPU time ---
+
+
+@pytest.mark.parametrize(("cores", "names"), [(0.5, 1), (1.0, 1), (1.5, 1), (2.0, 2)])
+def test_a_quota_has_a_lock_for_each_whole_core_and_one_at_least(cores: float, names: int, tmp_path: Path) -> None:
+    assert len(set(core_lease.quota_locks(CpuQuota(cores, tmp_path)) or ())) == names
+
+
+def test_no_quota_has_no_locks() -> None:
+    assert core_lease.quota_locks(None) is None
+
+
+def test_a_quota_has_the_same_locks_under_whatever_path_its_group_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "elsewhere").symlink_to("group")
+    inside, outside = (core_lease.quota_locks(CpuQuota(2.0, tmp_path / name)) for name in ("elsewhere", "group"))
+    assert inside == outside
+
+
+def test_the_quotas_of_two_groups_have_no_lock_in_common(tmp_path: Path) -> None:
+    quotas = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        quotas.append(CpuQuota(2.0, tmp_path / name))
+    one, other = map(core_lease.quota_locks, quotas)
+    assert set(one or ()).isdisjoint(other or ())
+
+
+def test_a_run_on_a_core_of_its_own_says_so_where_another_has_the_time_of_the_quota(start: Start, folder: Path) -> None:
+    assert first_line(start(HOLD, folder, 1, "none", 0, 1, "quota-7-0.lock")) == "0 shared"
+    assert first_line(start(HOLD, folder, 1, "none", 0, 1, "quota-7-0.lock")) == "1 shared 1"
+
+
+def test_runs_within_the_quota_share_nothing(start: Start, folder: Path) -> None:
+    quota = ["quota-7-0.lock", "quota-7-1.lock"]
+    assert first_line(start(HOLD, folder, 1, "none", 0, 1, 2, *quota)) == "0 shared"
+    assert first_line(start(HOLD, folder, 1, "none", 0, 1, 2, *quota)) == "1 shared"
+
+
+def test_as_many_cores_are_shared_as_there_is_no_time_for(start: Start, folder: Path) -> None:
+    quota = ["quota-7-0.lock", "quota-7-1.lock"]
+    assert first_line(start(HOLD, folder, 1, "none", 0, 1, 2, *quota)) == "0 shared"
+    assert first_line(start(HOLD, folder, 2, "none", 0, 1, 2, *quota)) == "1 2 shared 1"
+
+
+def test_a_core_that_another_holds_is_shared_once_with_its_time(start: Start, folder: Path) -> None:
+    quota = ["quota-7-0.lock", "quota-7-1.lock"]
+    assert first_line(start(HOLD, folder, 1, "none", 0, *quota)) == "0 shared"
+    assert first_line(start(HOLD, folder, 2, "none", 0, 1, *quota)) == "0 1 shared 0"
+
+
+def test_a_killed_run_holds_no_time_but_its_child_does(start: Start, folder: Path) -> None:
+    holder = start(HOLD, folder, 1, "inherits", 0, "quota-7-0.lock")
+    assert first_line(holder) == "0 shared"
+    kill(holder)
+    with core_lease.leased(1, [1], folder, ["quota-7-0.lock"]) as lease:
+        assert lease.shared == (1,)

@@ -185,6 +185,13 @@ def test_the_smallest_v2_quota_above_the_process_counts(tmp_path):
     assert host.read_cpu_quota_cores(tmp_path) == 4.0
 
 
+def test_the_smallest_quota_is_told_with_the_group_that_shares_it(tmp_path):
+    write_cgroup_v2(tmp_path, "/pod/container")
+    write(tmp_path, "sys/fs/cgroup/pod/cpu.max", "100000 100000")
+    write(tmp_path, "sys/fs/cgroup/pod/container/cpu.max", "200000 100000")
+    assert host.read_cpu_quota(tmp_path) == host.CpuQuota(1.0, tmp_path / "sys/fs/cgroup/pod")
+
+
 @pytest.mark.parametrize("own", ["/", "/../other"], ids=["in_it", "outside_of_it"])
 def test_in_a_cgroup_namespace_the_quota_stands_at_the_mount_point(tmp_path, own):
     write_cgroup_v2(tmp_path, own)

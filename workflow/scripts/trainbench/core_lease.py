@@ -1,23 +1,28 @@
 """Gives a run cores of its own, apart from those of other runs on this machine.
 
 Each core is locked as a GPU is (`trainbench.locks`). Unlike a GPU, a core that is taken does not hold a run up: the run
-then shares it, and says so.
+then shares it, and says so. Where a control group allows CPU time for fewer cores than it has, runs on different cores
+still take it from each other, so that time is locked too, a core's worth at a time.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trainbench import locks
+from trainbench import host, locks
 
 _SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 @dataclass(frozen=True)
 class CoreLease:
-    """Logical CPUs of a run; those in `shared` are also another run's. Who inherits `descriptors` holds them too."""
+    """Logical CPUs of a run; those in `shared`, or the CPU time for them, are also another run's.
+
+    Who inherits `descriptors` holds them too.
+    """
 
     cores: tuple[int, ...]
     shared: tuple[int, ...]
@@ -52,23 +57,48 @@ def _siblings(core: int, root: Path) -> list[int]:
     return siblings
 
 
+def quota_locks(quota: host.CpuQuota | None) -> tuple[str, ...] | None:
+    """A name for each whole core that `quota` has time for, one at least; None where there is no quota.
+
+    The directory of a group names it on the whole machine by its inode, under whatever path a container sees it.
+    """
+    if quota is None:
+        return None
+    inode = quota.group.stat().st_ino
+    return tuple(f"quota-{inode}-{number}.lock" for number in range(max(1, math.floor(quota.cores))))
+
+
 @contextmanager
-def leased(count: int, wanted: Sequence[int], folder: Path) -> Iterator[CoreLease]:
+def leased(
+    count: int, wanted: Sequence[int], folder: Path, quota_names: Sequence[str] | None = None
+) -> Iterator[CoreLease]:
     """Hold `count` cores: the first free ones of `wanted`, and where too few are free, the first taken ones too.
+
+    `quota_names` are the locks of a quota on CPU time, None where there is no quota: as many of them are held too.
 
     Raises:
         InputError: the folder of locks cannot be used.
     """
+    names = {core: f"core-{core}.lock" for core in wanted}
     held: dict[str, int] = {}
-    own: list[int] = []
     with locks.kept(folder, held):
-        for core in wanted:
-            if len(own) == count:
-                break
-            name = f"core-{core}.lock"
-            descriptor = locks.try_lock_in(folder, name)
-            if descriptor is not None:
-                held[name] = descriptor
-                own.append(core)
+        _hold(held, count, names.values(), folder)
+        own = [core for core in wanted if names[core] in held]
         shared = [core for core in wanted if core not in own][: max(0, count - len(own))]
-        yield CoreLease(tuple(sorted([*own, *shared])), tuple(sorted(shared)), tuple(held.values()))
+        if quota_names is not None:
+            timed = _hold(held, count, quota_names, folder)
+            # Which of its cores a run has no time of its own for is all the same.
+            shared += own[: max(0, count - timed - len(shared))]
+        yield CoreLease(tuple(sorted({*own, *shared})), tuple(sorted(shared)), tuple(held.values()))
+
+
+def _hold(held: dict[str, int], count: int, names: Iterable[str], folder: Path) -> int:
+    """Add to `held` the first `count` of these locks that are free, and return how many that were."""
+    before = len(held)
+    for name in names:
+        if len(held) - before == count:
+            break
+        descriptor = locks.try_lock_in(folder, name)
+        if descriptor is not None:
+            held[name] = descriptor
+    return len(held) - before

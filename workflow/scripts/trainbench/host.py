@@ -82,6 +82,14 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class CpuQuota:
+    """CPU time, in cores, that all processes in the control group whose directory is `group` have together."""
+
+    cores: float
+    group: Path
+
+
+@dataclass(frozen=True)
 class Cpu:
     """The machine's CPUs, counting what is online.
 
@@ -142,7 +150,7 @@ def inventory(root: Path = ROOT) -> Host:
     cards = nvml.inventory()
     cpu = read_cpu(root)
     memory_mib = psutil.virtual_memory().total / BYTES_PER_MIB
-    quota = read_cpu_quota_cores(root)
+    quota_cores = read_cpu_quota_cores(root)
     name = platform.uname()
     return Host(
         id=host_id(cpu, memory_mib),
@@ -151,9 +159,9 @@ def inventory(root: Path = ROOT) -> Host:
         kernel=name.release,
         cpu=cpu,
         memory_mib=memory_mib,
-        cgroup_cpu_quota_cores=quota,
+        cgroup_cpu_quota_cores=quota_cores,
         cgroup_memory_limit_mib=read_memory_limit_mib(root),
-        usable_threads=usable_threads(affinity_threads(), quota),
+        usable_threads=usable_threads(affinity_threads(), quota_cores),
         gpu_driver_version=cards.driver_version,
         gpus=cards.gpus,
     )
@@ -213,9 +221,16 @@ def available_memory_mib(root: Path = ROOT) -> float:
 
 def read_cpu_quota_cores(root: Path = ROOT) -> float | None:
     """Read the smallest CPU quota above this process, in cores; None where nothing limits it."""
+    quota = read_cpu_quota(root)
+    return None if quota is None else quota.cores
+
+
+def read_cpu_quota(root: Path = ROOT) -> CpuQuota | None:
+    """Read the smallest CPU quota above this process, and whose it is; None where nothing limits it."""
     # A child's quota may exceed its parent's, and the parent's still holds: so every level counts.
-    quotas = (_cpu_quota_cores(group) for group in _groups(root, "cpu"))
-    return min((quota for quota in quotas if quota is not None), default=None)
+    quotas = ((_cpu_quota_cores(group), group) for group in _groups(root, "cpu"))
+    limits = [CpuQuota(cores, group) for cores, group in quotas if cores is not None]
+    return min(limits, key=lambda quota: quota.cores, default=None)
 
 
 def read_memory_limit_mib(root: Path = ROOT) -> float | None:

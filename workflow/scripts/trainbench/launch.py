@@ -114,7 +114,8 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         gpus = stack.enter_context(_gpus(task, machine, announce))
         near = _near_cores(gpus)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
-        cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ)))
+        quota_locks = core_lease.quota_locks(host.read_cpu_quota())
+        cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ), quota_locks))
         place = _Place(
             threads=threads,
             cores=cores,
