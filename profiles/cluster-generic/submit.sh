@@ -1,12 +1,13 @@
 #!/bin/sh
 # submit.sh THREADS GPUS WHOLE_NODE JOBSCRIPT: starts a job in the background of this machine and prints its name.
-# A job with WHOLE_NODE 1 waits until no other runs, and no other starts beside it.
+# A job with WHOLE_NODE other than 0 (that of several runs has their sum) waits until no other runs, and no other starts
+# beside it.
 set -eu
 whole_node=$3
 jobscript=$4
 mkdir -p .snakemake/background_jobs
 job=$(mktemp -d .snakemake/background_jobs/XXXXXXXX)
-[ "$whole_node" = 1 ] && lock=--exclusive || lock=--shared
+[ "$whole_node" = 0 ] && lock=--shared || lock=--exclusive
 # A session of its own, so that cancel.sh reaches all processes of the job and Ctrl-C none.
 setsid sh -c '
   echo $$ > "$1/pid"

@@ -11,6 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from trainbench import host
+from waiting_runs import have_runs_wait, most_at_once, waited
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 STUDY = """
@@ -36,8 +39,9 @@ class Study:
 
 @pytest.fixture(scope="module")
 def study(new_checkout) -> Study:
+    """Submitted by a call that may keep one core busy itself."""
     checkout = new_checkout(STUDY)
-    run = checkout.snakemake(*PROFILE, "results/tables/comparison.md")
+    run = checkout.snakemake(*PROFILE, "results/tables/comparison.md", "--cores", "1")
     return Study(checkout.folder, run.returncode, run.stderr)
 
 
@@ -58,6 +62,28 @@ def test_every_run_is_a_job_of_the_submit_command(study):
 
 def test_runs_that_want_the_machine_to_themselves_follow_one_another(study):
     assert [found["device_used"]["shared_cores"] for found in metrics(study)] == [[], []]
+
+
+def test_a_run_trains_with_all_cores_of_its_node_whatever_cores_the_call_had_that_submitted_it(study):
+    usable = host.inventory().usable_threads
+    assert [found["device_used"]["cores_given"] for found in metrics(study)] == [usable, usable]
+
+
+def test_what_runs_ask_for_is_not_cut_to_the_cores_of_the_call_that_submits_them(new_checkout):
+    config = ("isolation=none", "devices=[cpu-8t]", "device_settings={cpu-8t: {kind: cpu, threads: 8}}")
+    run = new_checkout(STUDY).snakemake("--dry-run", *PROFILE, "--cores", "1", "--config", *config)
+    assert run.returncode == 0, run.stderr
+    assert (run.stdout + run.stderr).splitlines().count("    threads: 8") == 2
+
+
+def test_runs_in_one_job_take_turns_on_all_cores_of_the_node(new_checkout):
+    checkout = have_runs_wait(new_checkout(STUDY))
+    grouped = ("--groups", "train=both", "--group-components", "both=2")
+    run = checkout.snakemake("--until", "train", *PROFILE, "--cores", "32", *grouped)
+    assert run.returncode == 0, run.stderr
+    assert len(list(checkout.folder.glob(".snakemake/background_jobs/*/exit_code"))) == 1
+    runs = waited(checkout)
+    assert ({run["cores"] for run in runs}, most_at_once(runs)) == ({host.inventory().usable_threads}, 1)
 
 
 def test_devices_have_to_be_named_where_runs_are_submitted(new_checkout):
@@ -107,6 +133,13 @@ def has_ended(process_id: int) -> bool:
 @pytest.mark.parametrize(("commands", "state"), [("exit 0", "success"), ("exit 3", "failed")])
 def test_a_job_that_ended_has_the_state_of_its_exit_code(scripts, commands, state):
     assert scripts.state_after(scripts.submit(commands), "running") == state
+
+
+def test_a_job_of_several_runs_that_want_the_node_to_themselves_has_it_to_itself(scripts):
+    jobs = [scripts.submit("echo begin >> order; sleep 0.5; echo end >> order", whole_node="2")]
+    jobs.append(scripts.call("submit.sh", "1", "0", "2", str(scripts.folder / "job.sh")))
+    assert [scripts.state_after(job, "running") for job in jobs] == ["success", "success"]
+    assert (scripts.folder / "order").read_text().split() == ["begin", "end", "begin", "end"]
 
 
 def test_a_cancelled_job_ends_with_all_its_processes_and_counts_as_failed(scripts):

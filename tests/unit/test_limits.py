@@ -1,4 +1,4 @@
-"""A study that the machine or the data set cannot carry is refused before it begins, and no other."""
+"""What the machine or the data set cannot carry is refused before it begins, and nothing else."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,9 +9,17 @@ import pytest
 from trainbench.errors import InputError
 from trainbench.gpu_choice import Card, Visible
 from trainbench.idx import Shape
-from trainbench.limits import Machine, gpu_warning, needed_memory_mib, refuse_impossible
+from trainbench.limits import (
+    Machine,
+    gpu_warning,
+    needed_memory_mib,
+    refuse_contradictions,
+    refuse_impossible,
+    refuse_no_core,
+)
 from trainbench.models import MODELS, ImageShape
-from trainbench.study import Device, ModelSettings, Study
+from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.working_folder import Disk
 
 MNIST = Shape(train_samples=60_000, test_samples=10_000, height=28, width=28)
 CONV = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
@@ -56,14 +64,25 @@ SERVER = Machine(
     gpu_limit=None,
     frameworks={"tensorflow": True, "jax": False, "torch": None},
     memory_mib=64_000.0,
-    free_disk_mib=500_000.0,
+    disks=(Disk(("results/runs", "results/dataset", ".snakemake"), free_mib=500_000.0),),
 )
-ELSEWHERE = Machine(None, None, None, None, None, None)
+ELSEWHERE = Machine()
 """Another machine trains: nothing is known of it."""
 
 
 def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = MNIST) -> None:
-    refuse_impossible(dataclasses.replace(STUDY, **study), shape, dataclasses.replace(SERVER, **machine))
+    changed = dataclasses.replace(STUDY, **study)
+    refuse_impossible(changed, changed.runs(), shape, dataclasses.replace(SERVER, **machine), prepared=False)
+
+
+def one_disk(free_mib: float) -> dict[str, Any]:
+    return {"disks": (dataclasses.replace(SERVER.disks[0], free_mib=free_mib),)}
+
+
+def apart(runs_mib: float, data_mib: float, records_mib: float) -> dict[str, Any]:
+    """A disk for each of the folders, with so much room."""
+    rooms = {"results/runs": runs_mib, "results/dataset": data_mib, ".snakemake": records_mib}
+    return {"disks": tuple(Disk((folder,), free_mib) for folder, free_mib in rooms.items())}
 
 
 @pytest.mark.parametrize(
@@ -171,11 +190,40 @@ def check(study: Mapping[str, Any], machine: Mapping[str, Any], shape: Shape = M
             ["'devices' has 'gpu-2g'", "found 1 of one kind (1 NVIDIA H200, 1 NVIDIA TITAN X (Pascal) in all"],
             id="two cards, each of a kind of its own",
         ),
-        pytest.param({}, {"cores": 0}, ["--cores is 0", "at least 1", "--cores all"], id="no core at all"),
+        pytest.param({}, {"max_threads": 8}, ["--max-threads alters", "device_settings"], id="fewer cores for a run"),
+        pytest.param(
+            {}, {"set_threads": True}, ["--set-threads alters", "device_settings"], id="other cores for a run"
+        ),
         pytest.param(
             {}, {"memory_mib": 300.0}, ["model 'conv' at batch size 512", "found 300 MiB"], id="too little memory"
         ),
-        pytest.param({}, {"free_disk_mib": 50.0}, ["8 runs", "found 50 MiB free"], id="too little disk"),
+        pytest.param(
+            {},
+            one_disk(50.0),
+            [
+                "results/runs/ and results/dataset/ and .snakemake/: 8 runs and the prepared data set",
+                "found 50 MiB free",
+            ],
+            id="too little disk",
+        ),
+        pytest.param(
+            {},
+            apart(runs_mib=7, data_mib=1000, records_mib=1000),
+            ["for results/runs/: 8 runs need about 8 MiB", "found 7 MiB free", "make results/ a link"],
+            id="too little on the disk of the runs",
+        ),
+        pytest.param(
+            {},
+            apart(runs_mib=1000, data_mib=50, records_mib=1000),
+            ["for results/dataset/: 8 runs and the prepared data set need about 52 MiB", "found 50 MiB free"],
+            id="too little on the disk of the prepared data set",
+        ),
+        pytest.param(
+            {},
+            apart(runs_mib=1000, data_mib=1000, records_mib=0),
+            ["for .snakemake/: 8 runs need", "found 0 MiB free", "another working folder with --directory"],
+            id="nothing on the disk of the working folder",
+        ),
     ],
 )
 def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
@@ -220,10 +268,12 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         ),
         pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
         pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),
+        pytest.param({}, {"max_threads": 32}, id="a limit of threads that limits nothing"),
+        pytest.param({}, apart(runs_mib=9, data_mib=53, records_mib=1), id="little room on each of several disks"),
         pytest.param({"devices": ("cpu",)}, {"cores": 4}, id="a device that is described but not selected"),
         pytest.param({"models": ("logistic",)}, {"memory_mib": 300.0}, id="memory for the selected model"),
         pytest.param({"batch_sizes": (128,)}, {"memory_mib": 300.0}, id="memory for the selected batch size"),
-        pytest.param({}, {"free_disk_mib": 70.0}, id="little disk, but enough"),
+        pytest.param({}, one_disk(70.0), id="little disk, but enough"),
     ],
 )
 def test_a_possible_study_is_not_refused(study: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
@@ -232,18 +282,85 @@ def test_a_possible_study_is_not_refused(study: Mapping[str, Any], machine: Mapp
 
 @pytest.mark.parametrize("devices", [("cpu",), ("cpu-8t",), ("gpu",), ("gpu-2g",), ("torch",)])
 def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, ...]) -> None:
-    refuse_impossible(dataclasses.replace(STUDY, devices=devices), MNIST, ELSEWHERE)
+    study = dataclasses.replace(STUDY, devices=devices)
+    refuse_impossible(study, study.runs(), MNIST, ELSEWHERE, prepared=False)
 
 
-def test_too_few_images_are_refused_for_a_machine_that_is_not_known_too() -> None:
-    with pytest.raises(InputError, match="'batch_sizes' has 128, expected at most 100"):
-        refuse_impossible(STUDY, dataclasses.replace(MNIST, train_samples=5100), ELSEWHERE)
+BARE = Machine(
+    cores=1,
+    gpus=cards(0),
+    frameworks={"tensorflow": False, "jax": None, "torch": None},
+    memory_mib=0.0,
+    disks=(Disk(("results/runs", "results/dataset", ".snakemake"), free_mib=0.0),),
+)
+"""A machine that can train nothing."""
 
 
-def test_batches_that_gpus_cannot_share_are_refused_for_a_machine_that_is_not_known_too() -> None:
+def test_nothing_is_held_against_the_machine_where_no_run_is_to_be_carried_out() -> None:
+    study = dataclasses.replace(STUDY, devices=("cpu-8t", "gpu-2g", "torch"))
+    refuse_impossible(study, (), MNIST, BARE, prepared=False)
+
+
+def test_the_other_devices_of_a_study_are_not_held_against_the_machine() -> None:
+    study = dataclasses.replace(STUDY, devices=("cpu", "cpu-8t", "gpu-2g", "torch"))
+    able = dataclasses.replace(BARE, memory_mib=4000.0, disks=None)
+    refuse_impossible(study, [Run("logistic", 128, "cpu", 1)], MNIST, able, prepared=False)
+
+
+def test_a_run_that_was_asked_for_by_name_is_held_against_the_machine_though_the_study_leaves_its_device_out() -> None:
+    with pytest.raises(InputError, match=r"^a run on the device 'gpu' was asked for, which needs a GPU, but none"):
+        refuse_impossible(STUDY, [Run("logistic", 128, "gpu", 1)], MNIST, BARE, prepared=False)
+
+
+def test_a_batch_size_that_was_asked_for_by_name_is_held_against_the_data_set() -> None:
+    with pytest.raises(InputError, match="'batch_sizes' has 60000, expected at most 55000"):
+        refuse_impossible(STUDY, [Run("logistic", 60_000, "cpu", 1)], MNIST, SERVER, prepared=False)
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (
+            Run("resnet", 128, "cpu", 1),
+            "the model 'resnet' is not described in model_settings, which has conv, logistic",
+        ),
+        (Run("conv", 128, "cpus", 1), "the device 'cpus' is not described in device_settings, which has cpu, cpu-8t,"),
+    ],
+)
+def test_what_was_asked_for_by_name_and_is_not_described_is_refused(run: Run, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        refuse_impossible(STUDY, [run], MNIST, SERVER, prepared=False)
+
+
+def test_memory_is_that_of_the_runs_to_be_carried_out() -> None:
+    machine = dataclasses.replace(SERVER, memory_mib=300.0)
+    refuse_impossible(STUDY, [Run("conv", 128, "cpu", 1)], MNIST, machine, prepared=False)
+
+
+def test_a_data_set_that_is_prepared_takes_no_more_room() -> None:
+    machine = dataclasses.replace(SERVER, **one_disk(9.0))
+    refuse_impossible(STUDY, STUDY.runs(), MNIST, machine, prepared=True)
+
+
+def test_no_core_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--cores is 0, but a run needs at least 1; give --cores all"):
+        refuse_no_core(dataclasses.replace(SERVER, cores=0))
+
+
+@pytest.mark.parametrize("cores", [None, 1])
+def test_a_core_or_an_unknown_number_of_cores_is_not_refused(cores: int | None) -> None:
+    refuse_no_core(dataclasses.replace(SERVER, cores=cores))
+
+
+def test_too_few_images_are_refused_whatever_the_machine() -> None:
+    with pytest.raises(InputError, match="'batch_sizes' has 512, expected at most 100"):
+        refuse_contradictions(STUDY, STUDY.runs(), dataclasses.replace(MNIST, train_samples=5100))
+
+
+def test_batches_that_gpus_cannot_share_are_refused_whatever_the_machine() -> None:
     study = dataclasses.replace(STUDY, devices=("gpu-3g",))
     with pytest.raises(InputError, match="'batch_sizes' has 128"):
-        refuse_impossible(study, MNIST, ELSEWHERE)
+        refuse_contradictions(study, study.runs(), MNIST)
 
 
 def test_memory_counts_images_activations_and_three_values_a_parameter() -> None:

@@ -6,6 +6,7 @@ For a folder in which nobody, root included, can make a file, /proc stands in.
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,16 +131,19 @@ def test_a_folder_that_nobody_ever_held_is_not_held(snakemake: Path) -> None:
     assert not working_folder.is_held(snakemake)
 
 
+WRITTEN = [".snakemake", "results/runs", "results/tables"]
+
+
 @pytest.mark.parametrize("made", [(), ("results",), (".snakemake", "results", "results/runs")])
-def test_a_folder_that_can_be_written_is_no_problem(made: tuple[str, ...], tmp_path: Path) -> None:
+def test_folders_that_can_be_written_are_no_problem(made: tuple[str, ...], tmp_path: Path) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    assert working_folder.unwritable(tmp_path) is None
+    assert working_folder.unwritable(tmp_path, WRITTEN) is None
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(Path(name).name for name in made)
 
 
 def test_a_working_folder_that_cannot_be_written_is_told() -> None:
-    problem = working_folder.unwritable(Path("/proc"))
+    problem = working_folder.unwritable(Path("/proc"), WRITTEN)
     assert problem is not None
     assert problem.startswith("/proc cannot be written (")
     assert problem.endswith("; make it writable or give another folder with --directory")
@@ -150,6 +154,34 @@ def test_a_working_folder_that_cannot_be_written_is_told() -> None:
 def test_a_part_of_it_that_cannot_be_written_is_named(name: str, target: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).symlink_to(target)
-    problem = working_folder.unwritable(tmp_path)
+    problem = working_folder.unwritable(tmp_path, WRITTEN)
     assert problem is not None
     assert problem.startswith(f"{name}/ in {tmp_path} cannot be written (")
+
+
+def test_a_folder_that_nothing_is_written_to_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/runs").symlink_to("/proc")
+    assert working_folder.unwritable(tmp_path, ["results/tables"]) is None
+
+
+def test_nothing_is_held_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / ".snakemake").symlink_to("/proc")
+    assert working_folder.hold(tmp_path / ".snakemake") is None
+
+
+def test_a_link_counts_to_the_disk_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to("/dev/shm")  # noqa: S108 - another file system, where nothing is written
+    near, far = working_folder.disks(tmp_path, [".snakemake", "results/runs"])
+    assert (near.folders, far.folders) == ((".snakemake",), ("results/runs",))
+    assert far.free_mib == pytest.approx(shutil.disk_usage("/dev/shm").free / 2**20, abs=64)  # noqa: S108
+
+
+def test_folders_on_one_disk_are_told_together_before_they_are_there(tmp_path: Path) -> None:
+    (disk,) = working_folder.disks(tmp_path, [".snakemake", "results/runs"])
+    assert disk.folders == (".snakemake", "results/runs")
+
+
+def test_a_link_to_nowhere_is_on_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to("/nowhere/at/all")
+    assert working_folder.disks(tmp_path, ["results/runs"]) == ()

@@ -42,6 +42,12 @@ def refused(run):
         (["--config", f"dataset={{path: {'x' * 300}}}"], ["cannot be read (File name too long)"]),
         (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
         (["--cores", "0"], ["--cores is 0", "at least 1"]),
+        (["--max-threads", "1"], ["--max-threads alters how many cores runs reserve"]),
+        (["--set-threads", "train=1"], ["--set-threads alters how many cores runs reserve"]),
+        (
+            ["--cores", "2", "results/runs/conv/16/gpu/1/metrics.json"],
+            ["a run on the device 'gpu' was asked for", "needs a GPU", "none is found"],
+        ),
         (
             ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
             ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],

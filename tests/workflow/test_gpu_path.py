@@ -8,6 +8,7 @@ import pytest
 
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401 - a fixture
 from trainbench.study import Device, ModelSettings, Run, Study
+from waiting_runs import have_runs_wait, most_at_once, waited
 
 CARDS = [f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abcd"]
 
@@ -109,26 +110,24 @@ def test_a_slice_that_is_not_there_is_refused_when_the_study_is_planned(any_tens
     assert any_tensorflow.study(*study, **replay(1, *slices)).returncode == 0
 
 
-NOTHING_BUT_WAITING = """
-import json, time
-from pathlib import Path
-
-begin = time.monotonic()
-time.sleep(0.5)
-shown = {"begin": begin, "end": time.monotonic(), "cores": snakemake.threads, "gpus": snakemake.resources.gpu}
-Path(snakemake.output.metrics).write_text(json.dumps(shown))
-Path(snakemake.output.samples).touch()
-"""
-
-
 @pytest.fixture
 def any_tensorflow(new_checkout):
-    """A checkout whose rules do not ask what the installed TensorFlow is built for, and whose runs only wait."""
-    checkout = new_checkout()
-    rules = checkout.folder / "workflow/rules/common.smk"
-    rules.write_text(rules.read_text().replace("frameworks=installed_frameworks()", "frameworks=None"))
-    (checkout.folder / "workflow/scripts/train.py").write_text(NOTHING_BUT_WAITING)
+    """A checkout whose rules do not ask what the installed TensorFlow is built for, and whose runs only wait.
+
+    It takes this machine for one of 8 cores.
+    """
+    checkout = have_runs_wait(new_checkout())
+    pretend(checkout, "installed_frameworks()", "None")
+    pretend(checkout, "host.inventory().usable_threads", "8")
     return checkout
+
+
+def pretend(checkout, found, pretended):
+    """Have the rules of a checkout take this machine for another one."""
+    rules = checkout.folder / "workflow/rules/common.smk"
+    text = rules.read_text()
+    assert text.count(f"={found}") + text.count(f"({found})") == 1
+    rules.write_text(text.replace(f"={found}", f"={pretended}").replace(f"({found})", f"({pretended})"))
 
 
 @pytest.mark.parametrize(
@@ -138,10 +137,9 @@ def test_as_many_gpu_runs_begin_as_there_are_cards_or_the_limit_allows(any_tenso
     study = ["models=[logistic]", "devices=[gpu]", "repeats=3"]
     run = any_tensorflow.study("--cores", "8", "--until", "train", *limit, "--config", *study, **two_cards)
     assert run.returncode == 0, run.stderr
-    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
+    runs = waited(any_tensorflow)
     assert len(runs) == 6
-    at_once = [sum(other["begin"] <= run["begin"] < other["end"] for other in runs) for run in runs]
-    assert max(at_once) == side_by_side
+    assert most_at_once(runs) == side_by_side
     assert {run["gpus"] for run in runs} == {1}
 
 
@@ -155,7 +153,7 @@ def test_runs_reserve_the_gpus_of_their_device_and_go_side_by_side_where_there_a
     config = ["models=[logistic]", "devices=[gpu]", SEVERAL, "repeats=2"]
     run = any_tensorflow.study("--cores", "8", "--until", "train", "--config", *config, **replay(cards))
     assert run.returncode == 0, run.stderr
-    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
+    runs = waited(any_tensorflow)
     assert sorted(run["gpus"] for run in runs) == [1] * 4 + [2] * 4
     # At the begin of each run, what runs then.
     together = [[other["gpus"] for other in runs if other["begin"] <= run["begin"] < other["end"]] for run in runs]
@@ -166,12 +164,20 @@ def test_runs_reserve_the_gpus_of_their_device_and_go_side_by_side_where_there_a
 
 
 def test_a_run_with_two_of_four_gpus_has_half_of_the_cores_and_one_with_one_a_quarter(any_tensorflow, replay):
-    cores = len(os.sched_getaffinity(0))
     config = ["models=[logistic]", "batch_sizes=[16]", "devices=[gpu]", SEVERAL]
     run = any_tensorflow.study("--cores", "8", "--until", "train", "--config", *config, **replay(4))
     assert run.returncode == 0, run.stderr
-    runs = [json.loads(path.read_text()) for path in any_tensorflow.folder.glob("results/runs/**/metrics.json")]
-    assert {run["gpus"]: run["cores"] for run in runs} == {1: max(1, cores // 4), 2: max(1, cores // 2)}
+    runs = waited(any_tensorflow)
+    assert {run["gpus"]: run["cores"] for run in runs} == {1: 2, 2: 4}
+
+
+def test_no_more_gpu_runs_begin_than_there_are_cores_for_them(any_tensorflow, replay):
+    pretend(any_tensorflow, "8", "2")
+    config = ["models=[logistic]", "devices=[gpu]", "repeats=2"]
+    run = any_tensorflow.study("--cores", "32", "--until", "train", "--config", *config, **replay(4))
+    assert run.returncode == 0, run.stderr
+    runs = waited(any_tensorflow)
+    assert ({run["cores"] for run in runs}, most_at_once(runs)) == ({1}, 2)
 
 
 def test_runs_of_each_kind_of_card_take_turns_on_their_own_and_the_choice_is_told(any_tensorflow, replay):
@@ -187,8 +193,7 @@ def test_runs_of_each_kind_of_card_take_turns_on_their_own_and_the_choice_is_tol
     assert len(runs) == 8
     for device, most in (("gpu", 2), ("old", 1)):
         own = [shown for name, shown in runs if name == device]
-        at_once = [sum(other["begin"] <= shown["begin"] < other["end"] for other in own) for shown in own]
-        assert max(at_once) <= most
+        assert most_at_once(own) <= most
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
+import itertools
 import json
-import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
 
-from trainbench import record
+from trainbench import host, record
 
 CELLS = [(model, batch_size) for model in ("logistic", "conv", "lstm") for batch_size in (16, 32)]
 TRAINED = 160  # of 200 images, 40 are left out for validation
@@ -38,10 +39,18 @@ def test_a_run_says_what_was_asked_for_and_what_really_ran(finished):
     assert metrics["software"]["flags"]["environment"]["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_a_cpu_run_trains_with_all_cores_it_is_given(finished):
-    usable = min(2, len(os.sched_getaffinity(0)))
+def test_a_cpu_run_is_given_all_usable_cores_and_no_more_and_trains_with_them(finished):
+    usable = min(32, host.inventory().usable_threads)
     used = metrics_of(finished)["device_used"]
-    assert (used["cores_given"], max(used["threads"].values())) == (2, usable)
+    assert (used["cores_given"], max(used["threads"].values())) == (usable, usable)
+
+
+def test_no_two_cpu_runs_overlap_however_many_cores_snakemake_was_given(finished):
+    runs = [metrics_of(finished, *cell) for cell in CELLS]
+    begins = [datetime.fromisoformat(run["started_at"]) for run in runs]
+    ends = [begin + timedelta(seconds=run["clock"]["total_seconds"]) for begin, run in zip(begins, runs, strict=True)]
+    turns = sorted(zip(begins, ends, strict=True))
+    assert [(end, begin) for (_, end), (begin, _) in itertools.pairwise(turns) if begin < end] == []
 
 
 def test_the_clock_is_split_and_its_parts_fit_into_the_whole(finished):

@@ -3,7 +3,6 @@ import gc
 import inspect
 import itertools
 import re
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -155,19 +154,30 @@ SUBMITS = workflow.resource_settings.nodes is not None
 def found_machine():
     """What this machine has, or nothing known where runs are submitted to others."""
     resources = workflow.resource_settings
+    threads = {"max_threads": resources.max_threads, "set_threads": "train" in resources.overwrite_threads}
     if SUBMITS:
-        return limits.Machine(None, None, None, None, None, None)
+        return limits.Machine(**threads)
     limit = workflow.global_resources.get("gpu")
-    # A dry run without --cores pretends to have one core: that says nothing about the run that follows.
-    cores_known = resources.cores is not None and not (workflow.output_settings.dryrun and resources.cores == 1)
     return limits.Machine(
-        cores=min(resources.cores, host.inventory().usable_threads) if cores_known else None,
+        **threads,
+        cores=found_cores(host.inventory().usable_threads),
         gpus=gpu_choice.look(nvml.inventory(), os.environ),
         gpu_limit=None if limit is None else limit.value,
         frameworks=installed_frameworks(),
         memory_mib=host.available_memory_mib(),
-        free_disk_mib=shutil.disk_usage(".").free / 2**20,
+        disks=working_folder.disks(Path.cwd(), (limits.RUNS_FOLDER, limits.DATA_FOLDER, limits.RECORDS_FOLDER)),
     )
+
+
+def found_cores(usable):
+    """The cores that runs get of the `usable` ones, None where that is not known."""
+    given = workflow.resource_settings.cores
+    if workflow.remote_exec:
+        return usable  # In a job, --cores is what the call was given that submitted it, and says nothing of this node.
+    # A dry run without --cores pretends to have one core: that says nothing about the run that follows.
+    if given is None or (workflow.output_settings.dryrun and given == 1):
+        return None
+    return min(given, usable)
 
 
 def installed_frameworks():
@@ -208,7 +218,7 @@ def plan():
         study = configuration.study_of(CONFIG, gpu_found)
         files = idx.find_files(data_folder(study))
         if workflow.is_main_process:
-            limits.refuse_impossible(study, idx.read_shape(files), machine)
+            limits.refuse_contradictions(study, study.runs(), idx.read_shape(files))
     except InputError as error:
         sys.exit(f"trainbench: {error}")
     if not workflow.is_main_process:
@@ -233,6 +243,12 @@ def plan():
 
 STUDY, DATASET_FILES, MACHINE = plan()
 GPUS_SIDE_BY_SIDE = limits.gpus_side_by_side(STUDY, MACHINE)
+
+# Snakemake would hand out as many cores as --cores says, however few there are: runs that reserve all of them would begin
+# side by side. Where runs are submitted, --cores would cut what they ask for, and is about this machine alone.
+if SUBMITS or MACHINE.cores is not None:
+    workflow.register_resource("_cores", MACHINE.cores)
+
 DATA_FOLDER = data_folder(STUDY)
 DATASET_FINGERPRINT = fingerprint.of_files(vars(DATASET_FILES).values())
 
@@ -262,23 +278,37 @@ def go_on():
     if not workflow.is_main_process:
         return None
     snakemake_folder = Path(".snakemake")
+    held = None
+    # Snakemake writes there whatever it is called for, also where there is nothing to do.
+    demand_writable([".snakemake"])
     try:
-        # A dry run makes this folder, and writes nothing else.
-        if not workflow.output_settings.dryrun or not snakemake_folder.exists():
-            problem = working_folder.unwritable(Path.cwd())
-            if problem is not None:
-                sys.exit(f"trainbench: {problem}")
-        if workflow.output_settings.dryrun:
-            return None
-        held = working_folder.hold(snakemake_folder)
+        if not workflow.output_settings.dryrun:
+            held = working_folder.hold(snakemake_folder)
         if held is not None:
             results = Path("results")
             unrecorded.set_aside(STUDY, results, snakemake_folder, DATASET_FINGERPRINT, TRAINING_FINGERPRINTS)
     except OSError as error:
-        if not full_disk.is_cause(error):
-            raise
-        sys.exit(f"trainbench: {full_disk.sentence(Path.cwd(), error)}")
+        # Results that cannot be written stay as they are; that is told where something is to be made.
+        if not working_folder.is_refusal(error):
+            tell_full_disk(error)
     return held
+
+
+def demand_writable(folders):
+    """End Snakemake with one sentence where one of these folders, seen from the working folder, cannot take files."""
+    try:
+        problem = working_folder.unwritable(Path.cwd(), folders)
+    except OSError as error:
+        tell_full_disk(error)
+    if problem is not None:
+        sys.exit(f"trainbench: {problem}")
+
+
+def tell_full_disk(error):
+    """End Snakemake with one sentence on a full disk; any other error is raised again."""
+    if not full_disk.is_cause(error):
+        raise error
+    sys.exit(f"trainbench: {full_disk.sentence(Path.cwd(), error)}")
 
 
 WORKING_FOLDER_HELD = go_on()
@@ -351,8 +381,59 @@ def check_data():
         sys.exit(f"trainbench: {error}")
 
 
-if workflow.is_main_process and not Path(PREPARED).exists():
-    check_data()
+def runs_of(jobs):
+    """The runs among these jobs; in a workflow that takes this one in, rules have other names."""
+    return [
+        Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat))
+        for job in jobs
+        if job.rule is rules.train.rule
+    ]
+
+
+def written_folders(jobs):
+    """The folders that these jobs write to, as far as they are the same for thousands of runs."""
+    paths = (Path(file) for job in jobs for file in (*job.output, *job.log))
+    return {"/".join(path.parent.parts[:2]) for path in paths if not path.is_absolute()}
+
+
+def hold_against_machine(jobs):
+    """Hold what is to be carried out, and no more, against this machine; ends Snakemake with one sentence."""
+    if not jobs:
+        return
+    demand_writable(sorted(written_folders(jobs)))
+    runs = [] if workflow.touch else runs_of(jobs)
+    prepared = Path(PREPARED).exists()
+    try:
+        limits.refuse_no_core(MACHINE)
+        limits.refuse_impossible(STUDY, runs, idx.read_shape(DATASET_FILES), MACHINE, prepared=prepared)
+    except InputError as error:
+        sys.exit(f"trainbench: {error}")
+    if runs and not prepared:
+        check_data()
+
+
+def before_anything_begins(build_dag):
+    """Have the plan looked at as soon as Snakemake has made it, by `build_dag`, and before it carries out any of it.
+
+    There is no hook of Snakemake's for that: onstart is not called in dry runs, in jobs and where another workflow takes
+    this one in. Where it only looks at a plan, as with --list-changes or --report, it carries out nothing.
+    """
+
+    def build_and_look():
+        build_dag()
+        if workflow.execution_settings is None:
+            return
+        jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+        if workflow.is_main_process:
+            hold_against_machine(jobs)
+        elif workflow.remote_exec and not SUBMITS and (runs := runs_of(jobs)):
+            # A job of several runs has them take turns on the cores that it was given, which may be fewer than the node's.
+            workflow.register_resource("_cores", max(run_cores(run) for run in runs))
+
+    return build_and_look
+
+
+workflow._build_dag = before_anything_begins(workflow._build_dag)
 
 
 @functools.cache

@@ -12,14 +12,8 @@ RESULTS = WORKING_FOLDER / "results"
 
 def runs_asked_for():
     """The runs that Snakemake was asked for, and whether it carries each of them out."""
-    trainings = [job for job in workflow.dag.jobs if job.rule.name == "train"]
-    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
-    return {
-        Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat)): (
-            job in needed
-        )
-        for job in trainings
-    }
+    needed = set(runs_of(workflow.dag.needrun_jobs(exclude_finished=False)))
+    return {run: run in needed for run in runs_of(workflow.dag.jobs)}
 
 
 def past_and_place():

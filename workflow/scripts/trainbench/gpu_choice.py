@@ -11,7 +11,7 @@ from typing import Final
 
 from trainbench.errors import InputError
 from trainbench.nvml import SLICE_PREFIX, Gpu, Inventory
-from trainbench.study import Device
+from trainbench.study import Device, Study
 
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 ORDER: Final = "CUDA_DEVICE_ORDER"
@@ -219,8 +219,8 @@ def names(gpus: Iterable[Gpu], uuids: Sequence[str]) -> list[str | None]:
     return [known.get(uuid) for uuid in uuids]
 
 
-def refuse_missing(devices: Sequence[Device], visible: Visible, limit: int | None) -> None:
-    """Hold the GPUs that these devices need against those that there are and `limit`, which is --resources gpu=N.
+def refuse_missing(study: Study, devices: Sequence[Device], visible: Visible, limit: int | None) -> None:
+    """Hold the GPUs that these devices of a study need against those that there are and `limit` (--resources gpu=N).
 
     Raises:
         InputError: they need others or more; the text names the config key.
@@ -231,7 +231,7 @@ def refuse_missing(devices: Sequence[Device], visible: Visible, limit: int | Non
     # The one that needs most first: what suits it suits all of its kind.
     for device in sorted((device for device in devices if device.gpus), key=lambda device: -device.gpus):
         needed = "a GPU" if device.gpus == 1 else f"{device.gpus} GPUs"
-        asked = f"config key 'devices' has '{device.name}', which needs {needed}, but"
+        asked = f"{study.wanted(device)} needs {needed}, but"
         if not cards:
             because = f" ({visible.problem})" if visible.problem else ""
             raise InputError(f"{asked} none is found{because}; {cpu_only} or run on a machine with a card")

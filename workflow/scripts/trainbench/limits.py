@@ -1,52 +1,55 @@
-"""Refuses, before anything trains, a study that this machine or this data set cannot carry."""
+"""Refuses, before anything trains, runs that this machine or this data set cannot carry."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainbench import engines, gpu_choice
 from trainbench.errors import InputError
 from trainbench.idx import Shape
 from trainbench.models import BYTES_PER_FLOAT32, MODELS, ImageShape, ModelSpec
-from trainbench.study import ALL_CORES, Study, cores_of_run
+from trainbench.study import ALL_CORES, Device, Run, Study, cores_of_run
+from trainbench.working_folder import Disk
 
 BYTES_PER_MIB = 2**20
+RUNS_FOLDER = "results/runs"
+DATA_FOLDER = "results/dataset"
+RECORDS_FOLDER = ".snakemake"
 DISK_MIB_PER_RUN = 1.0
 """Generous: a metrics file and a log take kilobytes, samples 100 kB a minute."""
+RECORDS_MIB_PER_RUN = 0.02
+"""What Snakemake keeps of a run: a block (4 KiB) for each of its two outputs, and as long as it lasts two more."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """What the machine that trains has; None where that is another machine, whose limits are not known here.
 
-    `cores` are those that `--cores` gives and the machine has. `gpus` are the cards that runs may use.
+    `cores` are those that `--cores` gives and the machine has. `max_threads` is `--max-threads`, `set_threads` tells
+    whether `--set-threads` sets those of runs. `gpus` are the cards that runs may use.
     `gpu_limit` is `--resources gpu=N`, None where it was not given.
     `frameworks` tells of each framework whether it can use a GPU as it is installed, None where it is not installed.
+    `disks` are those that runs write to.
     """
 
-    cores: int | None
-    gpus: gpu_choice.Visible | None
-    gpu_limit: int | None
-    frameworks: Mapping[str, bool | None] | None
-    memory_mib: float | None
-    free_disk_mib: float | None
+    cores: int | None = None
+    max_threads: int | None = None
+    set_threads: bool = False
+    gpus: gpu_choice.Visible | None = None
+    gpu_limit: int | None = None
+    frameworks: Mapping[str, bool | None] | None = None
+    memory_mib: float | None = None
+    disks: Sequence[Disk] | None = None
 
 
-def refuse_impossible(study: Study, shape: Shape, machine: Machine) -> None:
-    """Compare the study with the data set and the machine.
+def refuse_contradictions(study: Study, runs: Collection[Run], shape: Shape) -> None:
+    """Compare `runs` with the config and the data set; no machine could carry out what is refused.
 
     Raises:
-        InputError: it cannot be carried out as asked; the text names the config key.
+        InputError: they cannot be carried out as asked; the text names the config key.
     """
-    _refuse_too_few_images(study, shape)
-    _refuse_uneven_batches(study)
-    _refuse_missing_frameworks(study, machine)
-    _refuse_missing_gpus(study, machine)
-    _refuse_missing_cores(study, machine)
-    _refuse_missing_memory(study, shape, machine)
-    _refuse_missing_disk(study, shape, machine)
-
-
-def _refuse_too_few_images(study: Study, shape: Shape) -> None:
+    for run in {(run.model, run.device): run for run in runs}.values():
+        study.settings(run, "")  # which says what is not described
+    batch_sizes = sorted({run.batch_size for run in runs}, reverse=True)
     left = shape.train_samples - study.validation_samples
     found = (
         f"{shape.train_samples} training images in {study.dataset_path}, of which dataset/validation_samples leaves "
@@ -54,53 +57,83 @@ def _refuse_too_few_images(study: Study, shape: Shape) -> None:
     )
     if left < 1:
         raise InputError(f"nothing is left to train on: found {found}; lower dataset/validation_samples")
-    too_large = [batch_size for batch_size in study.batch_sizes if batch_size > left]
-    if too_large:
+    if batch_sizes and batch_sizes[0] > left:
         raise InputError(
-            f"config key 'batch_sizes' has {too_large[0]}, expected at most {left}, the size of the training set "
+            f"config key 'batch_sizes' has {batch_sizes[0]}, expected at most {left}, the size of the training set "
             f"(found {found}); choose a smaller batch size"
         )
-
-
-def _refuse_uneven_batches(study: Study) -> None:
-    for device in study.selected_devices():
-        uneven = [size for size in study.batch_sizes if device.gpus > 1 and size % device.gpus]
-        if uneven:
+    for run in runs:
+        device = study.device(run.device)
+        if device.gpus > 1 and run.batch_size % device.gpus:
             raise InputError(
-                f"config key 'batch_sizes' has {uneven[0]}, which the {device.gpus} GPUs of the device '{device.name}' "
-                f"cannot share evenly; expected multiples of {device.gpus}"
+                f"config key 'batch_sizes' has {run.batch_size}, which the {device.gpus} GPUs of the device "
+                f"'{device.name}' cannot share evenly; expected multiples of {device.gpus}"
             )
 
 
-def _refuse_missing_frameworks(study: Study, machine: Machine) -> None:
-    for device in study.selected_devices():
+def refuse_impossible(study: Study, runs: Collection[Run], shape: Shape, machine: Machine, *, prepared: bool) -> None:
+    """Compare the runs that are to be carried out, and no others, with the machine.
+
+    `prepared` says that the prepared data set is there already.
+
+    Raises:
+        InputError: they cannot be carried out as asked; the text names the config key.
+    """
+    if not runs:
+        return
+    refuse_contradictions(study, runs, shape)
+    devices = [study.device(name) for name in dict.fromkeys(run.device for run in runs)]
+    _refuse_missing_frameworks(study, devices, machine)
+    _refuse_missing_gpus(study, devices, machine)
+    _refuse_missing_cores(study, devices, machine)
+    _refuse_missing_memory(study, runs, shape, machine)
+    _refuse_missing_disk(runs, None if prepared else shape, machine)
+
+
+def _refuse_missing_frameworks(study: Study, devices: Sequence[Device], machine: Machine) -> None:
+    for device in devices:
         if machine.frameworks is not None and machine.frameworks[device.framework] is None:
             raise InputError(
-                f"config key 'devices' has '{device.name}', which trains with {device.framework}, but that is not "
-                f"installed; install it: {engines.how_to_install(device.framework)}"
+                f"{study.wanted(device)} trains with {device.framework}, but that is not installed; install it: "
+                f"{engines.how_to_install(device.framework)}"
             )
 
 
-def _refuse_missing_gpus(study: Study, machine: Machine) -> None:
+def _refuse_missing_gpus(study: Study, devices: Sequence[Device], machine: Machine) -> None:
     if machine.gpus is None:
         return
-    gpu_choice.refuse_missing(study.selected_devices(), machine.gpus, machine.gpu_limit)
-    for device in study.selected_devices():
+    gpu_choice.refuse_missing(study, devices, machine.gpus, machine.gpu_limit)
+    for device in devices:
         if device.gpus and machine.frameworks is not None and machine.frameworks[device.framework] is False:
             raise InputError(
-                f"config key 'devices' has '{device.name}', which needs a GPU, but {device.framework} is installed in "
-                f"its build for CPUs alone; install the other build "
-                f"({engines.how_to_install(device.framework, for_gpus=True)}) or "
+                f"{study.wanted(device)} needs a GPU, but {device.framework} is installed in its build for CPUs alone; "
+                f"install the other build ({engines.how_to_install(device.framework, for_gpus=True)}) or "
                 "select CPU devices (--config 'devices=[cpu]')"
             )
 
 
-def _refuse_missing_cores(study: Study, machine: Machine) -> None:
+def refuse_no_core(machine: Machine) -> None:
+    """Where there is anything to do.
+
+    Raises:
+        InputError: there is no core for it, and Snakemake would wait for one for ever.
+    """
+    if machine.cores is not None and machine.cores < 1:
+        raise InputError(f"--cores is {machine.cores}, but a run needs at least 1; give --cores all")
+
+
+def _refuse_missing_cores(study: Study, devices: Sequence[Device], machine: Machine) -> None:
+    # Snakemake hands out no more than these to a run, which would then not reserve what keeps others off.
+    fewer = machine.max_threads is not None and (machine.cores is None or machine.max_threads < machine.cores)
+    if fewer or machine.set_threads:
+        option = "--max-threads" if fewer else "--set-threads"
+        raise InputError(
+            f"{option} alters how many cores runs reserve, expected that to follow from the config; leave it out, and "
+            f"give threads in device_settings"
+        )
     if machine.cores is None:
         return
-    if machine.cores < 1:
-        raise InputError(f"--cores is {machine.cores}, but a run needs at least 1; give --cores all")
-    for device in study.selected_devices():
+    for device in devices:
         given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(study, machine))
         if device.threads != ALL_CORES and device.threads > given:
             raise InputError(
@@ -135,12 +168,12 @@ def needed_memory_mib(spec: ModelSpec, batch_size: int, shape: Shape) -> float:
     return (data + activations + parameters) * BYTES_PER_FLOAT32 / BYTES_PER_MIB
 
 
-def _refuse_missing_memory(study: Study, shape: Shape, machine: Machine) -> None:
+def _refuse_missing_memory(study: Study, runs: Collection[Run], shape: Shape, machine: Machine) -> None:
     if machine.memory_mib is None:
         return
     images = ImageShape(shape.height, shape.width, classes=2)
-    batch_size = max(study.batch_sizes)
-    for model in study.models:
+    for model in dict.fromkeys(run.model for run in runs):
+        batch_size = max(run.batch_size for run in runs if run.model == model)
         spec = MODELS[model].specify(images, study.model_settings[model].hyperparameters)
         needed = needed_memory_mib(spec, batch_size, shape)
         if needed > machine.memory_mib:
@@ -150,14 +183,23 @@ def _refuse_missing_memory(study: Study, shape: Shape, machine: Machine) -> None
             )
 
 
-def _refuse_missing_disk(study: Study, shape: Shape, machine: Machine) -> None:
-    if machine.free_disk_mib is None:
-        return
-    data = (shape.train_samples + shape.test_samples) * shape.height * shape.width / BYTES_PER_MIB
-    needed = data + DISK_MIB_PER_RUN * len(study.runs())
-    if needed > machine.free_disk_mib:
-        raise InputError(
-            f"not enough disk space for results/: {len(study.runs())} runs and the prepared data set need about "
-            f"{needed:.0f} MiB, found {machine.free_disk_mib:.0f} MiB free; free some, or "
-            f"make results/ a link to a folder on another disk"
-        )
+def _refuse_missing_disk(runs: Collection[Run], to_prepare: Shape | None, machine: Machine) -> None:
+    """Compare what is written into each folder with the disk that it lies on; `to_prepare` is None where nothing is."""
+    needed_mib = {RUNS_FOLDER: DISK_MIB_PER_RUN * len(runs), RECORDS_FOLDER: RECORDS_MIB_PER_RUN * len(runs)}
+    if to_prepare is not None:
+        values = (to_prepare.train_samples + to_prepare.test_samples) * to_prepare.height * to_prepare.width
+        needed_mib[DATA_FOLDER] = values / BYTES_PER_MIB
+    for disk in machine.disks or ():
+        written = [folder for folder in disk.folders if folder in needed_mib]
+        needed = sum(needed_mib[folder] for folder in written)
+        if needed > disk.free_mib:
+            elsewhere = (
+                "give another working folder with --directory"
+                if written == [RECORDS_FOLDER]
+                else "make results/ a link to a folder on another disk"
+            )
+            raise InputError(
+                f"not enough disk space for {' and '.join(f'{folder}/' for folder in written)}: {len(runs)} runs"
+                f"{' and the prepared data set' if DATA_FOLDER in written else ''} need about {needed:.0f} MiB there, "
+                f"found {disk.free_mib:.0f} MiB free; free some, or {elsewhere}"
+            )

@@ -107,6 +107,12 @@ class Study:
             raise InputError(_unknown("device", name, self.device_settings))
         return self.device_settings[name]
 
+    def wanted(self, device: Device) -> str:
+        """How a sentence begins on what a device needs whose runs are to be carried out."""
+        if device.name in self.devices:
+            return f"config key 'devices' has '{device.name}', which"
+        return f"a run on the device '{device.name}' was asked for, which"
+
     def settings(self, run: Run, dataset_files_sha256: str) -> dict[str, Any]:
         """Everything that alters the result of `run`, ready for JSON.
 

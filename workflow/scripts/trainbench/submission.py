@@ -15,7 +15,7 @@ Sources: sbatch(1) of Slurm, bsub(1) of LSF, and the documentation of Snakemake'
 """
 
 WHOLE_NODE: Final = "whole_node"
-"""The same for submit commands of one's own (`{resources.whole_node}`): 1 or 0."""
+"""The same for submit commands of one's own (`{resources.whole_node}`): 1 or 0, for a job of several runs their sum."""
 
 GIVEN_CORES: Final = ("SLURM_CPUS_ON_NODE",)
 SHARED_NODE_CORES: Final = ("LSB_DJOB_NUMPROC", "NSLOTS", "NCPUS")
@@ -50,7 +50,11 @@ def resources(device: Device, isolation: str) -> dict[str, int | str]:
 
 
 def cores_on_node(device: Device, isolation: str, usable: int, environment: Mapping[str, str]) -> int:
-    """How many of the `usable` cores of a node a run's job was given; `environment` is the job's."""
+    """How many of the `usable` cores of a node a run's job was given; `environment` is the job's.
+
+    `usable` are those that the process may keep busy: what `--cores` says is not about the node, but about the machine
+    that submits.
+    """
     names = GIVEN_CORES if reserves_machine(device, isolation) else (*GIVEN_CORES, *SHARED_NODE_CORES)
     counts = [int(environment[name]) for name in names if environment.get(name, "").isdecimal()]
     return min([usable, *(count for count in counts if count > 0)])

@@ -6,22 +6,30 @@ kernel drops when its holder has ended, however it ended: who gets it knows that
 Standard library only: rules import this module whenever Snakemake reads them.
 """
 
+import errno
 import fcntl
 import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from trainbench import full_disk, locks
 
 LOCK_NAME: Final = "trainbench.lock"
-WRITTEN: Final = (".snakemake", "results", "results/runs", "results/tables", "results/figures", "results/logs")
-"""Folders that a study writes to, seen from its working folder."""
-
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system, which of the folders that were asked about lie on it, and what is free there."""
+
+    folders: tuple[str, ...]
+    free_mib: float
 
 
 def hold(snakemake: Path) -> int | None:
@@ -71,24 +79,48 @@ def is_held(snakemake: Path) -> bool:
     return False
 
 
-def unwritable(folder: Path) -> str | None:
-    """What is wrong with the working folder `folder` and what to do, where a study cannot write to it.
+def unwritable(folder: Path, written: Iterable[str]) -> str | None:
+    """What is wrong and what to do, where one of the folders `written`, seen from `folder`, cannot take files.
 
     Raises:
         OSError: there is no room; that is told in other words.
     """
-    made = [name for name in WRITTEN if (folder / name).exists() or (folder / name).is_symlink()]
-    # What is not there yet is made in the folder itself.
-    for name in made if {".snakemake", "results"} <= set(made) else ["", *made]:
+    for place in dict.fromkeys(_place(folder, name) for name in written):
         try:
-            with tempfile.TemporaryFile(dir=folder / name):
+            with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
             if full_disk.is_cause(error):
                 raise
-            what = f"{name}/ in {folder}" if name else f"{folder}"
+            what = f"{folder}" if place == folder else f"{place.relative_to(folder)}/ in {folder}"
             return (
                 f"{what} cannot be written ({str(error.strerror).lower()}); make it writable or give another folder "
                 "with --directory"
             )
     return None
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether `error` says that files may not be written where it happened."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def disks(folder: Path, names: Iterable[str]) -> tuple[Disk, ...]:
+    """The file systems on which the folders `names`, seen from `folder`, lie or would be made."""
+    places: dict[int, tuple[Path, list[str]]] = {}
+    for name in names:
+        place = _place(folder, name)
+        try:
+            device = place.stat().st_dev
+        except OSError:
+            continue  # a link to nowhere: that nothing can be written there is told in other words
+        places.setdefault(device, (place, []))[1].append(name)
+    return tuple(Disk(tuple(found), shutil.disk_usage(place).free / 2**20) for place, found in places.values())
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where in `folder` the folder `name` is, or would be made: a link counts, wherever it leads."""
+    place = folder / name
+    while place != folder and not place.exists() and not place.is_symlink():
+        place = place.parent
+    return place
