@@ -398,6 +398,8 @@ def _watching(task: Task, pid: int, place: _Place, log: TextIO) -> Iterator["sub
     if task.monitor_interval_seconds is None:
         yield None
         return
+    # Snakemake takes a run for failed that leaves no samples file; a monitor killed while it starts has made none.
+    task.samples.write_bytes(b"")
     arguments = [
         str(pid),
         str(os.getpid()),
