@@ -376,7 +376,11 @@ BROKEN = Visible((), "NVML: Driver/library version mismatch", ("NVIDIA's driver 
     ("devices", "gpus", "is_auto", "part"),
     [
         pytest.param(
-            ("cpu",), BROKEN, True, "cannot be asked", id="a driver out of order, of which auto makes a CPU study"
+            ("cpu",),
+            BROKEN,
+            True,
+            "cannot be asked; so 'devices: auto' measures the CPU alone",
+            id="a driver out of order, of which auto makes a CPU study",
         ),
         pytest.param(("cpu",), BROKEN, False, None, id="a driver out of order, and no GPU wanted"),
         pytest.param(("cpu",), Visible((), "NVML: NVML Shared Library Not Found"), True, None, id="no driver at all"),

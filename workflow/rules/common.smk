@@ -232,8 +232,7 @@ def plan():
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
             f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
         )
-    if workflow.is_main_process:
-        tell_left_out(study)
+    tell_left_out(study)
     if machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
         for name, count in {"gpu": len(cards), **gpu_choice.limits_by_kind(cards)}.items():
@@ -400,9 +399,10 @@ def hold_against_machine(jobs):
     """Hold what is to be carried out, and no more, against this machine; ends Snakemake with one sentence."""
     if not jobs:
         return
-    demand_writable(sorted(written_folders(jobs)))
     runs = [] if workflow.touch else runs_of(jobs)
     prepared = Path(PREPARED).exists()
+    # The prepared data set is no output of any job.
+    demand_writable(sorted(written_folders(jobs) | ({limits.DATA_FOLDER} if runs and not prepared else set())))
     try:
         limits.refuse_no_core(MACHINE)
         limits.refuse_impossible(STUDY, runs, idx.read_shape(DATASET_FILES), MACHINE, prepared=prepared)

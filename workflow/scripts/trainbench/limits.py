@@ -157,6 +157,8 @@ def gpu_warning(study: Study, machine: Machine, *, is_auto: bool) -> str | None:
         return None
     choice = gpu_choice.choice(study.selected_devices(), machine.gpus.cards)
     told = [*machine.gpus.doubts, *([choice] if choice else [])]
+    if told and is_auto and not machine.gpus.cards:
+        told.append("so 'devices: auto' measures the CPU alone")
     return f"GPUs: {'; '.join(told)}." if told else None
 
 
