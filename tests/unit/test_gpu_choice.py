@@ -1,5 +1,7 @@
 """Runs may use the cards that are visible to them, and those of a device are all of one kind."""
 
+from dataclasses import replace
+
 import pytest
 
 from trainbench import gpu_choice
@@ -277,7 +279,7 @@ def test_a_whole_name_names_that_kind_though_another_begins_with_it() -> None:
 @pytest.mark.parametrize(("wanted", "words"), [("H100", "no kind"), ("NVIDIA", "more than one kind")])
 def test_a_name_of_no_kind_or_of_several_is_refused_with_those_there_are(wanted: str, words: str) -> None:
     with pytest.raises(
-        InputError, match=rf"'device_settings/gpu/card' is '{wanted}'.*{words} .* of: {H200}, NVIDIA TIT"
+        InputError, match=rf"the card of 'gpu' in device_settings is '{wanted}'.*{words} .* of: {H200}, NVIDIA TIT"
     ):
         kind_of(CARDS, wanted)
 
@@ -306,8 +308,14 @@ def test_cards_of_one_kind_are_counted_as_gpus_alone() -> None:
 
 
 def test_the_choice_of_a_kind_is_told_with_the_others_and_how_to_take_them() -> None:
-    told = gpu_choice.choice([GPU, OLD, CPU], CARDS)
+    told = gpu_choice.choice([replace(GPU, entry="gpu"), OLD, CPU], CARDS)
     assert told is not None
     assert f"(1 {H200}, 2 {TITAN})" in told
     assert f"gpu takes {H200}" in told
+    assert f"'device_settings={{gpu: {{card: \"{TITAN}\"}}}}'" in told
+
+
+def test_a_choice_for_a_device_of_a_list_is_made_where_the_list_is() -> None:
+    told = gpu_choice.choice([replace(GPU, name="gpu-1g", entry="gpu")], CARDS)
+    assert told is not None
     assert f"'device_settings={{gpu: {{card: \"{TITAN}\"}}}}'" in told

@@ -122,4 +122,4 @@ def test_results_on_a_full_disk_are_refused_wherever_the_working_folder_is(new_c
     run = checkout.study("--dry-run")
     assert run.returncode != 0
     (sentence,) = told(run)
-    assert sentence.startswith("trainbench: not enough disk space for results/runs/: 6 runs need about 6 MiB there")
+    assert sentence.startswith("trainbench: not enough disk space for results/runs/: 6 runs need about 6 MiB, found")

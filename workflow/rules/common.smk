@@ -138,7 +138,7 @@ def read_config():
         replaced = settings.replace_workflow_config and settings.overwrite_config
         files = [*([] if replaced else CONFIG_FILES), *settings.configfiles]
         layers = [config_files.read(Path(file)) for file in files]
-        return configuration.typed([*layers, config_files.of_command_line(settings.config)])
+        return configuration.typed([*layers, config_files.of_command_line(settings.config, sys.argv[1:])])
     except InputError as error:
         sys.exit(f"trainbench: {error}")
 
@@ -193,14 +193,15 @@ def data_folder(study):
     return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder
 
 
-def tell_left_out(study):
-    """Say once which variables of the shell would change the speed of runs, which do not get them."""
-    set_by_devices = {name for device in study.selected_devices() for name in device.environment}
+def tell_left_out(runs):
+    """Say once which variables of the shell would change the speed of these runs, which do not get them."""
+    devices = [STUDY.device(name) for name in dict.fromkeys(run.device for run in runs)]
+    set_by_devices = {name for device in devices for name in device.environment}
     names = [name for name in clean_environment.left_out(os.environ) if name not in set_by_devices]
     if names:
         logger.warning(
             f"Runs start in a clean environment, without {', '.join(names)}. To measure with a variable, give it to a "
-            f"device: device_settings='{{{study.devices[0]}: {{environment: {{{names[0]}: ...}}}}}}' "
+            f"device: device_settings='{{{devices[0].entry}: {{environment: {{{names[0]}: ...}}}}}}' "
             "(config/README.md)."
         )
 
@@ -232,7 +233,6 @@ def plan():
             f"A GPU is found but not measured: --resources gpu=0 rules it out, or {framework} is installed in its build "
             f"for CPUs alone ({engines.how_to_install(framework, for_gpus=True)})."
         )
-    tell_left_out(study)
     if machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
         for name, count in {"gpu": len(cards), **gpu_choice.limits_by_kind(cards)}.items():
@@ -278,6 +278,9 @@ def go_on():
         return None
     snakemake_folder = Path(".snakemake")
     held = None
+    obstacle = working_folder.obstacle(Path.cwd())
+    if obstacle is not None:
+        sys.exit(f"trainbench: {obstacle}")
     # Snakemake writes there whatever it is called for, also where there is nothing to do.
     demand_writable([".snakemake"])
     try:
@@ -408,8 +411,10 @@ def hold_against_machine(jobs):
         limits.refuse_impossible(STUDY, runs, idx.read_shape(DATASET_FILES), MACHINE, prepared=prepared)
     except InputError as error:
         sys.exit(f"trainbench: {error}")
-    if runs and not prepared:
-        check_data()
+    if runs:
+        tell_left_out(runs)
+        if not prepared:
+            check_data()
 
 
 def before_anything_begins(build_dag):

@@ -194,7 +194,7 @@ def _threads(task: Task, usable_threads: int) -> int:
         return available
     if asked > available:
         raise InputError(
-            f"{run_name(task.settings)}: device_settings/{task.settings['device']['name']}/threads is {asked}, but the "
+            f"{run_name(task.settings)}: the threads of its device in device_settings are {asked}, but the "
             f"run was given {task.cores} cores and may use {usable_threads}; give more with --cores or lower threads"
         )
     return int(asked)
