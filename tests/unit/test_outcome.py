@@ -9,7 +9,7 @@ import pytest
 
 from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed, settings
 from samples_file import write_samples
-from trainbench import host, nvml, outcome, record
+from trainbench import host, launch, nvml, outcome, record
 
 Observe = Callable[..., outcome.Observed]
 
@@ -176,6 +176,16 @@ def test_variables_of_the_device_stand_in_the_file_beside_those_of_trainbench(ob
     found = record.read(tmp_path / "metrics.json")
     assert found["software"]["flags"]["environment"] == {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "libjemalloc.so.2"}
     assert found["settings"]["device"]["environment"] == {"LD_PRELOAD": "libjemalloc.so.2"}
+
+
+def test_a_search_path_of_the_device_stands_in_the_file_without_the_folder_of_this_checkout(
+    observe: Observe, tmp_path: Path
+) -> None:
+    own = {"PYTHONPATH": "/site/lib"}
+    observed = observe(settings=with_variables(**own), environment=launch.environment({}, 2, (), own))
+    record.write(outcome.metrics(COMPLETED, observed), tmp_path / "metrics.json")
+    flags = record.read(tmp_path / "metrics.json")["software"]["flags"]
+    assert flags["environment"]["PYTHONPATH"] == "/site/lib"
 
 
 def test_paths_that_were_passed_on_do_not_stand_in_the_file(observe: Observe) -> None:
