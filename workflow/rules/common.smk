@@ -383,12 +383,16 @@ def check_data():
         sys.exit(f"trainbench: {error}")
 
 
+def training_jobs(jobs):
+    """Those of these jobs that train; in a workflow that takes this one in, rules have other names."""
+    return [job for job in jobs if job.rule is rules.train.rule]
+
+
 def runs_of(jobs):
-    """The runs among these jobs; in a workflow that takes this one in, rules have other names."""
+    """The runs among these jobs."""
     return [
         Run(job.wildcards.model, int(job.wildcards.batch_size), job.wildcards.device, int(job.wildcards.repeat))
-        for job in jobs
-        if job.rule is rules.train.rule
+        for job in training_jobs(jobs)
     ]
 
 
@@ -408,6 +412,8 @@ def hold_against_machine(jobs):
     demand_writable(sorted(written_folders(jobs) | ({limits.DATA_FOLDER} if runs and not prepared else set())))
     try:
         limits.refuse_no_core(MACHINE)
+        for job in training_jobs(jobs)[:1]:  # all runs have as much patience
+            limits.refuse_impatience(job.resources)
         limits.refuse_impossible(STUDY, runs, idx.read_shape(DATASET_FILES), MACHINE, prepared=prepared)
     except InputError as error:
         sys.exit(f"trainbench: {error}")
