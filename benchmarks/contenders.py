@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import one_run  # noqa: F401 - knows where the package is
-from trainbench import dataset, engines, parameters
-from trainbench.engines import interface
-from trainbench.models import (
+from trainbench import engines
+from trainbench.datasets import dataset
+from trainbench.engines.shared import interface
+from trainbench.networks import parameters
+from trainbench.networks.models import (
     MODELS,
     Conv2D,
     Dense,
@@ -80,7 +82,7 @@ def ours(cell: Cell) -> Outcome:
 
 def undivided(cell: Cell) -> Outcome:
     """The same with each operation shared among all threads, as for batches that are too small for parts."""
-    from trainbench.engines import tensorflow
+    from trainbench.engines.tensorflow import engine as tensorflow
 
     tensorflow.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
     return ours(cell)

@@ -13,8 +13,12 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PACKAGE_FOLDER: Final = REPOSITORY / "workflow" / "scripts"
 sys.path.insert(0, str(PACKAGE_FOLDER))
 
-from trainbench import configuration, dataset, fingerprint, idx, launch, record  # noqa: E402
-from trainbench.study import Run  # noqa: E402
+from trainbench.datasets import dataset, idx
+from trainbench.files import fingerprint
+from trainbench.plan import configuration
+from trainbench.plan.study import Run
+from trainbench.records import record
+from trainbench.run import launch
 
 MNIST: Final = REPOSITORY / "resources" / "mnist"
 

@@ -53,7 +53,7 @@ class Cost:
 def write_runs(folder: Path, count: int) -> None:
     """Write so many metrics files to `folder`, each in a folder of its own as the pipeline has them."""
     from metrics_builder import make_record
-    from trainbench import record
+    from trainbench.records import record
 
     noise = random.Random(count)
     cells = itertools.product(range(1, count + 1), BATCH_SIZES, SECONDS, REPEATS)
@@ -75,8 +75,9 @@ def write_runs(folder: Path, count: int) -> None:
 
 def make_tables(runs: Path, tables_folder: Path) -> None:
     """Do what rule tables does with the metrics files in `runs`."""
-    from trainbench import analysis, sources
-    from trainbench.tables import TableOrder
+    from trainbench.conclusions import analysis
+    from trainbench.results import sources
+    from trainbench.results.tables import TableOrder
 
     analysis.write_all(
         own=sorted(runs.rglob("metrics.json")),
@@ -103,8 +104,8 @@ def cost(count: int, folder: Path) -> Cost:
 
 def draw_figures(folder: Path) -> None:
     """Do what rule figure does, for every figure of a folder with tables; print what each took."""
-    from trainbench import drawing, figures
-    from trainbench.tables import TableOrder
+    from trainbench.figures import drawing, figures
+    from trainbench.results.tables import TableOrder
 
     order = TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))
     data = figures.read_tables(folder / "tables")
@@ -126,8 +127,8 @@ def page_cost(folder: Path) -> tuple[float, Path]:
 
 def make_page(folder: Path) -> None:
     """Do what rule page does with the tables and figures of a folder."""
-    from trainbench import report
-    from trainbench.tables import TableOrder
+    from trainbench.page import report
+    from trainbench.results.tables import TableOrder
 
     report.write_page(
         folder / "tables",

@@ -35,7 +35,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import one_run
-from trainbench import drawing, host, launch, statistics
+from trainbench.figures import drawing
+from trainbench.machine import host
+from trainbench.results import statistics
+from trainbench.run import launch
 
 SCRIPT: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from trainbench import host, nvml, outcome
-from trainbench.canary import Timing
+from trainbench.machine import host, nvml
+from trainbench.machine.canary import Timing
+from trainbench.run import outcome
 
 CARDS = [
     nvml.Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from results_folder import write_results
-from trainbench import drawing, figures, report
-from trainbench.analysis import AbsentRun, Question, write_all
-from trainbench.repository import Commit
-from trainbench.sources import Found
-from trainbench.tables import TableOrder
+from trainbench.conclusions.analysis import AbsentRun, Question, write_all
+from trainbench.figures import drawing, figures
+from trainbench.page import report
+from trainbench.page.repository import Commit
+from trainbench.results.sources import Found
+from trainbench.results.tables import TableOrder
 
 REPETITION = report.Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
 

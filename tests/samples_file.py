@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainbench import monitor, usage
+from trainbench.run import monitor, usage
 
 
 def write_samples(path: Path, times: Sequence[float], gpus: int = 0, **columns: Sequence[object]) -> Path:

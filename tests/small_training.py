@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from trainbench import engines
-from trainbench.engines.interface import Engine, Execution, Images
-from trainbench.models import MODELS, ImageShape, ModelSpec
-from trainbench.parameters import Parameters
+from trainbench.engines.shared.interface import Engine, Execution, Images
+from trainbench.networks.models import MODELS, ImageShape, ModelSpec
+from trainbench.networks.parameters import Parameters
 
 SHAPE = ImageShape(height=6, width=7, classes=3)
 BATCH_SIZE = 4

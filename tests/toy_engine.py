@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbench.engines import ceilings
-from trainbench.engines.common import STEPS_DONE
-from trainbench.engines.interface import (
+from trainbench.engines.shared import ceilings
+from trainbench.engines.shared.common import STEPS_DONE
+from trainbench.engines.shared.interface import (
     Ceilings,
     DeviceProof,
     Execution,
@@ -23,8 +23,8 @@ from trainbench.engines.interface import (
     WrongDevice,
     WrongPrecision,
 )
-from trainbench.models import Dense, ModelSpec, Reshape, Sgd
-from trainbench.parameters import Parameters
+from trainbench.networks.models import Dense, ModelSpec, Reshape, Sgd
+from trainbench.networks.parameters import Parameters
 
 
 def start(execution: Execution) -> "ToyEngine":

@@ -7,7 +7,7 @@ import pytest
 
 from page_builder import make_page
 from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records, three_frameworks
-from trainbench.analysis import AbsentRun, Question
+from trainbench.conclusions.analysis import AbsentRun, Question
 
 HEIGHT = 1000
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainbench import host
+from trainbench.machine import host
 from waiting_runs import have_runs_wait, most_at_once, waited
 
 SIX_RUNS = ("--cores", "32", "--until", "train", "--config", "repeats=1")

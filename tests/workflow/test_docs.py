@@ -31,7 +31,7 @@ from idx_writer import write_idx_directory
 from metrics_builder import make_record
 from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
 from results_folder import write_results
-from trainbench.configuration import conclusions_of, study_of
+from trainbench.plan.configuration import conclusions_of, study_of
 
 PAGE = {page.name: page for page in map(Page.read, PAGES)}
 GUIDES = ("README.md", "docs/tutorial.md", *(name for name in PAGE if name.startswith("docs/how-to/")))
@@ -390,7 +390,7 @@ def test_a_new_model(tmp_path):
     place, page = make_place(tmp_path), PAGE[NEW_MODEL]
     write_files_of(page, place.folder)
     function, line = (block.text for block in page.blocks if block.language == "python")
-    models = place.folder / "workflow/scripts/trainbench/models.py"
+    models = place.folder / "workflow/scripts/trainbench/networks/models.py"
     text = models.read_text(encoding="utf-8")
     above, marker, below = text.partition("@dataclass(frozen=True)\nclass Model:\n")
     text = f"{above}{function}\n\n{marker}{below}"

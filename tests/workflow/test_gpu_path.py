@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401 - a fixture
-from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.plan.study import Device, ModelSettings, Run, Study
 from waiting_runs import have_runs_wait, most_at_once, waited
 
 CARDS = [f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abcd"]
@@ -230,7 +230,7 @@ def test_a_run_reserves_no_more_cores_than_it_is_given_and_the_machine_has(check
 LAUNCH = """
 import json, sys
 from pathlib import Path
-from trainbench import dataset, launch
+from trainbench.datasets import dataset; from trainbench.run import launch
 from trainbench.errors import InputError, RunFailed
 
 folder = Path({folder!r})
@@ -251,7 +251,7 @@ except RunFailed as error:
 
 SAYS_WHAT_IT_SEES = """
 import os, sys, time
-if "trainbench.training" in " ".join(sys.orig_argv):
+if "trainbench.run.training" in " ".join(sys.orig_argv):
     print("sees", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     time.sleep(2)
     os._exit(1)
@@ -278,7 +278,7 @@ def launched(nvml_library, replay, checkout, tmp_path):
 
 IS_LISTED = """
 import os, subprocess, sys, time
-if "trainbench.training" in " ".join(sys.orig_argv):
+if "trainbench.run.training" in " ".join(sys.orig_argv):
     with open({trace!r}, "a") as trace:
         print("process", {card}, os.getpid() if {is_own} else os.getppid(), 1048576, file=trace)
     print("epoch 1/2 is over", flush=True)

@@ -15,28 +15,16 @@ from snakemake.logging import logger
 from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
-from trainbench import (
-    clean_environment,
-    config_files,
-    configuration,
-    engines,
-    fingerprint,
-    full_disk,
-    gpu_choice,
-    host,
-    idx,
-    lifetime,
-    limits,
-    nvml,
-    plain_words,
-    so_far,
-    sources,
-    submission,
-    unrecorded,
-    working_folder,
-)
+from trainbench import engines
+from trainbench.machine import clean_environment, gpu_choice, host, lifetime, nvml, working_folder
+from trainbench.plan import config_files, configuration, device_cards, limits, submission
+from trainbench.files import fingerprint, full_disk
+from trainbench.datasets import idx
+from trainbench.terminal import plain_words
+from trainbench.rules import so_far, unrecorded
+from trainbench.results import sources
 from trainbench.errors import InputError
-from trainbench.study import Run, cores_of_run
+from trainbench.plan.study import Run, cores_of_run
 
 # While Snakemake plans, objects only come: looking through them for garbage takes 2 of 15 s for 10,000 runs.
 gc.set_threshold(100_000, 50, 1000)
@@ -63,64 +51,12 @@ PAGE = "report.html"
 DRAWN = ["runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "gpu_scaling", "roofline"]
 COMPARED_TABLES = ["baseline.csv", "baseline.md"]
 
-# The files that a rule's result depends on, its script among them: an edit of one of them runs that rule again, and no
-# other. tests/unit/test_fingerprint.py holds these lists against what the modules really import. A run depends on the
-# engine of its framework besides, and not on engines/__init__.py, which names all: a new engine alters no other's runs.
-DATASET_CODE = ["dataset.py", "errors.py", "fingerprint.py", "idx.py", "whole_file.py"]
-TRAINING_CODE = [
-    *["bounded_file.py", "canary.py", "checks.py", "clean_environment.py", "core_lease.py", "finding.py"],
-    *["full_disk.py", "journal.py", "lifetime.py", "locks.py", "processes.py", "progress.py", "state.py", "steady.py"],
-    *["outcome.py", "usage.py", "dataset.py", "engines/ceilings.py", "engines/common.py", "engines/interface.py"],
-    *["engines/proof.py", "precision.py", "errors.py", "fingerprint.py", "gpu_choice.py", "gpu_lease.py"],
-    *["host.py"],
-    *["idx.py", "launch.py", "models.py", "monitor.py", "nvml.py", "parameters.py", "record.py", "study.py"],
-    *["training.py", "whole_file.py", "../train.py", "../../schemas/metrics.schema.json"],
-]
-TABLES_CODE = [
-    *["accuracy_times.py", "analysis.py", "bounded_file.py", "comparability.py", "comparison.py", "costs.py"],
-    *["cross_checks.py", "crossover.py", "errors.py", "finding.py", "fingerprint.py", "frameworks.py"],
-    *[
-        "headlines.py",
-        "hosts.py",
-        "markdown.py",
-        "published.py",
-        "record.py",
-        "roofline.py",
-        "same_host.py",
-        "scaling.py",
-    ],
-    *["scaling_tables.py", "settings_table.py", "sources.py", "speedups.py", "statistics.py", "steady.py"],
-    *["tables.py", "whole_file.py", "wording.py", "../make_tables.py"],
-    *["../../schemas/metrics.schema.json", "../../schemas/published.schema.json"],
-]
-FIGURES_CODE = [
-    *["comparability.py", "cross_checks.py", "crossover.py", "drawing.py", "figures.mplstyle", "figures.py"],
-    *["finding.py"],
-    *["roofline.py", "scaling.py", "scaling_tables.py", "speedups.py", "statistics.py", "tables.py", "whole_file.py"],
-    *["steady.py", "wording.py", "../draw_figure.py"],
-]
-TIMELINE_CODE = ["drawing.py", "figures.mplstyle", "steady.py", "timeline.py", "whole_file.py", "../draw_timelines.py"]
-PAGE_CODE = [
-    *["accuracy_times.py", "comparability.py", "comparison.py", "costs.py", "cross_checks.py", "crossover.py"],
-    *["drawing.py", "errors.py", "figures.mplstyle", "finding.py", "headlines.py", "hosts.py"],
-    *["frameworks.py", "inline_svg.py"],
-    *["markdown.py", "page_tables.py", "report.py", "repository.py", "roofline.py", "scaling.py", "scaling_tables.py"],
-    *["settings_table.py", "speedups.py", "statistics.py", "steady.py", "tables.py", "whole_file.py", "wording.py"],
-    *["../make_report.py", "../../templates/report.css", "../../templates/report.html.j2"],
-    *["../../templates/report.js"],
-]
-BASELINE_CODE = [
-    *["baseline.py", "bounded_file.py", "comparability.py", "cross_checks.py", "errors.py", "finding.py"],
-    *["fingerprint.py", "markdown.py", "record.py", "same_host.py", "sources.py", "statistics.py"],
-    *[
-        "tables.py",
-        "whole_file.py",
-        "steady.py",
-        "wording.py",
-        "../make_baseline_tables.py",
-        "../../schemas/metrics.schema.json",
-    ],
-]
+# The rooms of the package that results depend on: an edit in one of them makes these again, and no others. A run depends
+# on its framework's engine besides, and not on the registry, which names all: a new engine alters no other's runs.
+RUN_ROOMS = ["run", "machine", "datasets", "networks", "records", "files", "engines/shared"]
+TABLE_ROOMS = ["results", "conclusions", "records", "files", "words"]
+FIGURE_ROOMS = ["figures", *TABLE_ROOMS]
+PAGE_ROOMS = ["page", *FIGURE_ROOMS]
 
 
 def read_config():
@@ -236,7 +172,7 @@ def plan():
         tell_left_out(study)
     if machine.gpus is not None:
         # Without a limit Snakemake would start as many GPU jobs as there are cores.
-        for name, count in {"gpu": len(cards), **gpu_choice.limits_by_kind(cards)}.items():
+        for name, count in {"gpu": len(cards), **device_cards.limits_by_kind(cards)}.items():
             workflow.global_resources.setdefault(name, count)
     return study, files, machine
 
@@ -260,12 +196,12 @@ PREPARED = "results/dataset/{}.safetensors".format(
     fingerprint.of_texts(
         DATASET_FINGERPRINT,
         fingerprint.of_files(DATA_FOLDER.glob(idx.SUMS_NAME)),
-        fingerprint.of_code(DATASET_CODE),
+        fingerprint.of_rooms(["datasets"]),
     )
 )
 
 TRAINING_FINGERPRINTS = {
-    framework: fingerprint.of_code([*TRAINING_CODE, engines.ENGINES[framework].code])
+    framework: fingerprint.of_rooms([*RUN_ROOMS, f"engines/{framework}"], "train.py")
     for framework in {device.framework for device in STUDY.device_settings.values()}
 }
 
@@ -525,8 +461,8 @@ def run_gpus(wildcards):
 def card_resources():
     """The GPUs that a run reserves of each kind, by the name of the resource; nothing where all are of one kind."""
     cards = MACHINE.gpus.cards if MACHINE.gpus is not None else ()
-    reserved = {name: gpu_choice.reserved(device, cards) for name, device in STUDY.device_settings.items()}
-    return {kind: card_resource(kind, reserved) for kind in gpu_choice.limits_by_kind(cards)}
+    reserved = {name: device_cards.reserved(device, cards) for name, device in STUDY.device_settings.items()}
+    return {kind: card_resource(kind, reserved) for kind in device_cards.limits_by_kind(cards)}
 
 
 def card_resource(kind, reserved):

@@ -18,7 +18,7 @@ if CONCLUSIONS.baseline is not None:
             order=table_order(),
             baseline=read_baseline,
             smallest_difference_percent=CONCLUSIONS.smallest_difference_percent,
-            code=fingerprint.of_code(BASELINE_CODE),
+            code=fingerprint.of_rooms(TABLE_ROOMS, "make_baseline_tables.py"),
         script:
             "../scripts/make_baseline_tables.py"
 

@@ -16,7 +16,7 @@ rule figure:
         "../../envs/analysis.yaml"
     params:
         order=table_order(),
-        code=fingerprint.of_code(FIGURES_CODE),
+        code=fingerprint.of_rooms(FIGURE_ROOMS, "draw_figure.py"),
     script:
         "../scripts/draw_figure.py"
 
@@ -47,7 +47,7 @@ rule timelines:
     params:
         runs=[f"results/{run.folder}/metrics.json" for run in timeline_runs()],
         leftovers=leftover_timelines,
-        code=fingerprint.of_code(TIMELINE_CODE),
+        code=fingerprint.of_rooms(FIGURE_ROOMS, "draw_timelines.py"),
     script:
         "../scripts/draw_timelines.py"
 
@@ -71,7 +71,7 @@ rule timeline:
     params:
         runs=[f"{RUN}/metrics.json"],
         leftovers=[],
-        code=fingerprint.of_code(TIMELINE_CODE),
+        code=fingerprint.of_rooms(FIGURE_ROOMS, "draw_timelines.py"),
     script:
         "../scripts/draw_timelines.py"
 

@@ -18,7 +18,7 @@ rule page:
     params:
         order=table_order(),
         repetition=repetition,
-        code=fingerprint.of_code(PAGE_CODE),
+        code=fingerprint.of_rooms(PAGE_ROOMS, "make_report.py"),
     script:
         "../scripts/make_report.py"
 

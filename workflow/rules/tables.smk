@@ -14,7 +14,7 @@ rule tables:
         question=question(),
         sources=read_sources,
         leftovers=leftovers,
-        code=fingerprint.of_code(TABLES_CODE),
+        code=fingerprint.of_rooms(TABLE_ROOMS, "make_tables.py"),
     script:
         "../scripts/make_tables.py"
 
@@ -35,7 +35,7 @@ rule tables_so_far:
         metrics=existing_metrics,
         absent=absent_runs,
         leftovers=leftovers,
-        code=fingerprint.of_code(TABLES_CODE),
+        code=fingerprint.of_rooms(TABLE_ROOMS, "make_tables.py"),
     script:
         "../scripts/make_tables.py"
 

@@ -3,8 +3,8 @@ import contextlib
 
 from snakemake.settings.enums import Quietness
 
-from trainbench import forecast
-from trainbench.rule_script import show
+from trainbench.rules import forecast
+from trainbench.rules.rule_script import show
 
 # When a dry run ends, Snakemake has left the working folder already.
 RESULTS = WORKING_FOLDER / "results"
@@ -36,7 +36,7 @@ def tell_plan():
     """Say what a dry run would measure and how long that would take, where it asks for runs at all."""
     if workflow.scheduler is None or is_quiet_about():
         return  # ended before it knew what there is to do
-    from trainbench import upcoming
+    from trainbench.terminal import upcoming
 
     asked_for = runs_asked_for()
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
@@ -63,11 +63,11 @@ def begin_view():
     if not runs or is_quiet_about(Quietness.PROGRESS) or not workflow.is_main_process:
         return
     try:
-        from trainbench import live_view
+        from trainbench.terminal import live_view
     except ModuleNotFoundError:
         return  # rich is not installed beside this Snakemake: conda and pipx bring just what it needs
     if live_view.is_wanted(os.environ):
-        from trainbench import under_way
+        from trainbench.terminal import under_way
 
         watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
         events = live_view.JobEvents(watch, "train")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import drawing, timeline
-from trainbench.rule_script import ending_with_one_sentence
+from trainbench.figures import drawing, timeline
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     for path in snakemake.params.leftovers:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import baseline, sources, tables, whole_file
-from trainbench.rule_script import ending_with_one_sentence
-from trainbench.same_host import Hosts
+from trainbench.conclusions import baseline
+from trainbench.files import whole_file
+from trainbench.records.same_host import Hosts
+from trainbench.results import sources, tables
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     order = tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()})

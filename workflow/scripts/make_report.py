@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import report, repository, tables
-from trainbench.rule_script import ending_with_one_sentence
+from trainbench.page import report, repository
+from trainbench.results import tables
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     repeated = snakemake.params.repetition

@@ -5,10 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import analysis, sources
-from trainbench.rule_script import ending_with_one_sentence
-from trainbench.speedups import Reference
-from trainbench.tables import TableOrder
+from trainbench.conclusions import analysis
+from trainbench.conclusions.speedups import Reference
+from trainbench.results import sources
+from trainbench.results.tables import TableOrder
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     asked, read = snakemake.params.question, snakemake.params.sources

@@ -5,8 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import dataset, launch, unrecorded
-from trainbench.rule_script import announce, ending_with_one_sentence
+from trainbench.datasets import dataset
+from trainbench.rules import unrecorded
+from trainbench.rules.rule_script import announce, ending_with_one_sentence
+from trainbench.run import launch
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     settings, data = snakemake.params.settings, snakemake.params.data

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from trainbench.engines.interface import Engine, Execution
+    from trainbench.engines.shared.interface import Engine, Execution
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,11 @@ class Registered:
     package: str
     gpu_builds: tuple[str, ...]
 
-    @property
-    def code(self) -> str:
-        """The module's file, seen from the folder of trainbench."""
-        return self.module.removeprefix("trainbench.").replace(".", "/") + ".py"
-
 
 ENGINES: Final[Mapping[str, Registered]] = {
-    "tensorflow": Registered("trainbench.engines.tensorflow", "tensorflow", ("tensorflow",)),
-    "jax": Registered("trainbench.engines.jax", "jax", ("jax-cuda13-plugin", "jax-cuda12-plugin")),
-    "torch": Registered("trainbench.engines.torch", "torch", ("nvidia-cublas", "nvidia-cublas-cu12")),
+    "tensorflow": Registered("trainbench.engines.tensorflow.engine", "tensorflow", ("tensorflow",)),
+    "jax": Registered("trainbench.engines.jax.engine", "jax", ("jax-cuda13-plugin", "jax-cuda12-plugin")),
+    "torch": Registered("trainbench.engines.torch.engine", "torch", ("nvidia-cublas", "nvidia-cublas-cu12")),
 }
 
 
@@ -71,7 +66,7 @@ def start(framework: str, execution: "Execution") -> "Engine":
     Raises:
         Refused: the framework is not installed, does not see such devices, or has no such precision on them.
     """
-    from trainbench.engines.interface import NotInstalled
+    from trainbench.engines.shared.interface import NotInstalled
 
     if not is_installed(framework):
         raise NotInstalled(f"{framework} is asked for but not installed here; install it: {how_to_install(framework)}")

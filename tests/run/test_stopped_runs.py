@@ -1,0 +1,116 @@
+"""A run that was stopped for a while, or whose monitor was, is a run with a finding: real runs, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from idx_writer import write_idx_directory
+from nvml_library import replay_environment
+from study_builder import make_study
+from trainbench.datasets import dataset
+from trainbench.plan.study import ModelSettings, Run
+from trainbench.records import record
+from trainbench.run import journal, launch
+
+PATIENCE_SECONDS = 120.0
+STOPPED_SECONDS = 1.5
+
+RUN = Run("conv", 64, "cpu", 1)
+HYPERPARAMETERS = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
+STUDY = make_study({RUN.model: ModelSettings(2, HYPERPARAMETERS)}, (RUN.batch_size,))
+
+LAUNCH = """
+import json, sys
+from pathlib import Path
+from trainbench.run import launch
+fields = json.load(sys.stdin)
+paths = {name: Path(fields.pop(name)) for name in ("dataset", "metrics", "samples", "log")}
+launch.run(launch.Task(**fields, **paths, cores=1, gpus=0), announce=print)
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of which an epoch takes long enough to be stopped in its middle."""
+    folder = tmp_path_factory.mktemp("images")
+    dataset.prepare(
+        write_idx_directory(folder / "data", train_samples=4000, height=28, width=28), folder / "dataset.safetensors"
+    )
+    return folder / "dataset.safetensors"
+
+
+@pytest.fixture
+def launcher(prepared: Path, tmp_path: Path) -> Iterator[psutil.Popen]:
+    """A run in a process group of its own, as a shell starts it."""
+    fields = {
+        "settings": STUDY.settings(RUN, "ab" * 32),
+        "dataset": str(prepared),
+        **{name: str(tmp_path / file) for name, file in (("metrics", "metrics.json"), ("samples", "samples.csv"))},
+        "log": str(tmp_path / "train.log"),
+    }
+    environment = replay_environment(None, None) | {"TRAINBENCH_LEASE_FOLDER": str(tmp_path / "leases")}
+    process = psutil.Popen(
+        [sys.executable, "-c", LAUNCH], stdin=subprocess.PIPE, text=True, env=environment, process_group=0
+    )
+    process.stdin.write(json.dumps(fields))
+    process.stdin.close()
+    yield process
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def child(launcher: psutil.Popen, module: str) -> psutil.Process:
+    (found,) = (process for process in launcher.children() if module in process.cmdline())
+    return found
+
+
+def wait_for_second_epoch(launcher: psutil.Popen, folder: Path) -> None:
+    """Return in the middle of it: at its beginning the state of the run is saved, which is part of no figure."""
+    notes = folder / launch.UNFINISHED_NAME / "journal.jsonl"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (epochs := journal.read(notes).get("epochs", [])):
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline, "no epoch has ended"
+        time.sleep(0.01)
+    time.sleep(epochs[0]["train_seconds"] / 2)
+
+
+def found_in(launcher: psutil.Popen, folder: Path) -> dict[str, str]:
+    assert launcher.wait(PATIENCE_SECONDS) == 0
+    return {finding["name"]: finding["finding"] for finding in record.read(folder / "metrics.json")["checks"]}
+
+
+def test_a_training_process_that_was_stopped_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:
+    wait_for_second_epoch(launcher, tmp_path)
+    training = child(launcher, "trainbench.run.training")
+    training.suspend()
+    time.sleep(STOPPED_SECONDS)
+    training.resume()
+    assert "the run used no processor" in found_in(launcher, tmp_path)["stood_still"]
+
+
+def test_a_run_that_was_stopped_with_its_monitor_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:
+    """As Ctrl-Z does it."""
+    wait_for_second_epoch(launcher, tmp_path)
+    os.killpg(launcher.pid, signal.SIGTSTP)
+    time.sleep(STOPPED_SECONDS)
+    os.killpg(launcher.pid, signal.SIGCONT)
+    assert {"stood_still", "monitor_gap"} <= found_in(launcher, tmp_path).keys()
+
+
+def test_a_monitor_that_was_killed_is_found_however_short_the_rest_of_the_run(
+    launcher: psutil.Popen, tmp_path: Path
+) -> None:
+    wait_for_second_epoch(launcher, tmp_path)
+    child(launcher, "trainbench.run.monitor").kill()
+    assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")

@@ -1,0 +1,138 @@
+"""Says how long a cell trains until its accuracy reaches a target, and how many runs never did."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from trainbench.results.statistics import Estimate, estimate
+from trainbench.results.tables import CELL_KEY, CellKey, Row, TableOrder, cell_key, frame, rows_of
+
+_TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
+
+ACCURACY_TIME_COLUMNS: Final[Mapping[str, str]] = (
+    {
+        "model": "str",
+        "batch_size": "int64",
+        "device": "str",
+        "host": "str",
+        "target_accuracy": "float64",
+        "n": "int64",
+        "reached": "int64",
+        "not_reached": "int64",
+        "epochs_trained": "Int64",
+        "epochs_to_accuracy_median": "float64",
+    }
+    | {f"{name}{part}": "float64" for name in _TIMES for part in ("", "_low", "_high", "_spread_percent", "_median")}
+    | {"verdict": "str"}
+)
+
+
+def accuracy_times_table(
+    runs: pd.DataFrame, epochs: pd.DataFrame, targets: Mapping[str, float], order: TableOrder
+) -> pd.DataFrame:
+    """A row for each cell of a model with a target, with the columns `ACCURACY_TIME_COLUMNS`.
+
+    A run reaches its target (a share of all test images) with the first epoch whose accuracy is at or above it.
+    `time_to_accuracy_seconds` is the training time until the end of that epoch, evaluation left out;
+    `..._with_startup_seconds` all time from the start of the process to the end of that epoch's evaluation. Runs that
+    did not reach it are censored: all that is known is that they need longer. The geometric means and their intervals
+    therefore stand only where all runs reached the target; the medians where more than half did, a run that did not
+    counting as longer than any that did, as far as it was trained for as long. Published results are left out: their
+    accuracies and seconds cover something else.
+    """
+    epochs = _whole_traces(epochs)
+    traced = set(epochs["run_id"])
+    reaching = _first_reaching(epochs, targets)
+    cells: dict[CellKey, list[Row]] = {}
+    for run in rows_of(runs):
+        if run["model"] in targets and run["run_id"] in traced and run["startup_seconds"] is not None:
+            cells.setdefault(cell_key(run), []).append(run)
+    rows = [
+        _row(key, members, [reaching.get(run["run_id"]) for run in members], targets[key[0]])
+        for key, members in cells.items()
+    ]
+    return frame(rows, ACCURACY_TIME_COLUMNS, order)
+
+
+def _whole_traces(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of runs of which every epoch from the first on is there."""
+    run_key = [*CELL_KEY, "run_id"]
+    ordered = epochs.sort_values([*run_key, "epoch"])
+    has_gap = ordered["epoch"] != ordered.groupby(run_key, sort=False).cumcount() + 1
+    return ordered[~has_gap.groupby([ordered[column] for column in run_key], sort=False).transform("any")]
+
+
+def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[str, Row]:
+    """Each run's first epoch at or above its model's target, with the seconds of all epochs until then."""
+    run_key = [*CELL_KEY, "run_id"]
+    of_targets = epochs[epochs["model"].isin(list(targets))]
+    of_targets = of_targets.assign(
+        eval_until_then=of_targets.groupby(run_key, sort=False)["eval_seconds"].cumsum(),
+        target=of_targets["model"].map(dict(targets)).astype("float64"),
+    )
+    first = of_targets[of_targets["accuracy"] >= of_targets["target"]].drop_duplicates(run_key)
+    return {row["run_id"]: row for row in rows_of(first)}
+
+
+def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
+    training = [None if epoch is None else float(epoch["elapsed_seconds"]) for epoch in reached]
+    with_startup = [
+        None if epoch is None else _since_start(run, epoch) for run, epoch in zip(runs, reached, strict=True)
+    ]
+    censored = reached.count(None)
+    without = [run for run, epoch in zip(runs, reached, strict=True) if epoch is None]
+    # Of runs that did not reach it, what is known is what the shortest shows.
+    epochs_trained = min(run["epochs"] for run in without or runs)
+    trained_seconds = min((run["train_seconds"] for run in without), default=math.inf)
+    row: dict[str, Any] = {
+        **dict(zip(CELL_KEY, key, strict=True)),
+        "target_accuracy": target,
+        "n": len(runs),
+        "reached": len(runs) - censored,
+        "not_reached": censored,
+        "epochs_trained": epochs_trained,
+        "epochs_to_accuracy_median": _median(
+            [None if epoch is None else epoch["epoch"] for epoch in reached], epochs_trained if without else math.inf
+        ),
+        "verdict": _verdict(len(runs), censored, epochs_trained),
+    }
+    for name, seconds in zip(_TIMES, (training, with_startup), strict=True):
+        over_runs = Estimate(0, None) if censored else estimate(seconds)
+        row |= {
+            name: over_runs.value,
+            f"{name}_low": over_runs.low,
+            f"{name}_high": over_runs.high,
+            f"{name}_spread_percent": over_runs.spread_percent,
+            f"{name}_median": _median(seconds, trained_seconds),
+        }
+    return row
+
+
+def _since_start(run: Row, epoch: Row) -> float | None:
+    """Seconds from the process' start to the end of an epoch's evaluation; None where one of them is unknown."""
+    parts = (
+        *(run[column] for column in ("startup_seconds", "data_seconds", "compile_seconds")),
+        *(epoch[column] for column in ("elapsed_seconds", "eval_until_then")),
+    )
+    return None if None in parts else float(sum(parts))
+
+
+def _median(values: Sequence[float | None], seen: float) -> float | None:
+    """The median with unknown ones, of which is known that they are above `seen`, as larger than all others.
+
+    None where it is one of them, or above `seen`, where it may lie anywhere.
+    """
+    ordered = sorted(values, key=lambda value: (value is None, value or 0.0))
+    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    known = [value for value in middle if value is not None]
+    return statistics.fmean(known) if len(known) == len(middle) and known[-1] <= seen else None
+
+
+def _verdict(runs: int, censored: int, epochs_trained: int) -> str:
+    if not censored:
+        return "reached"
+    words = f"not in {epochs_trained} {'epoch' if epochs_trained == 1 else 'epochs'}"
+    return words if censored == runs else f"{censored} of {runs} runs {words}"

@@ -1,0 +1,104 @@
+"""Gives a run cores of its own, apart from those of other runs on this machine.
+
+Each core is locked as a GPU is (`locks`). Unlike a GPU, a core that is taken does not hold a run up: the run
+then shares it, and says so. Where a control group allows CPU time for fewer cores than it has, runs on different cores
+still take it from each other, so that time is locked too, a core's worth at a time.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trainbench.machine import host, locks
+
+_SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+@dataclass(frozen=True)
+class CoreLease:
+    """Logical CPUs of a run; those in `shared`, or the CPU time for them, are also another run's.
+
+    Who inherits `descriptors` holds them too.
+    """
+
+    cores: tuple[int, ...]
+    shared: tuple[int, ...]
+    descriptors: tuple[int, ...]
+
+
+def preferred(allowed: Collection[int], near: Collection[int] | None, root: Path = Path("/")) -> tuple[int, ...]:
+    """`allowed` in the order in which a run wants them.
+
+    First those near its GPU (`near`, None where it has none or NVML does not know), then one thread of each physical
+    core before its second.
+    """
+
+    def rank(core: int) -> tuple[bool, int, int]:
+        siblings = _siblings(core, root)
+        position = siblings.index(core) if core in siblings else 0
+        return (near is not None and core not in near, position, core)
+
+    return tuple(sorted(allowed, key=rank))
+
+
+def _siblings(core: int, root: Path) -> list[int]:
+    """Logical CPUs of the physical core of `core`, lowest first."""
+    try:
+        text = (root / _SIBLINGS.format(core)).read_text(encoding="ascii")
+    except OSError:
+        return [core]
+    siblings: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        siblings += range(int(first), int(last or first) + 1)
+    return siblings
+
+
+def quota_locks(quota: host.CpuQuota | None) -> tuple[str, ...] | None:
+    """A name for each whole core that `quota` has time for, one at least; None where there is no quota.
+
+    The directory of a group names it on the whole machine by its inode, under whatever path a container sees it.
+    """
+    if quota is None:
+        return None
+    inode = quota.group.stat().st_ino
+    return tuple(f"quota-{inode}-{number}.lock" for number in range(max(1, math.floor(quota.cores))))
+
+
+@contextmanager
+def leased(
+    count: int, wanted: Sequence[int], folder: Path, quota_names: Sequence[str] | None = None
+) -> Iterator[CoreLease]:
+    """Hold `count` cores: the first free ones of `wanted`, and where too few are free, the first taken ones too.
+
+    `quota_names` are the locks of a quota on CPU time, None where there is no quota: as many of them are held too.
+
+    Raises:
+        InputError: the folder of locks cannot be used.
+    """
+    names = {core: f"core-{core}.lock" for core in wanted}
+    held: dict[str, int] = {}
+    with locks.kept(folder, held):
+        _hold(held, count, names.values(), folder)
+        own = [core for core in wanted if names[core] in held]
+        shared = [core for core in wanted if core not in own][: max(0, count - len(own))]
+        if quota_names is not None:
+            timed = _hold(held, count, quota_names, folder)
+            # Which of its cores a run has no time of its own for is all the same.
+            shared += own[: max(0, count - timed - len(shared))]
+        yield CoreLease(tuple(sorted({*own, *shared})), tuple(sorted(shared)), tuple(held.values()))
+
+
+def _hold(held: dict[str, int], count: int, names: Iterable[str], folder: Path) -> int:
+    """Add to `held` the first `count` of these locks that are free, and return how many that were."""
+    before = len(held)
+    for name in names:
+        if len(held) - before == count:
+            break
+        descriptor = locks.try_lock_in(folder, name)
+        if descriptor is not None:
+            held[name] = descriptor
+    return len(held) - before

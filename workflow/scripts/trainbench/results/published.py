@@ -1,0 +1,271 @@
+"""Reads published results, of which there are cells but no metrics files, as rows of the tables of runs and epochs."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema_rs
+import pandas as pd
+
+from trainbench.errors import InputError
+from trainbench.files.bounded_file import Unusable, printable, read_text
+from trainbench.results.sources import DESCRIPTOR
+from trainbench.results.tables import COMPLETED, EPOCH_COLUMNS, RUN_COLUMNS
+
+SCHEMA_FILE: Final = Path(__file__).with_name("published.schema.json")
+
+# The tables of 2017 have 5 kB; this leaves room for thousands of cells.
+MOST_BYTES: Final = 2**20
+
+# Of seconds 30 years; of batch sizes and percent more than any machine's. Not a number is not below it either.
+LARGEST: Final = 10**9
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+# Columns of the file of cells, of the file of epochs; what may be empty is unknown there.
+CELL_FIELDS: Final = (
+    *("model", "batch_size", "device", "seconds_per_epoch", "total_seconds", "epochs_shown", "final_accuracy"),
+    *("cpu_percent", "gpu_utilization_percent"),
+)
+EPOCH_FIELDS: Final = ("model", "batch_size", "device", "epoch", "accuracy", "elapsed_seconds")
+
+Cell = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published results as rows with the columns `tables.RUN_COLUMNS` and `tables.EPOCH_COLUMNS`: a run a cell.
+
+    `note` says for readers where they come from and what their seconds cover; `host` is a row of the table of hosts.
+    """
+
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    note: str
+    host: Mapping[str, Any]
+
+
+def read_published(folder: Path) -> Published:
+    """Read a folder that a descriptor says to hold published results.
+
+    Each cell counts as one completed run, its `run_id` made of host and cell. `train_seconds_per_epoch` are the
+    published seconds, whatever the descriptor says that they cover; `samples_per_second` follow from them where the
+    number of training images is stated. Everything else that was not published is unknown.
+
+    Raises:
+        InputError: the descriptor or a CSV file is broken; the text names file, line and column.
+    """
+    descriptor = _descriptor(folder / DESCRIPTOR)
+    cells_path = folder / descriptor["cells"]
+    runs: dict[Cell, dict[str, Any]] = {}
+    for row in _rows(cells_path, CELL_FIELDS):
+        run = _run(row, descriptor)
+        cell = (run["model"], run["batch_size"], run["device"])
+        if cell in runs:
+            raise row.error("model", f"repeats the cell {cell[0]} {cell[1]} {cell[2]}", "each cell once")
+        runs[cell] = run
+    epochs = []
+    if descriptor["epochs"] is not None:
+        for row in _rows(folder / descriptor["epochs"], EPOCH_FIELDS):
+            epoch = _epoch(row, descriptor)
+            if (epoch["model"], epoch["batch_size"], epoch["device"]) not in runs:
+                raise row.error("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
+            epochs.append(epoch)
+    return Published(
+        runs=_frame(runs.values(), RUN_COLUMNS),
+        epochs=_frame(epochs, EPOCH_COLUMNS),
+        note=_note(descriptor),
+        host=_host(descriptor, len(runs)),
+    )
+
+
+def _host(descriptor: Mapping[str, Any], cells: int) -> dict[str, Any]:
+    def hardware(kind: str) -> str | None:
+        return (
+            "; ".join(device["hardware"] for device in descriptor["devices"].values() if device["kind"] == kind) or None
+        )
+
+    software = " ".join(filter(None, (descriptor["framework"], descriptor["framework_version"])))
+    return {
+        "host": descriptor["host"],
+        "hostnames": descriptor["hostname"],
+        "cpu_model": hardware("cpu"),
+        "gpus": hardware("gpu"),
+        "software": software,
+        "runs": cells,
+    }
+
+
+def _note(descriptor: Mapping[str, Any]) -> str:
+    covered = "; ".join(f"{model}: {what}" for model, what in descriptor["seconds_cover"].items())
+    return f"{descriptor['host']}: {descriptor['provenance']}. Seconds an epoch cover, for {covered}."
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a CSV file, and how to refuse what stands in it."""
+
+    path: Path
+    line: int
+    fields: Mapping[str, str]
+
+    def error(self, column: str, found: str, expected: str) -> InputError:
+        return InputError(
+            f"the published results {printable(str(self.path))} cannot be used: line {self.line}, column {column}, "
+            f"{printable(found, 80)}, expected {expected}; correct the file or take its folder out of sources"
+        )
+
+    def read(self, column: str, convert: Callable[[str], Any], allowed: Callable[[Any], bool], expected: str) -> Any:  # noqa: ANN401 - what `convert` gives
+        text = self.fields[column]
+        try:
+            value = convert(text)
+        except ValueError:
+            raise self.error(column, f"is '{text}'", expected) from None
+        if not allowed(value):
+            raise self.error(column, f"is '{text}'", expected)
+        return value
+
+    def name(self, column: str) -> str:
+        value: str = self.read(
+            column, str, lambda text: NAME.fullmatch(text) is not None, "a name of letters, digits, '.', '_' and '-'"
+        )
+        return value
+
+    def whole(self, column: str, least: int) -> int:
+        value: int = self.read(
+            column, int, lambda number: least <= number <= LARGEST, f"a whole number from {least} to {LARGEST}"
+        )
+        return value
+
+    def seconds(self, column: str) -> float:
+        value: float = self.read(
+            column, float, lambda number: 0 < number <= LARGEST, f"a number above 0 and at most {LARGEST}"
+        )
+        return value
+
+    def share(self, column: str) -> float:
+        value: float = self.read(column, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
+        return value
+
+    def percent(self, column: str) -> float:
+        value: float = self.read(column, float, lambda number: 0 <= number <= LARGEST, "a percentage of at least 0")
+        return value
+
+    def known(self, column: str) -> bool:
+        return self.fields[column] != ""
+
+
+@cache
+def _validator() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def _descriptor(path: Path) -> Mapping[str, Any]:
+    try:
+        descriptor: Mapping[str, Any] = json.loads(_text(path))
+        error = next(iter(_validator().iter_errors(descriptor)), None)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(path, f"is not valid JSON ({printable(str(error))})") from error
+    if error is not None:
+        place = printable("/".join(map(str, error.instance_path))) or "the top level"
+        raise _refusal(path, f"does not match its schema, at {place}: {printable(error.message)}")
+    return descriptor
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, MOST_BYTES)
+    except Unusable as error:
+        raise _refusal(path, str(error)) from error
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"the published results {printable(str(path))} cannot be used: the file {reason}; correct it or take its "
+        "folder out of sources"
+    )
+
+
+def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[_Row]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        if tuple(header) != fields:
+            raise _refusal(path, f"has the columns '{printable(','.join(header))}', expected '{','.join(fields)}'")
+        for values in reader:
+            if len(values) != len(fields):
+                raise _refusal(path, f"has {len(values)} values in line {reader.line_num}, expected {len(fields)}")
+            yield _Row(path, reader.line_num, dict(zip(fields, values, strict=True)))
+    except csv.Error as error:
+        raise _refusal(path, f"is not valid CSV (line {reader.line_num}: {error})") from error
+
+
+def _cell(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    device = row.name("device")
+    if device not in descriptor["devices"]:
+        raise row.error("device", f"is '{device}'", f"one that {DESCRIPTOR} describes")
+    return {
+        "model": row.name("model"),
+        "batch_size": row.whole("batch_size", 1),
+        "device": device,
+        "repeat": 1,
+        "host": descriptor["host"],
+    }
+
+
+def _run_id(cell: Mapping[str, Any]) -> str:
+    """The same for the same published cell, wherever it is found."""
+    identity = "/".join(str(cell[key]) for key in ("host", "model", "batch_size", "device"))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    cell = _cell(row, descriptor)
+    device = descriptor["devices"][cell["device"]]
+    images, batch_size = descriptor["training_images"], cell["batch_size"]
+    seconds = row.seconds("seconds_per_epoch")
+    if row.known("total_seconds"):
+        row.seconds("total_seconds")  # not shown, but a broken file is one as a whole
+    return cell | {
+        "hostname": descriptor["hostname"],
+        "status": COMPLETED,
+        "run_id": _run_id(cell),
+        "framework": descriptor["framework"],
+        "framework_version": descriptor["framework_version"],
+        "precision": descriptor["precision"],
+        "device_kind": device["kind"],
+        "device_name": device["name"],
+        "epochs": row.whole("epochs_shown", 1),
+        "train_seconds_per_epoch": seconds,
+        "samples_per_second": images // batch_size * batch_size / seconds if images and batch_size <= images else None,
+        "final_accuracy": row.share("final_accuracy") if row.known("final_accuracy") else None,
+        "cpu_percent": row.percent("cpu_percent") if row.known("cpu_percent") else None,
+        "gpu_utilization_percent": (
+            row.percent("gpu_utilization_percent") if row.known("gpu_utilization_percent") else None
+        ),
+        "flags": "",
+    }
+
+
+def _epoch(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    cell = _cell(row, descriptor)
+    return cell | {
+        "run_id": _run_id(cell),
+        "epoch": row.whole("epoch", 0) + 1,  # published counted from 0, ours from 1
+        "accuracy": row.share("accuracy"),
+        "elapsed_seconds": row.seconds("elapsed_seconds"),
+    }
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    listed = list(rows)
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in listed], dtype=dtype) for name, dtype in columns.items()}
+    )
