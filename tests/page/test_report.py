@@ -15,8 +15,8 @@ from page_studies import three_frameworks
 from trainbench.conclusions.analysis import AbsentRun, Question
 from trainbench.conclusions.comparison import Compared
 from trainbench.conclusions.roofline import OVERHEAD_BELOW
-from trainbench.figures.drawing import COLORS
 from trainbench.figures import drawing, timeline
+from trainbench.figures.drawing import COLORS
 from trainbench.page import page_tables, report
 from trainbench.page.repository import Commit
 from trainbench.results.tables import TableOrder
