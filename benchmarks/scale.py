@@ -128,13 +128,14 @@ def page_cost(folder: Path) -> tuple[float, Path]:
 def make_page(folder: Path) -> None:
     """Do what rule page does with the tables and figures of a folder."""
     from trainbench.page import report
+    from trainbench.page.repetition import Repetition
     from trainbench.results.tables import TableOrder
 
     report.write_page(
         folder / "tables",
         sorted((folder / "figures").glob("*.svg")),
         TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS)),
-        report.Repetition("", ["0" * 64], None),
+        Repetition("", ["0" * 64], None),
         folder / "report.html",
     )
 

@@ -10,11 +10,12 @@ from results_folder import write_results
 from trainbench.conclusions.analysis import AbsentRun, Question, write_all
 from trainbench.figures import drawing, figures
 from trainbench.page import report
+from trainbench.page.repetition import Repetition
 from trainbench.page.repository import Commit
 from trainbench.results.sources import Found
 from trainbench.results.tables import TableOrder
 
-REPETITION = report.Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
+REPETITION = Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
 
 
 def write_tables(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from page_studies import HOSTILE_NAMES
-from trainbench.page.report import FIGURE_WORDS
+from trainbench.page.drawn import FIGURE_WORDS
 
 WIDTHS = (400, 1400)
 

@@ -111,6 +111,9 @@ def test_title_and_description_are_text(figure):
         "<style>*{display:none}</style>",
         '<animate attributeName="href" to="javascript:alert(1)"/>',
         "<text>x</text>",
+        "<set attributeName='href' to='http://example.org'/>",
+        "<?xml-stylesheet href='http://example.org/x.css'?>",
+        '<iframe xmlns="http://www.w3.org/1999/xhtml" src="http://example.org"/>',
     ],
 )
 def test_elements_that_figures_do_not_have_are_left_out(tmp_path, element):
@@ -126,14 +129,25 @@ def test_elements_that_figures_do_not_have_are_left_out(tmp_path, element):
         'style="background: red; behavior: url(x)"',
         'clip-path="url(http://example.org/#x)"',
         'transform="javascript:alert(1)"',
+        'style="fill: javascript:alert(1); clip-path: url(javascript:alert(1))"',
+        'stroke="red&quot; onload=&quot;alert(1)"',
+        'width="1&#10;onload"',
+        'id="a b"',
+        'href="#x"',
     ],
 )
 def test_attributes_with_more_than_a_figure_needs_are_left_out(tmp_path, attribute):
     assert '<path d="M 0 0"/>' in written(tmp_path / "f.svg", f'<path d="M 0 0" {attribute}/>')
 
 
-def test_a_reference_to_another_document_is_left_out(tmp_path):
-    assert "example" not in written(tmp_path / "f.svg", '<use href="http://example.org/#x"/>')
+@pytest.mark.parametrize("address", ["http://example.org/#x", "//example.org/x.svg#x", "#x http://example.org"])
+def test_a_reference_to_another_document_is_left_out(tmp_path, address):
+    assert written(tmp_path / "f.svg", f'<use href="{address}"/>').endswith("<use/></svg>")
+
+
+def test_a_reference_to_another_figure_s_id_is_to_the_figure_s_own(tmp_path):
+    use = '<use xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="#main"/>'
+    assert written(tmp_path / "f.svg", use).endswith('<use href="#f-main"/></svg>')
 
 
 @pytest.mark.parametrize("content", ["", "<svg", "<html></html>", "\x89PNG"])

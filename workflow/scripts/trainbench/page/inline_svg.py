@@ -14,25 +14,32 @@ from markupsafe import Markup, escape
 
 from trainbench.errors import InputError
 
-_GEOMETRY: Final = frozenset({"x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "x2", "y1", "y2"})
 _ELEMENTS: Final = frozenset(
     {"svg", "g", "defs", "clipPath", "path", "use", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
 )
-_PAINT: Final = frozenset(
-    {
-        *("fill", "fill-opacity", "fill-rule", "clip-rule", "opacity"),
-        *("stroke", "stroke-width", "stroke-opacity", "stroke-linejoin", "stroke-linecap", "stroke-miterlimit"),
-        *("stroke-dasharray", "stroke-dashoffset"),
-    }
+_PATHS: Final = ("d", "points")
+_REFERENCES: Final = ("href", "clip-path")
+_GEOMETRY: Final = ("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "x2", "y1", "y2")
+_PAINT: Final = (
+    *("fill", "fill-opacity", "fill-rule", "clip-rule", "opacity"),
+    *("stroke", "stroke-width", "stroke-opacity", "stroke-linejoin", "stroke-linecap", "stroke-miterlimit"),
+    *("stroke-dasharray", "stroke-dashoffset"),
 )
-_NUMBERS: Final = re.compile(r"[-+\d.,eE\s]+")
-_PATH: Final = re.compile(r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*")
-_TRANSFORM: Final = re.compile(r"(?:\s*(?:translate|scale|rotate|matrix|skewX|skewY)\([-+\d.,eE\s]+\))+\s*")
-_PAINT_VALUE: Final = re.compile(r"#[0-9a-fA-F]{3,8}|[a-z]+|[-+\d.,eE\s]+")
-_LENGTH: Final = re.compile(r"[-+\d.eE]+(?:pt|px|%)?")
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.:-]*", re.ASCII)
-_REFERENCE: Final = re.compile(r"#([A-Za-z_][\w.:-]*)", re.ASCII)
-_CLIP_REFERENCE: Final = re.compile(r"url\(#([A-Za-z_][\w.:-]*)\)", re.ASCII)
+# The whole value of each attribute.
+_VALUES: Final = {
+    name: re.compile(pattern, re.ASCII)
+    for names, pattern in (
+        (("id",), r"[A-Za-z_][\w.:-]*"),
+        (("href",), r"#[A-Za-z_][\w.:-]*"),
+        (("clip-path",), r"url\(#[A-Za-z_][\w.:-]*\)"),
+        (("transform",), r"(?:\s*(?:translate|scale|rotate|matrix|skewX|skewY)\([-+\d.,eE\s]+\))+\s*"),
+        (_PATHS, r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
+        (_GEOMETRY, r"[-+\d.eE]+(?:pt|px|%)?"),
+        (_PAINT, r"#[0-9a-fA-F]{3,8}|[a-z]+|[-+\d.,eE\s]+"),
+    )
+    for name in names
+}
+_VIEW_BOX: Final = re.compile(r"[-+\d.,eE\s]+")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 PIXELS_PER_POINT: Final = 4 / 3
 
@@ -75,7 +82,7 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
         'aria-describedby="{}-desc" stroke-linejoin="round">'
         '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>'
     ).format(
-        root.get("viewBox") if _NUMBERS.fullmatch(root.get("viewBox", "")) else f"0 0 {width:g} {height:g}",
+        root.get("viewBox") if _VIEW_BOX.fullmatch(root.get("viewBox", "")) else f"0 0 {width:g} {height:g}",
         width * PIXELS_PER_POINT,
         height * PIXELS_PER_POINT,
         *(name, name, name, title, name, description),
@@ -134,19 +141,19 @@ def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, 
     tag = _local(element.tag)
     for key, value in (*element.items(), *_declarations(element.get("style", ""))):
         local = _local(key)
-        if local == "id" and tag != "g" and _IDENTIFIER.fullmatch(value):
+        if local not in _VALUES or not _VALUES[local].fullmatch(value):
+            continue
+        if local == "id":
             # Groups have ids that nothing refers to.
-            yield "id", f"{name}-{value}"
-        elif local == "href" and tag == "use" and (found := _REFERENCE.fullmatch(value)):
-            yield "href", f"#{name}-{found[1]}"
-        elif local == "clip-path" and (found := _CLIP_REFERENCE.fullmatch(value)):
-            yield "clip-path", f"url(#{name}-{found[1]})"
-        elif local in {"d", "points"} and _PATH.fullmatch(value):
+            if tag != "g":
+                yield local, f"{name}-{value}"
+        elif local in _REFERENCES:
+            if tag == "use" or local != "href":
+                yield local, value.replace("#", f"#{name}-")
+        elif local in _PATHS:
             yield local, " ".join(_rounded(value).split())
-        elif local == "transform" and _TRANSFORM.fullmatch(value):
-            yield "transform", value
-        elif (local in _GEOMETRY and _LENGTH.fullmatch(value)) or (local in _PAINT and _PAINT_VALUE.fullmatch(value)):
-            yield local, _rounded(value)
+        else:
+            yield local, value if local == "transform" else _rounded(value)
 
 
 def _declarations(style: str) -> Iterable[tuple[str, str]]:
