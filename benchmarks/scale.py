@@ -76,13 +76,14 @@ def write_runs(folder: Path, count: int) -> None:
 def make_tables(runs: Path, tables_folder: Path) -> None:
     """Do what rule tables does with the metrics files in `runs`."""
     from trainbench.conclusions import analysis
+    from trainbench.conclusions.all_tables import Question
     from trainbench.results import sources
     from trainbench.results.tables import TableOrder
 
     analysis.write_all(
         own=sorted(runs.rglob("metrics.json")),
         found=sources.Found(),
-        question=analysis.Question(order=TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))),
+        question=Question(order=TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))),
         folder=tables_folder,
     )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from results_folder import write_results
-from trainbench.conclusions.analysis import AbsentRun, Question, write_all
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import AbsentRun, write_all
 from trainbench.figures import drawing, figures
 from trainbench.page import report
 from trainbench.page.repetition import Repetition

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from metrics_builder import make_record
-from trainbench.conclusions.analysis import Question
+from trainbench.conclusions.all_tables import Question
 from trainbench.results.tables import TableOrder
 
 

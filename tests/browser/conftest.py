@@ -7,7 +7,8 @@ import pytest
 
 from page_builder import make_page
 from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records, three_frameworks
-from trainbench.conclusions.analysis import AbsentRun, Question
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import AbsentRun
 
 HEIGHT = 1000
 

@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.accuracy_times import ACCURACY_TIME_COLUMNS, accuracy_times_table
-from trainbench.results.tables import TableOrder, measured
+from trainbench.conclusions.tables.accuracy_times import COLUMNS as ACCURACY_TIME_COLUMNS
+from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder
 
 
 def times_of(*records, target=0.9):

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from metrics_builder import HOST, make_record
-from trainbench.conclusions.analysis import TABLES, AbsentRun, Question, write_all
-from trainbench.conclusions.speedups import Reference
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import AbsentRun, write_all
+from trainbench.conclusions.table_files import FILES
+from trainbench.conclusions.tables.speedups import Reference
 from trainbench.errors import InputError
 from trainbench.records import record
 from trainbench.results import sources
@@ -43,7 +45,7 @@ def table(folder, name):
 def test_every_table_is_written_and_nothing_else(tmp_path):
     own = written(tmp_path / "results", make_record(), make_record(device="gpu"))
     folder = tables_of(tmp_path / "tables", own)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(TABLES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 
 def test_runs_of_a_source_enter_under_their_host(tmp_path):

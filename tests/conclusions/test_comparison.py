@@ -8,22 +8,17 @@ from dataclasses import replace
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.accuracy_times import accuracy_times_table
 from trainbench.conclusions.comparison import Compared, comparison_markdown, comparison_table
-from trainbench.conclusions.costs import costs_table
-from trainbench.conclusions.scaling_tables import core_equivalents_table, scaling_fits_table
-from trainbench.conclusions.speedups import Reference, crossovers_table, outcome_of, speedups_table
+from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
+from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
+from trainbench.conclusions.tables.costs import costs_table
+from trainbench.conclusions.tables.crossovers import crossovers_table
+from trainbench.conclusions.tables.scaling_fits import scaling_fits_table
+from trainbench.conclusions.tables.speedups import Reference, outcome_of, speedups_table
+from trainbench.results.cells_table import CELL_COLUMNS, cells_table
+from trainbench.results.measured import CHECK_COLUMNS, measured
 from trainbench.results.statistics import Outcome
-from trainbench.results.tables import (
-    CELL_COLUMNS,
-    CHECK_COLUMNS,
-    TableOrder,
-    cells_table,
-    measured,
-    read_csv,
-    rows_of,
-    write_csv,
-)
+from trainbench.results.tables import TableOrder, read_csv, rows_of, write_csv
 from trainbench.words.wording import FLAGGED, TIMES
 
 CPU_AND_GPU = TableOrder(devices=("cpu", "gpu"))

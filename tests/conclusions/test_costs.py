@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.accuracy_times import accuracy_times_table
-from trainbench.conclusions.costs import costs_table
-from trainbench.results.tables import TableOrder, cells_table, measured
+from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
+from trainbench.conclusions.tables.costs import costs_table
+from trainbench.results.cells_table import cells_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder
 
 
 def costs_of(*records, prices, targets=None):

@@ -6,9 +6,12 @@ import pytest
 from scipy import stats
 
 from metrics_builder import make_record
-from trainbench.conclusions.frameworks import FRAMEWORK_COLUMNS, frameworks_table
-from trainbench.conclusions.roofline import roofline_table
-from trainbench.results.tables import TableOrder, cells_table, measured, read_csv, write_csv
+from trainbench.conclusions.tables.frameworks import COLUMNS as FRAMEWORK_COLUMNS
+from trainbench.conclusions.tables.frameworks import frameworks_table
+from trainbench.conclusions.tables.roofline import roofline_table
+from trainbench.results.cells_table import cells_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder, read_csv, write_csv
 
 
 def runs_of(device, framework, seconds, precision="float32", **settings):

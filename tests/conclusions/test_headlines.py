@@ -6,13 +6,15 @@ from collections import Counter
 from itertools import product
 
 from metrics_builder import make_record
-from trainbench.conclusions.frameworks import frameworks_table
 from trainbench.conclusions.headlines import answers
-from trainbench.conclusions.roofline import roofline_table
-from trainbench.conclusions.scaling_tables import gpu_scaling_table
-from trainbench.conclusions.speedups import Reference, outcome_of, rivals, speedups_table
+from trainbench.conclusions.tables.frameworks import frameworks_table
+from trainbench.conclusions.tables.gpu_scaling import gpu_scaling_table
+from trainbench.conclusions.tables.roofline import roofline_table
+from trainbench.conclusions.tables.speedups import Reference, outcome_of, rivals, speedups_table
+from trainbench.results.cells_table import beside_cells, cells_table
+from trainbench.results.measured import measured
 from trainbench.results.statistics import Outcome
-from trainbench.results.tables import TableOrder, beside_cells, cells_table, measured, rows_of
+from trainbench.results.tables import TableOrder, rows_of
 
 HOST, OTHER = "amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b"
 

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.roofline import DISTURBED_BY, ROOFLINE_COLUMNS, bound, roofline_table
-from trainbench.results.tables import TableOrder, measured, read_csv, write_csv
+from trainbench.conclusions.tables.roofline import COLUMNS as ROOFLINE_COLUMNS
+from trainbench.conclusions.tables.roofline import DISTURBED_BY, bound, roofline_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder, read_csv, write_csv
 
 FLOP_CEILING, BYTES_CEILING = 400e9, 20e9
 """A ridge at 20 FLOP a byte."""

@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 
 from trainbench.conclusions.scaling import Point, Uncertainty, Usl, core_equivalent, fit_usl, parameter_bounds
-from trainbench.conclusions.scaling_tables import (
-    core_equivalents_table,
-    gpu_scaling_table,
-    scaling_fits_table,
-    scaling_table,
-)
+from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
+from trainbench.conclusions.tables.gpu_scaling import gpu_scaling_table
+from trainbench.conclusions.tables.scaling import scaling_table
+from trainbench.conclusions.tables.scaling_fits import scaling_fits_table
 from trainbench.results.statistics import Estimate, estimate
 from trainbench.results.tables import TableOrder
 

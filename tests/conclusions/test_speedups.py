@@ -6,15 +6,13 @@ import pytest
 from scipy import stats
 
 from metrics_builder import make_record
-from trainbench.conclusions.speedups import (
-    CROSSOVER_COLUMNS,
-    SPEEDUP_COLUMNS,
-    Reference,
-    crossovers_table,
-    rivals,
-    speedups_table,
-)
-from trainbench.results.tables import TableOrder, cells_by_key, cells_table, measured, read_csv, write_csv
+from trainbench.conclusions.tables.crossovers import COLUMNS as CROSSOVER_COLUMNS
+from trainbench.conclusions.tables.crossovers import crossovers_table
+from trainbench.conclusions.tables.speedups import COLUMNS as SPEEDUP_COLUMNS
+from trainbench.conclusions.tables.speedups import Reference, rivals, speedups_table
+from trainbench.results.cells_table import cells_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder, cells_by_key, read_csv, write_csv
 
 ORDER = TableOrder(devices=("cpu", "gpu"))
 

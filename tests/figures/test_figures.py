@@ -12,9 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.markers import CARETDOWN, CARETUP
 
 from metrics_builder import make_record
-from trainbench.conclusions.roofline import roofline_table
-from trainbench.conclusions.scaling_tables import gpu_scaling_table, scaling_fits_table, scaling_table
-from trainbench.conclusions.speedups import Reference, speedups_table
+from trainbench.conclusions.tables.gpu_scaling import gpu_scaling_table
+from trainbench.conclusions.tables.roofline import roofline_table
+from trainbench.conclusions.tables.scaling import scaling_table
+from trainbench.conclusions.tables.scaling_fits import scaling_fits_table
+from trainbench.conclusions.tables.speedups import Reference, speedups_table
 from trainbench.figures.drawing import MARKERS, device_colors, device_looks, looks_of_hosts, save
 from trainbench.figures.figures import (
     FIGURES,
@@ -28,7 +30,9 @@ from trainbench.figures.figures import (
     seconds_per_epoch,
     speedup,
 )
-from trainbench.results.tables import TableOrder, cells_table, measured
+from trainbench.results.cells_table import cells_table
+from trainbench.results.measured import measured
+from trainbench.results.tables import TableOrder
 from trainbench.words.wording import TIMES
 
 

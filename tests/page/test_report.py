@@ -13,7 +13,8 @@ import pytest
 from metrics_builder import make_record
 from page_builder import REPETITION, draw, make_page, write_tables
 from page_studies import three_frameworks
-from trainbench.conclusions.analysis import AbsentRun, Question
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import AbsentRun
 from trainbench.figures import drawing, timeline
 from trainbench.figures.drawing import COLORS
 from trainbench.page import cell_tables, drawn, report

@@ -6,8 +6,8 @@ import pytest
 
 from metrics_builder import make_record
 from page_builder import write_tables
-from trainbench.conclusions.analysis import Question
-from trainbench.conclusions.roofline import OVERHEAD_BELOW
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.tables.roofline import OVERHEAD_BELOW
 from trainbench.page import report
 from trainbench.page.study import Study
 from trainbench.results.tables import TableOrder

@@ -10,8 +10,9 @@ import pytest
 
 from metrics_builder import make_record
 from trainbench.errors import InputError
-from trainbench.results import tables
+from trainbench.results import measured, tables
 from trainbench.results.published import read_published
+from trainbench.results.runs_table import RUN_COLUMNS
 
 SHIPPED = Path(__file__).parents[2] / "resources" / "published"
 CELLS = "published_2017_cells.csv"
@@ -72,7 +73,7 @@ def test_epochs_are_counted_from_one() -> None:
 
 @pytest.mark.parametrize("table", ["runs", "epochs"])
 def test_published_rows_join_those_of_runs_without_a_change_of_types(table: str) -> None:
-    ours = getattr(tables.measured([make_record()]), table)
+    ours = getattr(measured.measured([make_record()]), table)
     joined = pd.concat([ours, getattr(read_published(SHIPPED), table)], ignore_index=True)
     assert joined.dtypes.to_dict() == ours.dtypes.to_dict()
 
@@ -80,7 +81,7 @@ def test_published_rows_join_those_of_runs_without_a_change_of_types(table: str)
 def test_published_rows_survive_the_csv_file(tmp_path: Path) -> None:
     runs = read_published(SHIPPED).runs
     tables.write_csv(runs, tmp_path / "runs.csv")
-    pd.testing.assert_frame_equal(tables.read_csv(tmp_path / "runs.csv", tables.RUN_COLUMNS), runs)
+    pd.testing.assert_frame_equal(tables.read_csv(tmp_path / "runs.csv", RUN_COLUMNS), runs)
 
 
 # --- refusals ---

@@ -7,19 +7,11 @@ from scipy import stats
 
 from metrics_builder import as_older_versions_timed, make_record
 from trainbench.records import record
-from trainbench.results.tables import (
-    CELL_COLUMNS,
-    CHECK_COLUMNS,
-    EPOCH_COLUMNS,
-    RUN_COLUMNS,
-    TableOrder,
-    cells_table,
-    executors_of,
-    measured,
-    read_csv,
-    rows_of,
-    write_csv,
-)
+from trainbench.results.cells_table import CELL_COLUMNS, cells_table
+from trainbench.results.executors import executors_of
+from trainbench.results.measured import CHECK_COLUMNS, EPOCH_COLUMNS, measured
+from trainbench.results.runs_table import RUN_COLUMNS
+from trainbench.results.tables import TableOrder, read_csv, rows_of, write_csv
 
 CPU_AND_GPU = TableOrder(devices=("cpu", "gpu"))
 

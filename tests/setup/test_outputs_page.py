@@ -16,7 +16,9 @@ from documentation import Page, expanded, names, rows
 from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.conclusions import baseline
-from trainbench.conclusions.analysis import TABLES, Question, write_all
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import write_all
+from trainbench.conclusions.table_files import FILES
 from trainbench.figures import figures
 from trainbench.records import record
 from trainbench.results import cross_checks, sources
@@ -27,7 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 OUTPUTS = Page.read(DOCS / "outputs.md")
 SCHEMA = json.loads(record.SCHEMA_FILE.read_text(encoding="utf-8"))
-CSV_TABLES = [name for name in TABLES if name.endswith(".csv")]
+CSV_TABLES = [name for name in FILES if name.endswith(".csv")]
 
 
 def documented(heading: str, column: str) -> list[str]:

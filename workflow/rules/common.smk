@@ -16,6 +16,7 @@ from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
 from trainbench import engines
+from trainbench.conclusions import table_files
 from trainbench.machine import clean_environment, gpu_choice, host, lifetime, nvml, working_folder
 from trainbench.plan import config_files, configuration, device_cards, limits, submission
 from trainbench.files import fingerprint, full_disk
@@ -34,11 +35,7 @@ os.environ[lifetime.SNAKEMAKE_VARIABLE] = str(os.getpid())
 
 RUN = "results/runs/{model}/{batch_size}/{device}/{repeat}"
 TIMELINE = "results/figures/timelines/{model}_{batch_size}_{device}_{repeat}"
-TABLES = [
-    *["runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"],
-    *["accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"],
-    *["frameworks.csv", "gpu_scaling.csv", "settings.csv", "comparison.csv", "comparison.md"],
-]
+TABLES = list(table_files.FILES)
 FIGURES = [
     *["seconds_per_epoch", "speedup", "scaling", "gpu_scaling", "accuracy_over_epochs", "accuracy_over_time"],
     *["cpu_percent", "roofline"],

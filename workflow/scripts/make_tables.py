@@ -6,7 +6,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
 from trainbench.conclusions import analysis
-from trainbench.conclusions.speedups import Reference
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.tables.speedups import Reference
 from trainbench.results import sources
 from trainbench.results.tables import TableOrder
 from trainbench.rules.rule_script import ending_with_one_sentence
@@ -17,7 +18,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         # What is there so far is no input: Snakemake would train what is not.
         own=[Path(path) for path in snakemake.input.get("metrics", snakemake.params.get("metrics"))],
         found=sources.find(read["folders"]),
-        question=analysis.Question(
+        question=Question(
             order=TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
             reference=Reference(**asked["reference"]),
             target_accuracy=asked["target_accuracy"],

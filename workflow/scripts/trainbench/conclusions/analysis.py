@@ -1,58 +1,26 @@
 """Goes from metrics files to every table, looking at one run at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
-from trainbench.conclusions import roofline, scaling_tables
-from trainbench.conclusions.accuracy_times import accuracy_times_table
+from trainbench.conclusions.all_tables import Question, Tables
 from trainbench.conclusions.comparison import Compared, comparison_markdown, comparison_table
-from trainbench.conclusions.costs import costs_table
-from trainbench.conclusions.frameworks import frameworks_table
 from trainbench.conclusions.headlines import answers
-from trainbench.conclusions.hosts import Inventory
-from trainbench.conclusions.speedups import Reference, crossovers_table, speedups_table
+from trainbench.conclusions.table_files import COMPARISON, CONCLUDED
 from trainbench.errors import InputError
 from trainbench.files import whole_file
 from trainbench.records.same_host import Hosts
 from trainbench.results import published, sources
+from trainbench.results.hosts_table import Inventory
+from trainbench.results.measured import CHECK_ORDER, EPOCH_ORDER, RUN_ORDER, measured
+from trainbench.results.runs_table import RUN_COLUMNS
 from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, Settings
-from trainbench.results.tables import (
-    RUN_COLUMNS,
-    TableOrder,
-    beside_cells,
-    cells_table,
-    frame,
-    measured,
-    sorted_table,
-    write_csv,
-)
+from trainbench.results.tables import TableOrder, frame, sorted_table, write_csv
 from trainbench.words.markdown import literal
-
-COMPARISON: Final = "comparison.md"
-TABLES: Final = (
-    *("runs.csv", "epochs.csv", "checks.csv", "cells.csv", "hosts.csv", "speedups.csv", "crossovers.csv"),
-    *("accuracy_times.csv", "costs.csv", "scaling.csv", "scaling_fits.csv", "core_equivalents.csv", "roofline.csv"),
-    *("frameworks.csv", "gpu_scaling.csv", "settings.csv", "comparison.csv", COMPARISON),
-)
-"""The files that `write_all` writes."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the tables are to answer: the order in which things are shown, and what the config asks.
-
-    `target_accuracy` is a share of all test images by model; `prices` are per hour in `currency`.
-    """
-
-    order: TableOrder = field(default_factory=TableOrder)
-    reference: Reference = field(default_factory=Reference)
-    target_accuracy: Mapping[str, float] = field(default_factory=dict)
-    prices: Mapping[str, float] = field(default_factory=dict)
-    currency: str = "EUR"
 
 
 @dataclass(frozen=True)
@@ -76,7 +44,7 @@ def write_all(
     skip_bad_sources: bool = False,
     absent: Sequence[AbsentRun] = (),
 ) -> None:
-    """Write all `TABLES` to `folder`, from a study's own metrics files and what was found in sources.
+    """Write all `table_files.FILES` to `folder`, from a study's own metrics files and what was found in sources.
 
     Raises:
         InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
@@ -107,20 +75,18 @@ def write_all(
         runs.append(_absent_runs(absent, list(own_hosts)))
     # This study's hosts come before those of sources.
     order = replace(question.order, hosts=question.order.hosts or tuple(sorted(own_hosts)))
-    tables = _all_tables(
-        _together(runs, order, ("repeat", "run_id")),
-        _together(
-            [from_records.epochs, *(publication.epochs for publication in publications)], order, ("repeat", "epoch")
-        ),
-        sorted_table(from_records.checks, order, ("repeat",)),
+    tables = Tables(
+        _together(runs, order, RUN_ORDER),
+        _together([from_records.epochs, *(publication.epochs for publication in publications)], order, EPOCH_ORDER),
+        sorted_table(from_records.checks, order, CHECK_ORDER),
         replace(_renamed(question, hosts.names), order=order),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        write_csv(table, folder / f"{name}.csv")
+    for name in ("runs", "epochs", "checks", "cells", *CONCLUDED):
+        write_csv(tables[name], folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
     write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
-    compared = Compared(**{name: table for name, table in tables.items() if name in Compared.__dataclass_fields__})
+    compared = Compared.of(tables)
     write_csv(comparison_table(compared, order), folder / "comparison.csv")
     told = answers(
         tables["runs"],
@@ -151,36 +117,6 @@ def _renamed_place(place: str, names: Mapping[str, str]) -> str:
     return f"{names.get(host, host)}{slash}{device}"
 
 
-def _all_tables(
-    runs: pd.DataFrame, epochs: pd.DataFrame, checks: pd.DataFrame, question: Question
-) -> dict[str, pd.DataFrame]:
-    """Every table that follows from those of runs, epochs and checks, by the name of its file."""
-    order = question.order
-    cells = cells_table(runs, order)
-    speedups = speedups_table(cells, order, question.reference)
-    times = accuracy_times_table(runs, epochs, question.target_accuracy, order)
-    rooflines = roofline.roofline_table(runs, order)
-    a_row_a_cell = {
-        "speedups": speedups,
-        "accuracy_times": times,
-        "costs": costs_table(cells, times, question.prices, question.currency, order),
-        "scaling": scaling_tables.scaling_table(cells, order),
-        "core_equivalents": scaling_tables.core_equivalents_table(cells, order),
-        "gpu_scaling": scaling_tables.gpu_scaling_table(cells, order),
-        "roofline": rooflines,
-        "frameworks": frameworks_table(cells, rooflines, order),
-    }
-    return {
-        "runs": runs,
-        "epochs": epochs,
-        "checks": checks,
-        "cells": cells,
-        **{name: beside_cells(table, cells) for name, table in a_row_a_cell.items()},
-        "crossovers": crossovers_table(speedups, order),
-        "scaling_fits": scaling_tables.scaling_fits_table(cells, order),
-    }
-
-
 def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> list[published.Published]:
     """The published results of folders; what cannot be used, or was read already, is appended to `refused`."""
     publications: list[published.Published] = []
@@ -209,14 +145,14 @@ def _published_markdown(publications: Sequence[published.Published]) -> str:
     )
 
 
-def _together(tables: Sequence[pd.DataFrame], order: TableOrder, last: tuple[str, ...]) -> pd.DataFrame:
+def _together(tables: Sequence[pd.DataFrame], order: TableOrder, by: Sequence[str]) -> pd.DataFrame:
     """Tables of the same columns as one, sorted."""
     filled = [table for table in tables if len(table)]
-    return sorted_table(pd.concat(filled, ignore_index=True) if filled else tables[0], order, last)
+    return sorted_table(pd.concat(filled, ignore_index=True) if filled else tables[0], order, by)
 
 
 def _absent_runs(absent: Sequence[AbsentRun], own_hosts: Sequence[str]) -> pd.DataFrame:
     """Rows of the table of runs for runs without results, under this study's host where there is one."""
     host = own_hosts[0] if len(own_hosts) == 1 else "unknown"
     rows = [{**asdict(run), "host": host, "run_id": f"{run.status}-{number}"} for number, run in enumerate(absent)]
-    return frame([{**row, "flags": ""} for row in rows], RUN_COLUMNS, None)
+    return frame([{**row, "flags": ""} for row in rows], RUN_COLUMNS)

@@ -15,8 +15,9 @@ import pandas as pd
 from trainbench.results import statistics
 from trainbench.results.comparability import canary_before, decisive_settings, other_variables, threads_in_use
 from trainbench.results.cross_checks import across_runs
+from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
 from trainbench.results.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio, steady_median
-from trainbench.results.tables import COMPLETED, FLAG_LEVELS, TableOrder, ranked
+from trainbench.results.tables import TableOrder, ranked
 from trainbench.words.markdown import literal
 from trainbench.words.wording import format_number, status_words
 

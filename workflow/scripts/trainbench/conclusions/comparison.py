@@ -1,26 +1,19 @@
 """Puts devices side by side, in the shape of the 2017 tables: as data, and as text that begins with the answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import pandas as pd
 
 from trainbench.conclusions.crossover import Verdict
-from trainbench.conclusions.speedups import outcome_of, speedup_of
+from trainbench.conclusions.tables.speedups import outcome_of
+from trainbench.results.cells_table import CELL_FIGURES
+from trainbench.results.columns import CellKey, Row, ratio_in
+from trainbench.results.executors import Executor, executors_of
+from trainbench.results.runs_table import FLAG_LEVELS
 from trainbench.results.statistics import Outcome, Ratio
-from trainbench.results.tables import (
-    CELL_FIGURES,
-    FLAG_LEVELS,
-    CellKey,
-    Executor,
-    Row,
-    TableOrder,
-    cells_by_key,
-    executors_of,
-    groups_of,
-    rows_of,
-)
+from trainbench.results.tables import TableOrder, cells_by_key, groups_of, rows_of
 from trainbench.words.markdown import literal
 from trainbench.words.wording import (
     FLAGGED,
@@ -49,6 +42,11 @@ class Compared:
     costs: pd.DataFrame
     scaling_fits: pd.DataFrame
     core_equivalents: pd.DataFrame
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pd.DataFrame]) -> "Compared":
+        """Those of all tables that it takes."""
+        return cls(**{each.name: tables[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -392,7 +390,7 @@ def best_threads_text(row: Row) -> str:
 
 def efficiency_text(row: Row, unit: str = "") -> str:
     """An efficiency in percent with its interval, where it has one; that of the reference is 100 % by definition."""
-    found = speedup_of(row, "efficiency").times(100)
+    found = ratio_in(row, "efficiency").times(100)
     if row["device"] == row["reference_device"]:
         found = Ratio(found.value)
     return format_estimate(found.value, found.low, found.high, significant=3, unit=unit)
@@ -458,7 +456,7 @@ def _speedup_text(cell: Row | None, speedup: Row | None) -> str:
 
 def ratio_text(row: Row, name: str = "speedup") -> str:
     """How many times, with its interval where it has one."""
-    ratio = speedup_of(row, name) if row[name] is not None else None
+    ratio = ratio_in(row, name) if row[name] is not None else None
     if ratio is None:
         return UNKNOWN
     if ratio == Ratio(1.0, 1.0, 1.0):

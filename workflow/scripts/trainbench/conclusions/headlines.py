@@ -15,21 +15,14 @@ from trainbench.conclusions.comparison import (
     hardware_of,
     ratio_text,
 )
-from trainbench.conclusions.frameworks import USUAL_PRECISION
-from trainbench.conclusions.speedups import outcome_of, rivals, speedup
+from trainbench.conclusions.tables.frameworks import USUAL_PRECISION
+from trainbench.conclusions.tables.speedups import outcome_of, rivals, speedup
+from trainbench.results.cells_table import NEVER_AVERAGED
+from trainbench.results.columns import CellKey, Row
+from trainbench.results.executors import Executor, executors_of
+from trainbench.results.runs_table import COMPLETED
 from trainbench.results.statistics import Outcome
-from trainbench.results.tables import (
-    COMPLETED,
-    NEVER_AVERAGED,
-    CellKey,
-    Executor,
-    Row,
-    TableOrder,
-    cells_by_key,
-    executors_of,
-    models_of,
-    rows_of,
-)
+from trainbench.results.tables import TableOrder, cells_by_key, models_of, rows_of
 from trainbench.words.wording import FLAGGED, format_fixed, format_ratio, framework_words, listed, status_words
 
 MOST_PAIRS: Final = 3

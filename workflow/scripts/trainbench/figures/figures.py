@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
@@ -21,17 +21,10 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from trainbench.conclusions.roofline import OVERHEAD_BELOW, ROOFLINE_COLUMNS
+from trainbench.conclusions import all_tables
 from trainbench.conclusions.scaling import Usl
-from trainbench.conclusions.scaling_tables import (
-    GPU_SCALING_COLUMNS,
-    GPUS,
-    SCALING_COLUMNS,
-    SCALING_FIT_COLUMNS,
-    THREADS,
-    Axis,
-)
-from trainbench.conclusions.speedups import SPEEDUP_COLUMNS
+from trainbench.conclusions.scaling_series import GPUS, THREADS, Axis
+from trainbench.conclusions.tables.roofline import OVERHEAD_BELOW
 from trainbench.figures.drawing import (
     MARKERS,
     MUTED,
@@ -53,22 +46,9 @@ from trainbench.figures.drawing import (
     styled,
     wrapped,
 )
-from trainbench.results.tables import (
-    CELL_COLUMNS,
-    CELL_KEY,
-    EPOCH_COLUMNS,
-    RUN_COLUMNS,
-    CellKey,
-    Executor,
-    Row,
-    TableOrder,
-    batch_sizes_of,
-    cells_by_key,
-    executors_of,
-    models_of,
-    read_csv,
-    rows_of,
-)
+from trainbench.results.columns import CELL_KEY, CellKey, Row
+from trainbench.results.executors import Executor, executors_of
+from trainbench.results.tables import TableOrder, batch_sizes_of, cells_by_key, models_of, rows_of
 from trainbench.words.wording import TIMES, format_number, format_ratio, status_words
 
 LOG_SCALE_FROM_RATIO: Final = 5.0
@@ -136,17 +116,7 @@ class Tables:
 
 def read_tables(folder: Path) -> Tables:
     """The tables in a folder."""
-    columns: Mapping[str, Mapping[str, str]] = {
-        "runs": RUN_COLUMNS,
-        "epochs": EPOCH_COLUMNS,
-        "cells": CELL_COLUMNS,
-        "speedups": SPEEDUP_COLUMNS,
-        "scaling": SCALING_COLUMNS,
-        "scaling_fits": SCALING_FIT_COLUMNS,
-        "gpu_scaling": GPU_SCALING_COLUMNS,
-        "roofline": ROOFLINE_COLUMNS,
-    }
-    return Tables(**{name: read_csv(folder / f"{name}.csv", of_table) for name, of_table in columns.items()})
+    return Tables(**all_tables.read_tables(folder, [each.name for each in fields(Tables)]))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from trainbench.page.table import (
     mean,
     number,
 )
-from trainbench.results.tables import Row, groups_of
+from trainbench.results.columns import Row
+from trainbench.results.tables import groups_of
 from trainbench.words.wording import UNKNOWN, status_words
 
 MOST_GROUPS: Final = 60

@@ -6,12 +6,14 @@ from typing import Final
 
 from trainbench.conclusions.comparison import Measure, figure_text, ratio_text
 from trainbench.conclusions.headlines import few, is_reference, places, rivals_text
-from trainbench.conclusions.speedups import outcome_of, rivals
+from trainbench.conclusions.tables.speedups import outcome_of, rivals
 from trainbench.page import table as columns
 from trainbench.page.study import Study
 from trainbench.page.table import Column, Field, Listing, Table, absent, field, joined, number
+from trainbench.results.columns import Row
+from trainbench.results.executors import Executor
 from trainbench.results.statistics import Outcome
-from trainbench.results.tables import Executor, Row, batch_sizes_of, cells_by_key, models_of, rows_of
+from trainbench.results.tables import batch_sizes_of, cells_by_key, models_of, rows_of
 from trainbench.words.wording import FLAGGED, UNKNOWN, framework_words
 
 MOST_SIZES: Final = 24

@@ -9,8 +9,8 @@ from trainbench.conclusions.comparison import figure_text
 from trainbench.conclusions.headlines import SECONDS
 from trainbench.page.repository import Commit
 from trainbench.page.study import Study
+from trainbench.results.columns import cell_key
 from trainbench.results.settings_table import SOFTWARE
-from trainbench.results.tables import cell_key
 from trainbench.words.wording import format_number
 
 MOST_LISTED: Final = 6

@@ -7,7 +7,8 @@ from trainbench.page import table as columns
 from trainbench.page.cell_tables import MOST_EXECUTORS
 from trainbench.page.study import Study
 from trainbench.page.table import Column, Field, Listing, Table, exact, number, several, words
-from trainbench.results.tables import COMPLETED, FLAG_LEVELS, Row
+from trainbench.results.columns import Row
+from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
 from trainbench.words.wording import UNKNOWN, format_number, framework_words, status_words
 
 MIB_PER_GIB: Final = 1024

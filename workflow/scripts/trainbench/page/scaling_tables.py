@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from trainbench.conclusions.comparison import best_threads_text
-from trainbench.conclusions.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
+from trainbench.conclusions.tables.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
 from trainbench.page import table as columns
 from trainbench.page.study import Study
 from trainbench.page.table import Column, Field, Listing, exact, field, joined, number, ratio, scaled, several, words
-from trainbench.results.tables import Row
+from trainbench.results.columns import Row
 from trainbench.words.wording import FLAGGED, UNKNOWN, format_estimate, format_number
 
 FLOP_PER_GFLOP: Final = 1e9

@@ -1,59 +1,17 @@
 """The tables that the page is made of, as they were written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
-from trainbench.conclusions.accuracy_times import ACCURACY_TIME_COLUMNS
+from trainbench.conclusions.all_tables import read_tables
 from trainbench.conclusions.comparison import Compared
-from trainbench.conclusions.costs import COST_COLUMNS
-from trainbench.conclusions.frameworks import FRAMEWORK_COLUMNS
-from trainbench.conclusions.hosts import HOST_COLUMNS
-from trainbench.conclusions.roofline import ROOFLINE_COLUMNS
-from trainbench.conclusions.scaling_tables import (
-    CORE_EQUIVALENT_COLUMNS,
-    GPU_SCALING_COLUMNS,
-    SCALING_COLUMNS,
-    SCALING_FIT_COLUMNS,
-)
-from trainbench.conclusions.speedups import CROSSOVER_COLUMNS, SPEEDUP_COLUMNS
-from trainbench.results.settings_table import SETTING_COLUMNS
-from trainbench.results.tables import (
-    CELL_COLUMNS,
-    CHECK_COLUMNS,
-    EPOCH_COLUMNS,
-    RUN_COLUMNS,
-    Executor,
-    Row,
-    TableOrder,
-    executors_of,
-    read_csv,
-    rows_of,
-)
-
-COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
-    "runs": RUN_COLUMNS,
-    "epochs": EPOCH_COLUMNS,
-    "checks": CHECK_COLUMNS,
-    "cells": CELL_COLUMNS,
-    "hosts": HOST_COLUMNS,
-    "speedups": SPEEDUP_COLUMNS,
-    "crossovers": CROSSOVER_COLUMNS,
-    "accuracy_times": ACCURACY_TIME_COLUMNS,
-    "costs": COST_COLUMNS,
-    "scaling": SCALING_COLUMNS,
-    "scaling_fits": SCALING_FIT_COLUMNS,
-    "core_equivalents": CORE_EQUIVALENT_COLUMNS,
-    "gpu_scaling": GPU_SCALING_COLUMNS,
-    "roofline": ROOFLINE_COLUMNS,
-    "frameworks": FRAMEWORK_COLUMNS,
-    "settings": SETTING_COLUMNS,
-}
-"""The tables by name, and the types of their columns."""
+from trainbench.results.columns import Row
+from trainbench.results.executors import Executor, executors_of
+from trainbench.results.tables import TableOrder, rows_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +24,7 @@ class Study:
     @classmethod
     def read(cls, folder: Path, order: TableOrder) -> "Study":
         """Read the tables of a folder; hosts that are not named stand in the order of their table."""
-        tables = {name: read_csv(folder / f"{name}.csv", columns) for name, columns in COLUMNS.items()}
+        tables = read_tables(folder)
         # Hosts of the study come before those of sources.
         hosts = tuple(tables["hosts"]["host"].tolist())
         return cls(tables, TableOrder(order.models, order.batch_sizes, order.devices, hosts))
@@ -84,7 +42,7 @@ class Study:
     @cached_property
     def compared(self) -> Compared:
         """The tables that devices are compared by."""
-        return Compared(**{one.name: self.tables[one.name] for one in fields(Compared)})
+        return Compared.of(self.tables)
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a table; what is unknown is None."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainbench.conclusions.comparison import Measure, efficiency_text, figure_text, ratio_text
 from trainbench.page.study import Study
-from trainbench.results.tables import Row
+from trainbench.results.columns import Row
 from trainbench.words.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
 
 MOST_ROWS: Final = 400

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,10 @@ import pandas as pd
 
 from trainbench.errors import InputError
 from trainbench.files.bounded_file import Unusable, printable, read_text
+from trainbench.results.measured import EPOCH_COLUMNS
+from trainbench.results.runs_table import COMPLETED, RUN_COLUMNS
 from trainbench.results.sources import DESCRIPTOR
-from trainbench.results.tables import COMPLETED, EPOCH_COLUMNS, RUN_COLUMNS
+from trainbench.results.tables import frame
 
 SCHEMA_FILE: Final = Path(__file__).with_name("published.schema.json")
 
@@ -41,7 +43,7 @@ Cell = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Published:
-    """Published results as rows with the columns `tables.RUN_COLUMNS` and `tables.EPOCH_COLUMNS`: a run a cell.
+    """Published results as rows with the columns `RUN_COLUMNS` and `EPOCH_COLUMNS`: a run a cell.
 
     `note` says for readers where they come from and what their seconds cover; `host` is a row of the table of hosts.
     """
@@ -79,8 +81,8 @@ def read_published(folder: Path) -> Published:
                 raise row.error("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
             epochs.append(epoch)
     return Published(
-        runs=_frame(runs.values(), RUN_COLUMNS),
-        epochs=_frame(epochs, EPOCH_COLUMNS),
+        runs=frame(runs.values(), RUN_COLUMNS),
+        epochs=frame(epochs, EPOCH_COLUMNS),
         note=_note(descriptor),
         host=_host(descriptor, len(runs)),
     )
@@ -262,10 +264,3 @@ def _epoch(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": row.share("accuracy"),
         "elapsed_seconds": row.seconds("elapsed_seconds"),
     }
-
-
-def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    listed = list(rows)
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in listed], dtype=dtype) for name, dtype in columns.items()}
-    )

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import pandas as pd
 
+from trainbench.results.columns import text, whole
 from trainbench.results.comparability import other_variables, own_variables
+from trainbench.results.tables import frame
 
 # In this order in the table.
 STUDY: Final = "study"
@@ -17,14 +19,7 @@ SOFTWARE: Final = "software"
 PUBLISHED: Final = "published"
 LEFT_OUT: Final = "left out"
 
-SETTING_COLUMNS: Final[Mapping[str, str]] = {
-    "part": "str",
-    "of": "str",
-    "framework": "str",
-    "name": "str",
-    "value": "str",
-    "runs": "Int64",
-}
+SETTING_COLUMNS: Final = text("part", "of", "framework", "name", "value") | whole("runs")
 
 _OF_STUDY: Final = ("isolation", "monitor_interval_seconds", "validation_samples", "study_seed")
 _OF_DEVICE: Final = ("kind", "threads", "gpus", "framework", "precision")
@@ -68,12 +63,7 @@ class Settings:
 
         counted = sorted(self._counts, key=rank)  # stable: names stay in order of appearance
         rows = [(*setting, self._counts[setting]) for setting in counted] + [(*told, None) for told in self._told]
-        return pd.DataFrame(
-            {
-                column: pd.Series([row[index] for row in rows], dtype=dtype)
-                for index, (column, dtype) in enumerate(SETTING_COLUMNS.items())
-            }
-        )
+        return frame((dict(zip(SETTING_COLUMNS, row, strict=True)) for row in rows), SETTING_COLUMNS)
 
 
 def _settings_of(record: Mapping[str, Any]) -> Iterator[Setting]:

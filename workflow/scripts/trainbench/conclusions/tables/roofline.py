@@ -4,13 +4,17 @@ Source of the model: S. Williams, A. Waterman and D. Patterson, "Roofline: an in
 multicore architectures" (Communications of the ACM 52(4), 2009).
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
+from trainbench.results.cells_table import in_common
+from trainbench.results.columns import CELL, CELL_KEY, CellKey, Row, chosen, grouped, real, spread_out, text, whole
+from trainbench.results.columns import estimate as estimate_columns
+from trainbench.results.runs_table import COMPLETED
 from trainbench.results.statistics import estimate
-from trainbench.results.tables import CELL_KEY, COMPLETED, TableOrder, batch_sizes_of, executors_of, models_of
+from trainbench.results.tables import TableOrder, frame, rows_of
 
 COMPUTE: Final = "compute"
 MEMORY: Final = "memory"
@@ -36,31 +40,22 @@ DISTURBED_BY: Final = (
 COMPUTED_WITH: Final = ("framework", "precision", "gpus")
 """What a device computes with, on which its ceilings depend: the same name can mean another in another study."""
 
-ROOFLINE_COLUMNS: Final[Mapping[str, str]] = {
-    "model": "str",
-    "batch_size": "int64",
-    "device": "str",
-    "host": "str",
-    "n": "int64",
-    "framework": "str",
-    "precision": "str",
-    "gpus": "Int64",
-    "achieved_flop_per_second": "float64",
-    "achieved_flop_per_second_low": "float64",
-    "achieved_flop_per_second_high": "float64",
-    "achieved_flop_per_second_spread_percent": "float64",
-    "flop_ceiling_per_second": "float64",
-    "bytes_ceiling_per_second": "float64",
-    "flop_per_byte": "float64",
-    "attainable_flop_per_second": "float64",
-    "fraction_of_attainable": "float64",
-    "fraction_of_flop_ceiling": "float64",
-    "bound": "str",
-}
+_CEILINGS: Final = ("flop_ceiling_per_second", "bytes_ceiling_per_second")
+
+COLUMNS: Final = (
+    CELL
+    | whole("n")
+    | text("framework", "precision")
+    | whole("gpus")
+    | estimate_columns("achieved_flop_per_second")
+    | real(*_CEILINGS, "flop_per_byte", "attainable_flop_per_second")
+    | real("fraction_of_attainable", "fraction_of_flop_ceiling")
+    | text("bound")
+)
 
 
 def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
-    """A row for each cell of each host, with the columns `ROOFLINE_COLUMNS`.
+    """A row for each cell of each host, with the columns `COLUMNS`.
 
     `runs` is the table of runs. `n` counts the completed runs, whose FLOP a second are summarised by their geometric
     mean with its 95 % interval. A device's ceilings are the highest that any of its runs on the host saw, with its
@@ -70,43 +65,9 @@ def roofline_table(runs: pd.DataFrame, order: TableOrder | None = None) -> pd.Da
     than `OVERHEAD_BELOW` of it; it is "undecided" where the interval of what is achieved contains that share, and
     "disturbed" where one of `DISTURBED_BY` flagged a completed run.
     """
-    order = order or TableOrder()
     ceilings = _ceilings(runs)
-    completed = runs[runs["status"] == COMPLETED]
-    achieved = _values_of_cells(completed, "achieved_flop_per_second")
-    intensities = _values_of_cells(completed, "flop_per_byte")
-    counts = completed.groupby(list(CELL_KEY), sort=False).size()
-    disturbed = _disturbed(completed)
-    computed_with = {column: _values_of_cells(runs, column) for column in COMPUTED_WITH}
-    present = set(zip(*(runs[column].tolist() for column in CELL_KEY), strict=True))
-    executors = executors_of(runs, order)
-    rows = []
-    for model in models_of(runs, order):
-        for batch_size in batch_sizes_of(runs, order):
-            for executor in executors:
-                key = (model, batch_size, executor.device, executor.host)
-                if key in present:
-                    known = estimate(achieved.get(key, ()))
-                    own = {column: _common(values.get(key, ())) for column, values in computed_with.items()}
-                    row = {
-                        **dict(zip(CELL_KEY, key, strict=True)),
-                        "n": int(counts.get(key, 0)),
-                        **own,
-                        "achieved_flop_per_second": known.value,
-                        "achieved_flop_per_second_low": known.low,
-                        "achieved_flop_per_second_high": known.high,
-                        "achieved_flop_per_second_spread_percent": known.spread_percent,
-                        "flop_per_byte": next(iter(intensities.get(key, ())), None),
-                        **ceilings.get((*key[2:], *own.values()), {}),
-                    }
-                    placed = _placed(row)
-                    rows.append(row | placed | ({"bound": DISTURBED} if placed and key in disturbed else {}))
-    return pd.DataFrame(
-        {
-            column: pd.Series([row.get(column) for row in rows], dtype=dtype)
-            for column, dtype in ROOFLINE_COLUMNS.items()
-        }
-    )
+    rows = [_row(key, members, ceilings) for key, members in grouped(rows_of(runs)).items()]
+    return frame(rows, COLUMNS, order or TableOrder())
 
 
 def bound(achieved: float, flop_per_byte: float, flop_ceiling: float, bytes_ceiling: float) -> str:
@@ -125,27 +86,28 @@ def bound(achieved: float, flop_per_byte: float, flop_ceiling: float, bytes_ceil
 
 def _ceilings(runs: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, float]]:
     """The ceilings of each device of each host that knows them, by these and what it computed with."""
-    names = ["flop_ceiling_per_second", "bytes_ceiling_per_second"]
+    names = list(_CEILINGS)
     highest = runs.dropna(subset=names).groupby(["device", "host", *COMPUTED_WITH], sort=False)[names].max()
     cards = [max(1, key[-1]) for key in highest.index]
     return dict(zip(highest.index, highest.mul(cards, axis=0).to_dict("records"), strict=True))
 
 
-def _common(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a text or a number
-    """The value that all have, None where they differ."""
-    distinct = set(values)
-    return distinct.pop() if len(distinct) == 1 else None
-
-
-def _disturbed(completed: pd.DataFrame) -> set[Hashable]:
-    """The cells in which others were at work beside a completed run."""
-    found = completed["flags"].map(lambda flags: not set(DISTURBED_BY).isdisjoint(flags.split())).astype(bool)
-    return set(completed.loc[found, list(CELL_KEY)].itertuples(index=False, name=None))
-
-
-def _values_of_cells(runs: pd.DataFrame, column: str) -> dict[Hashable, list[Any]]:
-    known = runs.dropna(subset=[column])
-    return {key: values.tolist() for key, values in known.groupby(list(CELL_KEY), sort=False)[column]}
+def _row(key: CellKey, runs: Sequence[Row], ceilings: Mapping[tuple[Any, ...], Mapping[str, float]]) -> dict[str, Any]:
+    completed = [run for run in runs if run["status"] == COMPLETED]
+    own = {column: in_common(run[column] for run in runs) for column in COMPUTED_WITH}
+    intensities = (run["flop_per_byte"] for run in completed if run["flop_per_byte"] is not None)
+    row = {
+        **chosen(runs[0], CELL_KEY),
+        "n": len(completed),
+        **own,
+        **spread_out("achieved_flop_per_second", estimate(run["achieved_flop_per_second"] for run in completed)),
+        "flop_per_byte": next(intensities, None),
+        **ceilings.get((*key[2:], *own.values()), {}),
+    }
+    placed = _placed(row)
+    if placed and any(not set(DISTURBED_BY).isdisjoint(run["flags"].split()) for run in completed):
+        placed["bound"] = DISTURBED
+    return row | placed
 
 
 def _placed(row: Mapping[str, Any]) -> dict[str, Any]:

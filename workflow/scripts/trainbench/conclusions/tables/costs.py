@@ -5,31 +5,21 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.results.tables import Row, TableOrder, cell_key, frame, rows_of
+from trainbench.results.columns import CELL, CELL_KEY, ESTIMATE, Row, cell_key, chosen, estimate, real, text, whole
+from trainbench.results.tables import TableOrder, cells_by_key, frame, rows_of
 
 SECONDS_PER_HOUR: Final = 3600.0
-_FIGURES: Final = (
-    "energy_joules_per_epoch",
-    "cpu_energy_joules_per_epoch",
-    "price_per_epoch",
-    "price_to_accuracy",
-)
-_BOUNDS: Final = ("", "_low", "_high")
+_ENERGIES: Final = ("energy_joules_per_epoch", "cpu_energy_joules_per_epoch")
 
-COST_COLUMNS: Final[Mapping[str, str]] = (
-    {
-        "model": "str",
-        "batch_size": "int64",
-        "device": "str",
-        "host": "str",
-        "n": "int64",
-        "priced_by": "str",
-        "price_per_hour": "float64",
-        "currency": "str",
-        "target_accuracy": "float64",
-    }
-    | {f"{name}{part}": "float64" for name in _FIGURES for part in (*_BOUNDS, "_spread_percent")}
-    | {"price_to_accuracy_note": "str"}
+COLUMNS: Final = (
+    CELL
+    | whole("n")
+    | text("priced_by")
+    | real("price_per_hour")
+    | text("currency")
+    | real("target_accuracy")
+    | estimate(*_ENERGIES, "price_per_epoch", "price_to_accuracy")
+    | text("price_to_accuracy_note")
 )
 
 
@@ -40,14 +30,14 @@ def costs_table(
     currency: str,
     order: TableOrder,
 ) -> pd.DataFrame:
-    """A row for each completed cell, with the columns `COST_COLUMNS`.
+    """A row for each completed cell, with the columns `COLUMNS`.
 
     `prices` are per hour, by HOST/DEVICE, device, host id or hostname; the first of these that is given counts. An
     epoch's price is that of training and evaluating it (`epoch_seconds`); the price to the target accuracy that of all
     time from the start of the process. Energies are those of the table of cells: `energy_joules_per_epoch` of the GPUs,
     `cpu_energy_joules_per_epoch` of the CPU packages, each while training a steady epoch.
     """
-    times = {cell_key(row): row for row in rows_of(accuracy_times)}
+    times = cells_by_key(accuracy_times)
     rows = []
     for cell in rows_of(cells):
         if not cell["n"]:
@@ -56,23 +46,21 @@ def costs_table(
         per_second = None if priced_by is None else prices[priced_by] / SECONDS_PER_HOUR
         time = times.get(cell_key(cell))
         row: dict[str, Any] = {
-            **{column: cell[column] for column in ("model", "batch_size", "device", "host", "n")},
+            **chosen(cell, (*CELL_KEY, "n", *estimate(*_ENERGIES))),
             "priced_by": priced_by,
             "price_per_hour": None if priced_by is None else prices[priced_by],
             "currency": None if priced_by is None else currency,
             "target_accuracy": None if time is None else time["target_accuracy"],
             "price_to_accuracy_note": None if time is None or time["verdict"] == "reached" else time["verdict"],
         }
-        for part in (*_BOUNDS, "_spread_percent"):
+        for end in ESTIMATE:
             # Seconds and their price scatter by the same share.
-            factor = per_second if part in _BOUNDS or per_second is None else 1.0
-            row[f"energy_joules_per_epoch{part}"] = cell[f"energy_joules_per_epoch{part}"]
-            row[f"cpu_energy_joules_per_epoch{part}"] = cell[f"cpu_energy_joules_per_epoch{part}"]
-            row[f"price_per_epoch{part}"] = _times(cell[f"epoch_seconds{part}"], factor)
-            seconds = None if time is None else time[f"time_to_accuracy_with_startup_seconds{part}"]
-            row[f"price_to_accuracy{part}"] = _times(seconds, factor)
+            factor = 1.0 if per_second is not None and end == "_spread_percent" else per_second
+            row[f"price_per_epoch{end}"] = _times(cell[f"epoch_seconds{end}"], factor)
+            seconds = None if time is None else time[f"time_to_accuracy_with_startup_seconds{end}"]
+            row[f"price_to_accuracy{end}"] = _times(seconds, factor)
         rows.append(row)
-    return frame(rows, COST_COLUMNS, order)
+    return frame(rows, COLUMNS, order)
 
 
 def _priced_by(cell: Row, prices: Mapping[str, float]) -> str | None:

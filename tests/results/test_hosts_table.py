@@ -1,7 +1,7 @@
 """The inventory has a row a host, whatever the runs on it saw of its cards."""
 
 from metrics_builder import make_record
-from trainbench.conclusions.hosts import HOST_COLUMNS, Inventory
+from trainbench.results.hosts_table import HOST_COLUMNS, Inventory
 from trainbench.results.tables import TableOrder
 
 

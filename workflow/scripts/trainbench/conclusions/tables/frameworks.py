@@ -1,59 +1,46 @@
 """Sets frameworks and precisions side by side where nothing else differs: the same hardware, model and batch size."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.conclusions.speedups import speedup
-from trainbench.results.statistics import Ratio
-from trainbench.results.tables import CELL_KEY, Row, TableOrder, cell_key, cells_by_key, executors_of, frame, rows_of
+from trainbench.conclusions.tables.speedups import speedup
+from trainbench.results.cells_table import in_common
+from trainbench.results.columns import CELL, CELL_KEY, Row, cell_key, chosen, interval, real, spread_out, text, whole
+from trainbench.results.executors import executors_of
+from trainbench.results.tables import TableOrder, cells_by_key, frame, rows_of
 
 USUAL_FRAMEWORK: Final = "tensorflow"
 USUAL_PRECISION: Final = "float32"
 
-_FIGURES: Final = ("train_seconds_per_epoch", "energy_joules_per_epoch", "cpu_energy_joules_per_epoch")
-_RATIOS: Final = ("speedup", "speedup_over_float32")
-_ENDS: Final = ("", "_low", "_high")
+_ENERGIES: Final = ("energy_joules_per_epoch", "cpu_energy_joules_per_epoch")
+_ACCURACY: Final = ("final_accuracy_mean", "final_accuracy_sd")
 _SHARES: Final = ("fraction_of_flop_ceiling", "fraction_of_attainable")
+_FACTS: Final = text("device_kind", "device_name") | whole("gpus", "threads") | text("framework", "precision")
 
-FRAMEWORK_COLUMNS: Final[Mapping[str, str]] = (
-    {
-        "model": "str",
-        "batch_size": "int64",
-        "device": "str",
-        "host": "str",
-        "device_kind": "str",
-        "device_name": "str",
-        "gpus": "Int64",
-        "threads": "Int64",
-        "framework": "str",
-        "precision": "str",
-        "status": "str",
-        "n": "int64",
-    }
-    | {f"train_seconds_per_epoch{end}": "float64" for end in _ENDS}
-    | {
-        "reference_device": "str",
-        "reference_framework": "str",
-        "reference_precision": "str",
-        "reference_flagged_runs": "Int64",
-    }
-    | {f"speedup{end}": "float64" for end in _ENDS}
-    | {"float32_device": "str", "float32_flagged_runs": "Int64"}
-    | {f"speedup_over_float32{end}": "float64" for end in _ENDS}
-    | {"final_accuracy_mean": "float64", "final_accuracy_sd": "float64"}
-    | dict.fromkeys(_SHARES, "float64")
-    | {f"{figure}{end}": "float64" for figure in _FIGURES[1:] for end in _ENDS}
+COLUMNS: Final = (
+    CELL
+    | _FACTS
+    | text("status")
+    | whole("n")
+    | interval("train_seconds_per_epoch")
+    | text("reference_device", "reference_framework", "reference_precision")
+    | whole("reference_flagged_runs")
+    | interval("speedup")
+    | text("float32_device")
+    | whole("float32_flagged_runs")
+    | interval("speedup_over_float32")
+    | real(*_ACCURACY, *_SHARES)
+    | interval(*_ENERGIES)
 )
 
 # What devices side by side have in common besides the model and the batch size; of CPUs their threads too.
 _PLACE: Final = ("host", "device_kind", "device_name", "gpus", "environment")
-_FACTS: Final = ("device_kind", "device_name", "gpus", "threads", "framework", "precision")
 
 
 def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOrder | None = None) -> pd.DataFrame:
-    """A row for each cell that has another framework or precision beside it, with the columns `FRAMEWORK_COLUMNS`.
+    """A row for each cell that has another framework or precision beside it, with the columns `COLUMNS`.
 
     Cells are side by side whose model, batch size and hardware are the same: on a CPU as many threads in use, on GPUs
     as many of the same model; and so are the variables of the environment that their devices set. Where all of these
@@ -74,14 +61,13 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
             single = _first_known(one for one in members if _computes(one, cell["framework"], USUAL_PRECISION))
             placed = of_roofline.get(cell_key(cell), {})
             rows.append(
-                {column: cell[column] for column in (*CELL_KEY, *_FACTS, "status", "n")}
-                | {f"{figure}{end}": cell[f"{figure}{end}"] for figure in _FIGURES for end in _ENDS}
-                | {column: cell[column] for column in ("final_accuracy_mean", "final_accuracy_sd")}
+                chosen(cell, (*CELL_KEY, *_FACTS, "status", "n", *_ACCURACY))
+                | chosen(cell, interval("train_seconds_per_epoch", *_ENERGIES))
                 | {share: placed.get(share) for share in _SHARES}
                 | _compared("speedup", "reference", reference, cell)
                 | _compared("speedup_over_float32", "float32", single, cell)
             )
-    return frame(rows, FRAMEWORK_COLUMNS, order)
+    return frame(rows, COLUMNS, order)
 
 
 def _side_by_side(cells: pd.DataFrame, order: TableOrder) -> list[list[Row]]:
@@ -102,14 +88,12 @@ def _side_by_side(cells: pd.DataFrame, order: TableOrder) -> list[list[Row]]:
 
 def _facts(cells: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     """On what and with what each device of a host computes, by all of its cells: one out of memory does not say."""
-    found: dict[tuple[str, str], dict[str, set[Any]]] = {}
+    by_device: dict[tuple[str, str], list[Row]] = {}
     for cell in rows_of(cells):
-        of_device = found.setdefault((cell["device"], cell["host"]), {column: set() for column in _FACTS})
-        for column, values in of_device.items():
-            values.update({cell[column]} - {None})
+        by_device.setdefault((cell["device"], cell["host"]), []).append(cell)
     return {
-        key: {column: next(iter(values)) if len(values) == 1 else None for column, values in of_device.items()}
-        for key, of_device in found.items()
+        device: {column: in_common(cell[column] for cell in own) for column in _FACTS}
+        for device, own in by_device.items()
     }
 
 
@@ -133,16 +117,8 @@ def _computes(cell: Row, framework: str, precision: str) -> bool:
 
 def _compared(name: str, other: str, reference: Row | None, cell: Row) -> dict[str, Any]:
     """A ratio to another cell, and which that is; nothing where there is none or one of the two has no figure."""
-    found: Ratio | None = None if reference is None else speedup(reference, cell)
+    found = None if reference is None else speedup(reference, cell)
     if reference is None or found is None:
         return {}
-    columns: dict[str, Any] = {
-        f"{other}_device": reference["device"],
-        f"{other}_flagged_runs": reference["flagged_runs"],
-        name: found.value,
-        f"{name}_low": found.low,
-        f"{name}_high": found.high,
-    }
-    if other == "reference":
-        columns |= {f"reference_{column}": reference[column] for column in ("framework", "precision")}
-    return columns
+    facts = chosen(reference, ("device", "flagged_runs", "framework", "precision"), f"{other}_")
+    return facts | spread_out(name, found)

@@ -7,33 +7,38 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.results.statistics import Estimate, estimate
-from trainbench.results.tables import CELL_KEY, CellKey, Row, TableOrder, cell_key, frame, rows_of
+from trainbench.results.columns import (
+    CELL,
+    CELL_KEY,
+    ESTIMATE,
+    CellKey,
+    Row,
+    ended,
+    grouped,
+    real,
+    spread_out,
+    text,
+    whole,
+)
+from trainbench.results.statistics import estimate
+from trainbench.results.tables import TableOrder, frame, rows_of
 
 _TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
 
-ACCURACY_TIME_COLUMNS: Final[Mapping[str, str]] = (
-    {
-        "model": "str",
-        "batch_size": "int64",
-        "device": "str",
-        "host": "str",
-        "target_accuracy": "float64",
-        "n": "int64",
-        "reached": "int64",
-        "not_reached": "int64",
-        "epochs_trained": "Int64",
-        "epochs_to_accuracy_median": "float64",
-    }
-    | {f"{name}{part}": "float64" for name in _TIMES for part in ("", "_low", "_high", "_spread_percent", "_median")}
-    | {"verdict": "str"}
+COLUMNS: Final = (
+    CELL
+    | real("target_accuracy")
+    | whole("n", "reached", "not_reached", "epochs_trained")
+    | real("epochs_to_accuracy_median")
+    | ended(_TIMES, (*ESTIMATE, "_median"))
+    | text("verdict")
 )
 
 
 def accuracy_times_table(
-    runs: pd.DataFrame, epochs: pd.DataFrame, targets: Mapping[str, float], order: TableOrder
+    runs: pd.DataFrame, epochs: pd.DataFrame, target_accuracy: Mapping[str, float], order: TableOrder
 ) -> pd.DataFrame:
-    """A row for each cell of a model with a target, with the columns `ACCURACY_TIME_COLUMNS`.
+    """A row for each cell of a model with a target, with the columns `COLUMNS`.
 
     A run reaches its target (a share of all test images) with the first epoch whose accuracy is at or above it.
     `time_to_accuracy_seconds` is the training time until the end of that epoch, evaluation left out;
@@ -45,16 +50,17 @@ def accuracy_times_table(
     """
     epochs = _whole_traces(epochs)
     traced = set(epochs["run_id"])
-    reaching = _first_reaching(epochs, targets)
-    cells: dict[CellKey, list[Row]] = {}
-    for run in rows_of(runs):
-        if run["model"] in targets and run["run_id"] in traced and run["startup_seconds"] is not None:
-            cells.setdefault(cell_key(run), []).append(run)
-    rows = [
-        _row(key, members, [reaching.get(run["run_id"]) for run in members], targets[key[0]])
-        for key, members in cells.items()
+    reaching = _first_reaching(epochs, target_accuracy)
+    shown = [
+        run
+        for run in rows_of(runs)
+        if run["model"] in target_accuracy and run["run_id"] in traced and run["startup_seconds"] is not None
     ]
-    return frame(rows, ACCURACY_TIME_COLUMNS, order)
+    rows = [
+        _row(key, members, [reaching.get(run["run_id"]) for run in members], target_accuracy[key[0]])
+        for key, members in grouped(shown).items()
+    ]
+    return frame(rows, COLUMNS, order)
 
 
 def _whole_traces(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -100,14 +106,8 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
         "verdict": _verdict(len(runs), censored, epochs_trained),
     }
     for name, seconds in zip(_TIMES, (training, with_startup), strict=True):
-        over_runs = Estimate(0, None) if censored else estimate(seconds)
-        row |= {
-            name: over_runs.value,
-            f"{name}_low": over_runs.low,
-            f"{name}_high": over_runs.high,
-            f"{name}_spread_percent": over_runs.spread_percent,
-            f"{name}_median": _median(seconds, trained_seconds),
-        }
+        row |= spread_out(name, None if censored else estimate(seconds))
+        row[f"{name}_median"] = _median(seconds, trained_seconds)
     return row
 
 

@@ -1,33 +1,28 @@
 """Says what each host is: the inventory that `lscpu` and `nvidia-smi` gave in 2017."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import pandas as pd
 
+from trainbench.results.columns import chosen, real, text, whole
 from trainbench.results.tables import TableOrder, frame
 
-HOST_COLUMNS: Final[Mapping[str, str]] = {
-    "host": "str",
-    "hostnames": "str",
-    "cpu_model": "str",
-    "sockets": "Int64",
-    "cores": "Int64",
-    "threads": "Int64",
-    "usable_threads": "str",
-    "numa_nodes": "Int64",
-    "cpu_max_mhz": "float64",
-    "caches": "str",
-    "memory_mib": "float64",
-    "cpu_quota_cores": "str",
-    "gpus": "str",
-    "gpu_memory_mib": "str",
-    "gpu_driver_version": "str",
-    "system": "str",
-    "kernel": "str",
-    "software": "str",
-    "runs": "int64",
-}
+HOST_COLUMNS: Final = (
+    text("host", "hostnames", "cpu_model")
+    | whole("sockets", "cores", "threads")
+    | text("usable_threads")
+    | whole("numa_nodes")
+    | real("cpu_max_mhz")
+    | text("caches")
+    | real("memory_mib")
+    | text("cpu_quota_cores", "gpus", "gpu_memory_mib", "gpu_driver_version", "system", "kernel", "software")
+    | whole("runs")
+)
+
+# What may differ from run to run stands side by side, in order of appearance.
+_JOINED: Final = ("hostnames", "usable_threads", "cpu_quota_cores", "gpu_driver_version", "system", "kernel")
 
 
 class Inventory:
@@ -43,19 +38,10 @@ class Inventory:
         known = self._hosts.setdefault(
             host["id"],
             {
-                "cpu": host["cpu"],
-                "memory_mib": host["memory_mib"],
+                **chosen(host, ("cpu", "memory_mib")),
                 "gpus": {},
                 "runs": 0,
-                # What may differ from run to run, in order of appearance.
-                "hostnames": {},
-                "usable_threads": {},
-                "cpu_quota_cores": {},
-                "gpu_driver_version": {},
-                "system": {},
-                "kernel": {},
-                "frameworks": {},
-                "pythons": {},
+                **{column: {} for column in (*_JOINED, "frameworks", "pythons")},
             },
         )
         known["runs"] += 1
@@ -66,11 +52,8 @@ class Inventory:
         framework, version = software["framework"], software["versions"].get(software["framework"])
         for column, value in (
             ("hostnames", host["hostname"]),
-            ("usable_threads", host["usable_threads"]),
             ("cpu_quota_cores", host["cgroup_cpu_quota_cores"]),
-            ("gpu_driver_version", host["gpu_driver_version"]),
-            ("system", host["system"]),
-            ("kernel", host["kernel"]),
+            *chosen(host, ("usable_threads", "gpu_driver_version", "system", "kernel")).items(),
             ("frameworks", f"{framework} {version}" if version else None),
             ("pythons", f"Python {software['python']}"),
         ):
@@ -91,19 +74,12 @@ def _row(host: str, known: Mapping[str, Any]) -> dict[str, Any]:
     cpu = known["cpu"]
     # Machines of the same hardware count as one host; their cards are those of one of them.
     gpus = list(max(known["gpus"].values(), key=len).values())
-    joined = {
-        column: ", ".join(known[column]) or None
-        for column in (
-            *("hostnames", "usable_threads", "cpu_quota_cores", "gpu_driver_version"),
-            *("system", "kernel"),
-        )
-    }
     software = [*sorted(known["frameworks"]), *sorted(known["pythons"])]
     return {
         "host": host,
-        **joined,
+        **{column: ", ".join(known[column]) or None for column in _JOINED},
         "cpu_model": cpu["model"],
-        **{column: cpu[column] for column in ("sockets", "cores", "threads", "numa_nodes")},
+        **chosen(cpu, ("sockets", "cores", "threads", "numa_nodes")),
         "cpu_max_mhz": cpu["max_mhz"],
         "caches": ", ".join(_cache(cache) for cache in cpu["caches"] or ()) or None,
         "memory_mib": known["memory_mib"],
@@ -124,7 +100,5 @@ def _cache(cache: Mapping[str, Any]) -> str:
 
 def _counted(names: Iterable[str]) -> str | None:
     """Equal names together: `4 x NVIDIA TITAN X`."""
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(names)
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items()) or None
