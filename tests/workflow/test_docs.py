@@ -192,15 +192,15 @@ def make_place(folder: Path) -> Checkout:
 
 def as_server(place: Checkout) -> None:
     """Have a checkout take this machine for one of 32 cores whose TensorFlow can use cards."""
-    rules = place.folder / "workflow/rules/common.smk"
-    text = rules.read_text(encoding="utf-8")
+    module = place.folder / "workflow/scripts/trainbench/rules/call.py"
+    text = module.read_text(encoding="utf-8")
     for found, pretended in (
-        ("frameworks=installed_frameworks()", "frameworks=dict.fromkeys(engines.ENGINES, True)"),
-        ("return min(given, usable)", "return 32"),
+        ("else _installed_frameworks()", "else dict.fromkeys(engines.ENGINES, True)"),
+        ("return min(options.cores, usable)", "return 32"),
     ):
         assert text.count(found) == 1
         text = text.replace(found, pretended)
-    rules.write_text(text, encoding="utf-8")
+    module.write_text(text, encoding="utf-8")
 
 
 def write_files_of(page: Page, folder: Path) -> None:

@@ -117,17 +117,17 @@ def any_tensorflow(new_checkout):
     It takes this machine for one of 8 cores.
     """
     checkout = have_runs_wait(new_checkout())
-    pretend(checkout, "installed_frameworks()", "None")
-    pretend(checkout, "host.inventory().usable_threads", "8")
+    pretend(checkout, "else _installed_frameworks()", "else None")
+    pretend(checkout, "given_cores(options, host.inventory().usable_threads)", "given_cores(options, 8)")
     return checkout
 
 
 def pretend(checkout, found, pretended):
     """Have the rules of a checkout take this machine for another one."""
-    rules = checkout.folder / "workflow/rules/common.smk"
-    text = rules.read_text()
-    assert text.count(f"={found}") + text.count(f"({found})") == 1
-    rules.write_text(text.replace(f"={found}", f"={pretended}").replace(f"({found})", f"({pretended})"))
+    module = checkout.folder / "workflow/scripts/trainbench/rules/call.py"
+    text = module.read_text()
+    assert text.count(found) == 1
+    module.write_text(text.replace(found, pretended))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_run_with_two_of_four_gpus_has_half_of_the_cores_and_one_with_one_a_qu
 
 
 def test_no_more_gpu_runs_begin_than_there_are_cores_for_them(any_tensorflow, replay):
-    pretend(any_tensorflow, "8", "2")
+    pretend(any_tensorflow, "given_cores(options, 8)", "given_cores(options, 2)")
     config = ["models=[logistic]", "devices=[gpu]", "repeats=2"]
     run = any_tensorflow.study("--cores", "32", "--until", "train", "--config", *config, **replay(4))
     assert run.returncode == 0, run.stderr

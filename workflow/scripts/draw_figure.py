@@ -10,7 +10,7 @@ from trainbench.results import tables
 from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
-    order = tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()})
+    order = tables.TableOrder(**snakemake.params.order)
     data = figures.read_tables(Path(snakemake.input.runs_csv).parent)
     figure = figures.FIGURES[snakemake.wildcards.figure](data, order)
     drawing.save(figure, Path(snakemake.output.svg), Path(snakemake.output.png))

@@ -12,7 +12,7 @@ from trainbench.results import sources, tables
 from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
-    order = tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()})
+    order = tables.TableOrder(**snakemake.params.order)
     folder = snakemake.params.baseline["folder"]
     nothing, refused, hosts = sources.Found(), [], Hosts()
     current = baseline.measured_runs(sources.read(map(Path, snakemake.input.metrics), nothing, refused, hosts))

@@ -16,7 +16,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         tables_folder=Path(snakemake.input.runs_csv).parent,
         figures=[Path(path) for path in snakemake.input.figures if path.endswith(".svg")],
         timelines=[Path(path) for path in snakemake.input.get("timelines", []) if path.endswith(".svg")],
-        order=tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
+        order=tables.TableOrder(**snakemake.params.order),
         repetition=Repetition(
             configuration=repeated["configuration"],
             code_sha256=repeated["code_sha256"],

@@ -1,19 +1,21 @@
 """Says how long runs will take, from runs that have ended; what no run tells is unknown.
 
-Standard library only: it works beside runs that are measured.
+It works beside runs that are measured.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
 
+from trainbench.machine import host
 from trainbench.plan.study import METRICS_NAME, Run, Study, cores_of_run
 from trainbench.records import same_host
+from trainbench.rules.call import Call
 
 MOST_RUNS_OF_CELL: Final = 5
 """So many runs of a cell are read: more would say little more, and a study may have thousands."""
@@ -220,6 +222,17 @@ class History:
             and (self._host is None or same_host.are_one(self._host, metrics["host"]))
             and all(metrics["settings"][name] == wanted[name] for name in ("device", "dataset_files_sha256"))
         )
+
+
+def of_call(call: Call, results: Path) -> tuple[History, Place]:
+    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
+    if call.options.submits:
+        place = Place(cores=None, gpus=0, host=None)
+    else:
+        machine = host.inventory()
+        cores = call.machine.cores or machine.usable_threads
+        place = Place(cores=cores, gpus=call.gpus_side_by_side, host=asdict(machine))
+    return History(call.study, results, call.dataset_files_sha256, place.host), place
 
 
 def past_of(metrics: Mapping[str, Any], written_at: float) -> Past:

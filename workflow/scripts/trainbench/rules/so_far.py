@@ -5,9 +5,11 @@ Standard library only: rules import this module whenever Snakemake reads them.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from trainbench.files import fingerprint
 from trainbench.plan.study import METRICS_NAME, Run, Study
 
 LOG_NAME: Final = "train.log"
@@ -25,6 +27,21 @@ def states(study: Study, results: Path, dataset_files_sha256: str) -> dict[Run, 
     off.
     """
     return {run: _state(study, run, results / run.folder, dataset_files_sha256) for run in study.runs()}
+
+
+def contents(found: Mapping[Run, State], results: Path) -> dict[str, str]:
+    """The metrics files that are there, with fingerprints of their contents."""
+    paths = [results / run.folder / METRICS_NAME for run, state in found.items() if state == "there"]
+    return {str(path): fingerprint.of_files([path]) for path in paths}
+
+
+def absent(found: Mapping[Run, State], study: Study) -> list[dict[str, Any]]:
+    """The runs that have no results, or none with the settings of the study."""
+    return [
+        {**asdict(run), "device_kind": study.device(run.device).kind, "status": state}
+        for run, state in found.items()
+        if state != "there"
+    ]
 
 
 def changes(study: Study, runs: Iterable[Run], results: Path, dataset_files_sha256: str) -> dict[Run, tuple[str, ...]]:

@@ -11,9 +11,10 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -23,6 +24,8 @@ from rich.text import Text
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from trainbench.plan.study import Run
+from trainbench.rules import forecast
+from trainbench.rules.call import Call
 from trainbench.rules.forecast import Work, count_text, duration_text, time_text
 from trainbench.terminal.under_way import RunUnderWay, StudyUnderWay, Watch
 from trainbench.words.wording import format_number
@@ -81,6 +84,22 @@ class JobEvents(logging.Handler):
 
 def _run(wildcards: Mapping[str, str]) -> Run:
     return Run(wildcards["model"], int(wildcards["batch_size"]), wildcards["device"], int(wildcards["repeat"]))
+
+
+@contextmanager
+def shown(
+    call: Call, runs: Collection[Run], results: Path, logger: logging.Logger, rules: Collection[str], *, colored: bool
+) -> Iterator[None]:
+    """Show how far these runs of a call are, of which Snakemake's `logger` tells; `rules` are carried out as well."""
+    watch = Watch(call.study, runs, *forecast.of_call(call, results), results)
+    events = JobEvents(watch, "train")
+    logger.addHandler(events)
+    view = View(watch.state, rules=rules, colored=colored)
+    try:
+        yield
+    finally:
+        view.stop()
+        logger.removeHandler(events)
 
 
 class View:

@@ -10,6 +10,7 @@ from typing import Final
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from trainbench.rules import products
 from trainbench.rules.rule_script import BUG
 from trainbench.rules.so_far import last_words
 
@@ -75,7 +76,7 @@ class PlainWords(logging.Filter):
         )
 
 
-def results_of(up_to_date: Collection[str], folder: str, page: str, figures: Iterable[str]) -> str:
+def results_of(up_to_date: Collection[str], folder: str, figures: Iterable[str]) -> str:
     """What to say of the results in `folder` below a call that succeeded, whole lines: the comparison, where what is.
 
     `up_to_date` are the files that the call made, or found to be as they are to be. Of others nothing is said, and of
@@ -92,6 +93,6 @@ def results_of(up_to_date: Collection[str], folder: str, page: str, figures: Ite
     if all(is_told(path) for path in figures):
         places.insert(1, f"Figures: {folder}/figures/")
     lines = [Path(comparison).read_text(encoding="utf-8")]
-    if is_told(f"{folder}/{page}"):
-        lines.append(f"All of it on one page: {folder}/{page}")
+    if is_told(products.page(folder)):
+        lines.append(f"All of it on one page: {products.page(folder)}")
     return "".join(f"{line}\n" for line in [*lines, "   ".join(places)])

@@ -4,17 +4,27 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import add
+from pathlib import Path
 from typing import Final
 
 from tabulate import tabulate
 
 from trainbench.plan.study import Run, Study
+from trainbench.rules import forecast, so_far
+from trainbench.rules.call import Call
 from trainbench.rules.forecast import Cell, History, Place, Work, cell_of, count_text, time_text, work
 
 MOST_BATCH_SIZES: Final = 6
 MOST_CHANGES: Final = 4
 _LIMITS: Final = " ("
 """What limits begin with where a time has them."""
+
+
+def of_call(call: Call, asked_for: Mapping[Run, bool], results: Path) -> str:
+    """What a call is to carry out of the runs that it is asked for, each with whether it is to be carried out."""
+    to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
+    changes = so_far.changes(call.study, to_come, results, call.dataset_files_sha256)
+    return text(call.study, to_come, there, *forecast.of_call(call, results), changes=changes)
 
 
 def text(
