@@ -12,9 +12,10 @@ import pytest
 
 from trainbench.errors import InputError
 from trainbench.plan import config_files
-from trainbench.plan.configuration import conclusions_of, study_of, typed
+from trainbench.plan.configuration import conclusions_of, study_of
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Study
+from trainbench.plan.typed_config import typed
 
 DEFAULT = Path(__file__).parents[2] / "config" / "config.yaml"
 

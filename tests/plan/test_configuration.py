@@ -21,7 +21,8 @@ from trainbench.engines import ENGINES
 from trainbench.errors import InputError
 from trainbench.networks.models import MODELS
 from trainbench.networks.precision import PRECISIONS
-from trainbench.plan import configuration
+from trainbench.plan import typed_config
+from trainbench.plan.config_files import Layer
 from trainbench.plan.configuration import conclusions_of, framework_for_auto, study_of
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import ModelSettings, Run, Study
@@ -30,7 +31,12 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "config"
 DEFAULT = CONFIG / "config.yaml"
 README = (CONFIG / "README.md").read_text(encoding="utf-8")
-SCHEMA = json.loads(configuration.SCHEMA_FILE.read_text(encoding="utf-8"))
+SCHEMA = json.loads(typed_config.SCHEMA_FILE.read_text(encoding="utf-8"))
+
+
+def typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a config as Snakemake has it to the types of the schema."""
+    return typed_config.typed([Layer(config, None)])
 
 
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for layer in (load_configfile(str(DEFAULT)), *layers):
         update_config(config, layer)
-    return config
+    return typed(config)
 
 
 def study_with(*layers: Mapping[str, Any], gpu_found: bool = False) -> Study:
@@ -522,7 +528,7 @@ def test_a_missing_key_is_named(key: str) -> None:
     config = layered()
     del config[key]
     with pytest.raises(InputError, match=f"config key '{key}' is missing"):
-        study_of(config, gpu_found=False)
+        typed(config)
 
 
 def test_a_selected_model_without_settings_is_refused() -> None:

@@ -9,8 +9,8 @@ from idx_writer import write_idx_directory
 from trainbench.errors import InputError
 from trainbench.machine.gpu_choice import Card, Visible
 from trainbench.plan.config_files import of_command_line
-from trainbench.plan.configuration import typed
 from trainbench.plan.limits import Machine
+from trainbench.plan.typed_config import typed
 from trainbench.rules import call
 from trainbench.rules.call import Options, ending_snakemake, given_cores
 

@@ -31,6 +31,8 @@ from idx_writer import write_idx_directory
 from metrics_builder import make_record
 from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
 from results_folder import write_results
+from trainbench.plan import typed_config
+from trainbench.plan.config_files import Layer
 from trainbench.plan.configuration import conclusions_of, study_of
 
 PAGE = {page.name: page for page in map(Page.read, PAGES)}
@@ -146,8 +148,9 @@ def test_a_call_of_snakemake_is_one_that_it_and_the_checks_of_the_config_accept(
         update_config(config, yaml.safe_load(written[path.name]) if path.name in written else load_configfile(path))
     update_config(config, parse_config(parsed.config))
     submitted = parsed.profile is not None or parsed.executor not in {None, "local"}
-    assert study_of(config, gpu_found=None if submitted else True).runs()
-    conclusions_of(config)
+    typed = typed_config.typed([Layer(config, None)])
+    assert study_of(typed, gpu_found=None if submitted else True).runs()
+    conclusions_of(typed)
 
 
 @pytest.mark.parametrize("command", called("make"), ids=shown)

@@ -16,7 +16,7 @@ from trainbench.datasets import idx
 from trainbench.errors import InputError
 from trainbench.files import fingerprint, full_disk
 from trainbench.machine import clean_environment, gpu_choice, host, nvml, working_folder
-from trainbench.plan import config_files, configuration, device_cards, limits
+from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Run, Study
 from trainbench.rules import rooms, so_far
@@ -84,14 +84,14 @@ def config_of(workflow: Any, files: Sequence[str], taken_in: Mapping[str, Any]) 
     """
     settings = workflow.config_settings
     if workflow.modifier.skip_configfile:
-        return configuration.typed([config_files.Layer(taken_in, None)])
+        return typed_config.typed([config_files.Layer(taken_in, None)])
     if workflow.is_main_process:
         for profile in config_files.profiles(sys.argv[1:], os.environ, Path(workflow.workdir_init)):
             config_files.refuse_turned(profile)
     replaced = settings.replace_workflow_config and settings.overwrite_config
     layers = [config_files.read(Path(file)) for file in ([] if replaced else files)]
     layers += [config_files.read(Path(file)) for file in settings.configfiles]
-    return configuration.typed([*layers, config_files.of_command_line(settings.config)])
+    return typed_config.typed([*layers, config_files.of_command_line(settings.config)])
 
 
 @dataclass(frozen=True, eq=False)
