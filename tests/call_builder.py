@@ -17,6 +17,23 @@ CONCLUSIONS = Conclusions(
 FILES = IdxFiles(*(Path("data", name) for name in ("images", "labels", "test-images", "test-labels")))
 
 
-def make_call(study: Study = STUDY, machine: Machine = Machine(), **options: Any) -> Call:  # noqa: B008 - it is frozen
+def make_call(
+    study: Study = STUDY,
+    machine: Machine = Machine(),  # noqa: B008 - it is frozen
+    *,
+    data_sha256: str = "ab" * 32,
+    code_sha256: str = "cd" * 32,
+    **options: Any,
+) -> Call:
     """A call with these options."""
-    return Call(Path("/repository"), Options(**options), {}, study, CONCLUSIONS, FILES, machine)
+    return Call(
+        repository=Path("/repository"),
+        options=Options(**options),
+        config={},
+        study=study,
+        conclusions=CONCLUSIONS,
+        dataset_files=FILES,
+        dataset_files_sha256=data_sha256,
+        code_sha256={"tensorflow": code_sha256},
+        machine=machine,
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from call_builder import make_call
 from study_builder import make_study
 from trainbench.plan.study import ModelSettings, Run, Study
 from trainbench.rules import unrecorded
@@ -55,11 +56,11 @@ def begin_job() -> None:
 
 
 def set_aside(study: Study = STUDY, code_sha256: str = CODE_SHA256) -> None:
-    unrecorded.set_aside(study, Path("results"), Path(".snakemake"), FILES_SHA256, {"tensorflow": code_sha256})
+    unrecorded.set_aside(make_call(study, data_sha256=FILES_SHA256, code_sha256=code_sha256))
 
 
 def give_back(settings: dict[str, Any] = SETTINGS, code_sha256: str = CODE_SHA256) -> bool:
-    return unrecorded.give_back(Path("results") / RUN.folder, Path("results"), settings, code_sha256)
+    return unrecorded.give_back(Path("results") / RUN.folder, settings, code_sha256)
 
 
 @pytest.mark.usefixtures("folder")
@@ -169,10 +170,7 @@ TABLE = "results/tables/runs.csv"
 
 
 def outdated(study: Study = STUDY, code_sha256: str = CODE_SHA256) -> list[str]:
-    known = unrecorded.recorded(Path(".snakemake"))
-    assert known is not None
-    runs = unrecorded.outdated_runs(study, Path("results"), known, FILES_SHA256, {"tensorflow": code_sha256})
-    return runs + unrecorded.without_record([TABLE], known)
+    return unrecorded.outdated(make_call(study, data_sha256=FILES_SHA256, code_sha256=code_sha256), [TABLE])
 
 
 @pytest.fixture
@@ -213,4 +211,4 @@ def test_what_is_not_there_is_not_outdated() -> None:
 
 def test_nothing_is_known_of_records_that_snakemake_keeps_elsewhere(without_records: Path) -> None:
     without_records.rmdir()
-    assert unrecorded.recorded(Path(".snakemake")) is None
+    assert outdated(code_sha256="ef" * 32) == []

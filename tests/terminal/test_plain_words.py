@@ -170,7 +170,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(*up_to_date: str) -> str:
-    return results_of(up_to_date, "results", DRAWN)
+    return results_of(up_to_date, Path("results"), DRAWN)
 
 
 @pytest.mark.usefixtures("made")

@@ -11,8 +11,19 @@ from snakemake.resources import Resources
 
 from trainbench.machine import lifetime, working_folder
 from trainbench.plan.study import Run
-from trainbench.rules import again, beginning, call, products, rooms, run_demands, so_far, table_params
-from trainbench.rules.call import RESULTS, SNAKEMAKE, Call, ending_snakemake
+from trainbench.rules import (
+    RESULTS,
+    SNAKEMAKE,
+    beginning,
+    call,
+    products,
+    rooms,
+    run_demands,
+    so_far,
+    table_params,
+    unrecorded,
+)
+from trainbench.rules.call import Call, ending_snakemake
 from trainbench.terminal import plain_words
 
 # While Snakemake plans, objects only come: looking through them for garbage takes 2 of 15 s for 10,000 runs.
@@ -126,7 +137,7 @@ def made_again(paths):
 
 def outdated_without_record(*made):
     """An input function that adds none: it has outdated results made again that Snakemake has no record of."""
-    return lambda wildcards: made_again(again.outdated_without_record(CALL, made))[:0]
+    return lambda wildcards: made_again(unrecorded.outdated(CALL, made) if CALL.options.is_main else [])[:0]
 
 
 def leftovers(wildcards, output):

@@ -35,8 +35,8 @@ rule tables_so_far:
         order=ORDER,
         question=table_params.question(CONCLUSIONS),
         sources=lambda wildcards: table_params.read_sources(CONCLUSIONS),
-        metrics=lambda wildcards: so_far.contents(CALL.states, RESULTS),
-        absent=lambda wildcards: so_far.absent(CALL.states, STUDY),
+        metrics=lambda wildcards: so_far.contents(CALL),
+        absent=lambda wildcards: so_far.absent(CALL),
         leftovers=leftovers,
         code=rooms.code_of("make_tables.py"),
     script:

@@ -60,7 +60,7 @@ onsuccess:
     # Where jobs are submitted all at once, this is said when none has run.
     if not workflow.remote_execution_settings.immediate_submit:
         up_to_date = {str(path) for job in workflow.dag.jobs for path in job.output}
-        for folder in (products.RESULTS, products.SO_FAR):
+        for folder in (RESULTS, products.SO_FAR):
             show(plain_words.results_of(up_to_date, folder, products.figures(STUDY, CONCLUSIONS, folder)))
 
 

@@ -27,7 +27,7 @@ rule train:
 # All that `all` makes, after the runs that were out of memory have been measured again.
 rule retry:
     input:
-        lambda wildcards: made_again(again.out_of_memory(CALL)),
+        lambda wildcards: made_again(so_far.out_of_memory(CALL)),
         ALL_METRICS,
         PRODUCTS,
         outdated_without_record(*PRODUCTS),

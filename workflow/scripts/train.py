@@ -25,7 +25,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         no_progress_seconds=snakemake.resources.no_progress_seconds,
         monitor_interval_seconds=settings["monitor_interval_seconds"],
     )
-    if unrecorded.give_back(task.metrics.parent, Path("results"), settings, task.code_sha256):
+    if unrecorded.give_back(task.metrics.parent, settings, task.code_sha256):
         announce(f"{launch.run_name(settings)}: had finished before the interruption")
     else:
         dataset.prepare_if_absent(Path(data["folder"]), task.dataset, settings["dataset_files_sha256"])

@@ -3,3 +3,10 @@
 In: a study and what lies in its folder. Out: what Snakemake is told. Rules import this room at every parse, so it
 imports nothing that takes time.
 """
+
+from pathlib import Path
+from typing import Final
+
+RESULTS: Final = Path("results")
+SNAKEMAKE: Final = Path(".snakemake")
+"""Snakemake's own folder; both are seen from the working folder."""

@@ -8,8 +8,8 @@ from trainbench.errors import InputError
 from trainbench.machine import working_folder
 from trainbench.plan import limits
 from trainbench.plan.study import Run
-from trainbench.rules import table_params, unrecorded
-from trainbench.rules.call import RESULTS, SNAKEMAKE, Call
+from trainbench.rules import SNAKEMAKE, table_params, unrecorded
+from trainbench.rules.call import Call
 
 
 def go_on(call: Call) -> int | None:
@@ -31,7 +31,7 @@ def go_on(call: Call) -> int | None:
         if not call.options.is_dry_run:
             held = working_folder.hold(SNAKEMAKE)
         if held is not None:
-            unrecorded.set_aside(call.study, RESULTS, SNAKEMAKE, call.dataset_files_sha256, call.code_sha256)
+            unrecorded.set_aside(call)
     except OSError as error:
         # Results that cannot be written stay as they are; that is told where something is to be made.
         if not working_folder.is_refusal(error):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from snakemake.settings.types import DeploymentMethod
 
@@ -19,10 +19,7 @@ from trainbench.machine import clean_environment, gpu_choice, host, nvml, workin
 from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Run, Study
-from trainbench.rules import rooms, so_far
-
-RESULTS: Final = Path("results")
-SNAKEMAKE: Final = Path(".snakemake")
+from trainbench.rules import rooms
 
 
 @contextmanager
@@ -96,7 +93,10 @@ def config_of(workflow: Any, files: Sequence[str], taken_in: Mapping[str, Any]) 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A call whose config is right; `warnings` are sentences for the user."""
+    """A call whose config is right; `warnings` are sentences for the user.
+
+    `code_sha256` is the fingerprint of the code that a run depends on, by framework.
+    """
 
     repository: Path
     options: Options
@@ -104,19 +104,10 @@ class Call:
     study: Study
     conclusions: Conclusions
     dataset_files: idx.IdxFiles
+    dataset_files_sha256: str
+    code_sha256: Mapping[str, str]
     machine: limits.Machine
     warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def dataset_files_sha256(self) -> str:
-        """The fingerprint of the data files."""
-        return fingerprint.of_files(vars(self.dataset_files).values())
-
-    @cached_property
-    def code_sha256(self) -> dict[str, str]:
-        """The fingerprint of the code that a run depends on, by framework."""
-        frameworks = {device.framework for device in self.study.device_settings.values()}
-        return {framework: rooms.code_of_run(framework) for framework in frameworks}
 
     @property
     def data_folder(self) -> Path:
@@ -145,11 +136,6 @@ class Call:
     def cards(self) -> tuple[gpu_choice.Card, ...]:
         """The cards that runs here may use."""
         return self.machine.gpus.cards if self.machine.gpus is not None else ()
-
-    @cached_property
-    def states(self) -> dict[Run, so_far.State]:
-        """Which runs have results by now."""
-        return so_far.states(self.study, RESULTS, self.dataset_files_sha256)
 
     @cached_property
     def priorities(self) -> dict[Run, int]:
@@ -206,8 +192,20 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
                 f"({engines.how_to_install(framework, for_gpus=True)})."
             )
         warnings += _left_out(study, os.environ)
-    conclusions = configuration.conclusions_of(config)
-    return Call(repository, options, config, study, conclusions, files, machine, tuple(warnings))
+    return Call(
+        repository=repository,
+        options=options,
+        config=config,
+        study=study,
+        conclusions=configuration.conclusions_of(config),
+        dataset_files=files,
+        dataset_files_sha256=fingerprint.of_files(vars(files).values()),
+        code_sha256={
+            name: rooms.code_of_run(name) for name in {known.framework for known in study.device_settings.values()}
+        },
+        machine=machine,
+        warnings=tuple(warnings),
+    )
 
 
 def _machine(options: Options) -> limits.Machine:

@@ -9,9 +9,9 @@ from typing import Any, Final
 from trainbench.conclusions import table_files
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import METRICS_NAME, Run, Study
+from trainbench.rules import RESULTS
 
-RESULTS: Final = "results"
-SO_FAR: Final = "results/so_far"
+SO_FAR: Final = RESULTS / "so_far"
 """Where lies what is made of the runs that are there by now."""
 
 RUN: Final = "results/runs/{model}/{batch_size}/{device}/{repeat}"
@@ -32,7 +32,7 @@ def metrics(runs: Iterable[Run]) -> list[str]:
     return [f"{RESULTS}/{run.folder}/{METRICS_NAME}" for run in runs]
 
 
-def tables(folder: str = RESULTS) -> dict[str, str]:
+def tables(folder: Path = RESULTS) -> dict[str, str]:
     """The tables of a study, by name: `cells_csv`."""
     return {name.replace(".", "_"): f"{folder}/tables/{name}" for name in table_files.FILES}
 
@@ -46,17 +46,17 @@ def marks_of_table(repository: Path, name: str) -> dict[str, Any]:
     return {"caption": f"../report/{table}.rst", "category": "Tables", "labels": labels}
 
 
-def drawn_tables(folder: str = RESULTS) -> dict[str, str]:
+def drawn_tables(folder: Path = RESULTS) -> dict[str, str]:
     """The tables that figures are drawn from, by name."""
     return {f"{name}_csv": tables(folder)[f"{name}_csv"] for name in DRAWN}
 
 
-def page(folder: str = RESULTS) -> str:
+def page(folder: Path = RESULTS) -> str:
     """The page."""
     return f"{folder}/report.html"
 
 
-def figures(study: Study, conclusions: Conclusions, folder: str = RESULTS) -> list[str]:
+def figures(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> list[str]:
     """The figures of a study; a speedup takes two devices, a curve over threads or GPUs several numbers of them."""
     devices = study.selected_devices()
     several = {
@@ -89,13 +89,13 @@ def timelines(study: Study) -> list[str]:
     return pictures(map(timeline, timeline_runs(study)))
 
 
-def everything(study: Study, conclusions: Conclusions, folder: str = RESULTS) -> list[str]:
+def everything(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> list[str]:
     """All that is made of a study's metrics files, or of those that are there so far."""
     of_runs = timelines(study) if folder == RESULTS else []
     return [*tables(folder).values(), *figures(study, conclusions, folder), *of_runs, page(folder)]
 
 
-def leftovers(study: Study, conclusions: Conclusions, folder: str) -> list[str]:
+def leftovers(study: Study, conclusions: Conclusions, folder: Path) -> list[str]:
     """What an earlier study left and this one does not ask for: it would show what the tables no longer have."""
     outdated = set(pictures(f"{folder}/figures/{name}" for name in FIGURES)) - set(figures(study, conclusions, folder))
     compared = (

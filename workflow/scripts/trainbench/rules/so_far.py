@@ -1,16 +1,16 @@
-"""Says which runs of a study have results by now, why the others have none, and which ran out of memory.
-
-Standard library only: rules import this module whenever Snakemake reads them.
-"""
+"""Says which runs of a study have results by now, why the others have none, and which ran out of memory."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from trainbench.files import fingerprint
-from trainbench.plan.study import METRICS_NAME, Run, Study
+from trainbench.plan.study import METRICS_NAME, Run
+from trainbench.rules import RESULTS
+from trainbench.rules.call import Call
 
 LOG_NAME: Final = "train.log"
 FAILURE_MARK: Final = "trainbench: "
@@ -19,40 +19,37 @@ FAILURE_MARK: Final = "trainbench: "
 State = Literal["there", "missing", "failed", "outdated"]
 
 
-def states(study: Study, results: Path, dataset_files_sha256: str) -> dict[Run, State]:
+@cache
+def states(call: Call) -> dict[Run, State]:
     """The state of every run of the study.
 
     "there" has a metrics file, whatever it says; "outdated" has one that was measured with other settings than the
     study's; "failed" has none, and a log that ends with why; "missing" is anything else: not begun, under way or broken
     off.
     """
-    return {run: _state(study, run, results / run.folder, dataset_files_sha256) for run in study.runs()}
+    return {run: _state(RESULTS / run.folder, call.settings(run)) for run in call.study.runs()}
 
 
-def contents(found: Mapping[Run, State], results: Path) -> dict[str, str]:
+def contents(call: Call) -> dict[str, str]:
     """The metrics files that are there, with fingerprints of their contents."""
-    paths = [results / run.folder / METRICS_NAME for run, state in found.items() if state == "there"]
+    paths = [RESULTS / run.folder / METRICS_NAME for run, state in states(call).items() if state == "there"]
     return {str(path): fingerprint.of_files([path]) for path in paths}
 
 
-def absent(found: Mapping[Run, State], study: Study) -> list[dict[str, Any]]:
+def absent(call: Call) -> list[dict[str, Any]]:
     """The runs that have no results, or none with the settings of the study."""
     return [
-        {**asdict(run), "device_kind": study.device(run.device).kind, "status": state}
-        for run, state in found.items()
+        {**asdict(run), "device_kind": call.study.device(run.device).kind, "status": state}
+        for run, state in states(call).items()
         if state != "there"
     ]
 
 
-def changes(study: Study, runs: Iterable[Run], results: Path, dataset_files_sha256: str) -> dict[Run, tuple[str, ...]]:
+def changes(call: Call, runs: Iterable[Run], results: Path) -> dict[Run, tuple[str, ...]]:
     """Of each of these runs that has a metrics file measured with other settings: which, as `epochs: 10 -> 3`."""
     found = {}
     for run in runs:
-        try:
-            before = json.loads((results / run.folder / METRICS_NAME).read_bytes())["settings"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            continue
-        now = study.settings(run, dataset_files_sha256)
+        before, now = _read(results / run.folder / METRICS_NAME, "settings"), call.settings(run)
         if isinstance(before, dict) and before != now:
             found[run] = tuple(_changes(before, now))
     return found
@@ -73,18 +70,26 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def out_of_memory(study: Study, results: Path) -> list[Path]:
-    """The metrics files of the study's runs that ended because memory ran out."""
-    paths = [results / run.folder / METRICS_NAME for run in study.runs()]
-    return [path for path in paths if status(path) == "out_of_memory"]
+def out_of_memory(call: Call) -> list[str]:
+    """The metrics files of the study's runs that ended because memory ran out.
+
+    Other failures leave no metrics file, so any call carries them out again.
+    """
+    paths = [RESULTS / run.folder / METRICS_NAME for run in call.study.runs()]
+    return [str(path) for path in paths if status(path) == "out_of_memory"]
 
 
-def status(path: Path) -> Any:  # noqa: ANN401 - whatever the file says
+def status(path: Path) -> object:
     """The status in a metrics file, or None where it tells none."""
+    return _read(path, "status")
+
+
+def _read(path: Path, key: str) -> object:
     try:
-        return json.loads(path.read_bytes())["status"]
+        found: object = json.loads(path.read_bytes())[key]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
+    return found
 
 
 def last_words(log: Path) -> str | None:
@@ -96,10 +101,9 @@ def last_words(log: Path) -> str | None:
     return lines[-1] if lines and lines[-1].startswith(FAILURE_MARK) else None
 
 
-def _state(study: Study, run: Run, folder: Path, dataset_files_sha256: str) -> State:
+def _state(folder: Path, settings: dict[str, Any]) -> State:
     try:
-        metrics = json.loads((folder / METRICS_NAME).read_bytes())
-        same = metrics["settings"] == study.settings(run, dataset_files_sha256)
+        same = json.loads((folder / METRICS_NAME).read_bytes())["settings"] == settings
     except FileNotFoundError:
         return "failed" if last_words(folder / LOG_NAME) is not None else "missing"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

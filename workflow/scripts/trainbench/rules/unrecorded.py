@@ -4,7 +4,7 @@ Snakemake throws away the outputs of a job that it did not see end, and carries 
 results aside while it plans, and the rule gives them back instead of training anew. Of outputs without a record it does
 not know with which params they were made and takes them for up to date, so what they say is looked at here.
 
-Standard library only: rules import this module whenever Snakemake reads them.
+Standard library only: the script of a run imports it.
 """
 
 import base64
@@ -12,41 +12,42 @@ import binascii
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from trainbench.plan.study import METRICS_NAME, Run, Study
+from trainbench.plan.study import METRICS_NAME, Run
+from trainbench.rules import RESULTS, SNAKEMAKE
+
+if TYPE_CHECKING:
+    from trainbench.rules.call import Call
 
 FOLDER_NAME: Final = ".unrecorded"  # whoever reads the results as a source of theirs passes it over
 NAMES: Final = ("train.log", "samples.csv", METRICS_NAME)
 """A run's files, in the order in which they are set aside and given back: the one that counts comes last."""
 
 
-def set_aside(
-    study: Study, results: Path, snakemake: Path, dataset_files_sha256: str, code_sha256: Mapping[str, str]
-) -> None:
-    """Set aside what runs of the study left that are still good but marked as under way in the folder `snakemake`.
+def set_aside(call: "Call") -> None:
+    """Set aside what runs of the study left that are still good but that Snakemake has marked as under way.
 
-    `snakemake` is Snakemake's own folder (.snakemake), `code_sha256` the fingerprint of the code by framework. To be
-    called while no other Snakemake is at work there.
+    To be called while no other Snakemake is at work there.
     """
     # Snakemake takes the marks of a run's outputs away one by one, and carries it out again for any that is left.
-    marked = set(_runs(results, _outputs(snakemake / "incomplete"), NAMES)).intersection(study.runs())
-    kept = results / FOLDER_NAME
+    marked = set(_runs(_outputs(SNAKEMAKE / "incomplete"), NAMES)).intersection(call.study.runs())
+    kept = RESULTS / FOLDER_NAME
     for run in marked:
-        source = results / run.folder
-        if _is_current(source / METRICS_NAME, study, run, dataset_files_sha256, code_sha256):
-            _copy(source, kept / run.folder)
+        if _is_current(call, run):
+            _copy(RESULTS / run.folder, kept / run.folder)
     # What is no longer marked was recorded since, or measured anew.
     for folder in set(kept.glob("runs/*/*/*/*")).difference(kept / run.folder for run in marked):
         shutil.rmtree(folder)
 
 
-def give_back(run_folder: Path, results: Path, settings: dict[str, Any], code_sha256: str) -> bool:
+def give_back(run_folder: Path, settings: dict[str, Any], code_sha256: str) -> bool:
     """Put the files of a run back in their place, if they were set aside and say what this run would."""
-    kept = results / FOLDER_NAME / run_folder.relative_to(results)
+    kept = RESULTS / FOLDER_NAME / run_folder.relative_to(RESULTS)
     metrics = _read(kept / METRICS_NAME)
     whole = all((kept / name).exists() for name in NAMES)
     if metrics is None or not whole or not _same(metrics, settings, code_sha256):
@@ -56,38 +57,38 @@ def give_back(run_folder: Path, results: Path, settings: dict[str, Any], code_sh
     return True
 
 
-def recorded(snakemake: Path) -> frozenset[str] | None:
-    """The outputs that Snakemake has records of in `snakemake`, its folder, None where it keeps them elsewhere."""
-    metadata = snakemake / "metadata"
+def outdated(call: "Call", made: Sequence[str]) -> list[str]:
+    """What Snakemake has no record of and is outdated among the metrics files of the study, and all such files `made`.
+
+    A run says what it was measured with, so it may be up to date all the same; the files `made` do not. Where Snakemake
+    keeps its records is another place than usual, nothing is known of them.
+    """
+    known = _recorded(call)
+    if known is None:
+        return []
+    return [*_outdated_runs(call), *(path for path in made if path not in known and Path(path).exists())]
+
+
+@cache  # a study may have thousands of runs
+def _recorded(_: "Call") -> frozenset[str] | None:
+    metadata = SNAKEMAKE / "metadata"
     return frozenset(_outputs(metadata)) if metadata.is_dir() else None
 
 
-def outdated_runs(
-    study: Study, results: Path, known: Collection[str], dataset_files_sha256: str, code_sha256: Mapping[str, str]
-) -> list[str]:
-    """The metrics files of the study's runs that are not among the `known` and say other settings or code.
-
-    `code_sha256` is by framework.
-    """
-    paths = {run: results / run.folder / METRICS_NAME for run in study.runs()}
+@cache
+def _outdated_runs(call: "Call") -> list[str]:
+    known = _recorded(call) or frozenset()
+    paths = {run: RESULTS / run.folder / METRICS_NAME for run in call.study.runs()}
     return [
         str(path)
         for run, path in paths.items()
-        if str(path) not in known
-        and path.exists()
-        and not _is_current(path, study, run, dataset_files_sha256, code_sha256)
+        if str(path) not in known and path.exists() and not _is_current(call, run)
     ]
 
 
-def without_record(made: Iterable[str], known: Collection[str]) -> list[str]:
-    """Those of the files `made` that are there, but not among the `known`: they do not say what they were made with."""
-    return [path for path in made if path not in known and Path(path).exists()]
-
-
-def _is_current(path: Path, study: Study, run: Run, dataset_files_sha256: str, code_sha256: Mapping[str, str]) -> bool:
-    metrics = _read(path)
-    code = code_sha256[study.device(run.device).framework]
-    return metrics is not None and _same(metrics, study.settings(run, dataset_files_sha256), code)
+def _is_current(call: "Call", run: Run) -> bool:
+    metrics = _read(RESULTS / run.folder / METRICS_NAME)
+    return metrics is not None and _same(metrics, call.settings(run), call.code(run))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -125,12 +126,10 @@ def _outputs(folder: Path) -> Iterator[str]:
                 yield base64.urlsafe_b64decode(begin + name).decode()
 
 
-def _runs(results: Path, outputs: Iterable[str], names: Collection[str]) -> Iterator[Run]:
+def _runs(outputs: Iterable[str], names: Collection[str]) -> Iterator[Run]:
     """The runs of which a file of one of these names is among `outputs`."""
     for output in outputs:
-        try:
-            model, batch_size, device, repeat, name = Path(output).relative_to(results / "runs").parts
+        with suppress(ValueError):
+            model, batch_size, device, repeat, name = Path(output).relative_to(RESULTS / "runs").parts
             if name in names:
                 yield Run(model, int(batch_size), device, int(repeat))
-        except ValueError:
-            continue

@@ -76,7 +76,7 @@ class PlainWords(logging.Filter):
         )
 
 
-def results_of(up_to_date: Collection[str], folder: str, figures: Iterable[str]) -> str:
+def results_of(up_to_date: Collection[str], folder: Path, figures: Iterable[str]) -> str:
     """What to say of the results in `folder` below a call that succeeded, whole lines: the comparison, where what is.
 
     `up_to_date` are the files that the call made, or found to be as they are to be. Of others nothing is said, and of

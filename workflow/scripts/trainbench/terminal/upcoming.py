@@ -23,7 +23,7 @@ _LIMITS: Final = " ("
 def of_call(call: Call, asked_for: Mapping[Run, bool], results: Path) -> str:
     """What a call is to carry out of the runs that it is asked for, each with whether it is to be carried out."""
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
-    changes = so_far.changes(call.study, to_come, results, call.dataset_files_sha256)
+    changes = so_far.changes(call, to_come, results)
     return text(call.study, to_come, there, *forecast.of_call(call, results), changes=changes)
 
 
