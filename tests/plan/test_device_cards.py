@@ -24,12 +24,13 @@ GPU, OLD, BOTH, CPU = (
 )
 def test_a_run_reserves_cards_of_its_kind_alone(device: Device, reserved: list[int]) -> None:
     assert list(device_cards.reserved(device, CARDS).values()) == reserved
-    assert list(device_cards.limits_by_kind(CARDS).items()) == [("gpu_kind_1", 1), ("gpu_kind_2", 2)]
+    counts = [(name, len(cards)) for name, cards in device_cards.by_resource(CARDS).items()]
+    assert counts == [("gpu_kind_1", 1), ("gpu_kind_2", 2)]
 
 
 def test_cards_of_one_kind_are_counted_as_gpus_alone() -> None:
     cards = CARDS[::2]
-    assert (device_cards.reserved(GPU, cards), device_cards.limits_by_kind(cards)) == ({}, {})
+    assert (device_cards.reserved(GPU, cards), device_cards.by_resource(cards)) == ({}, {})
 
 
 def test_the_choice_of_a_kind_is_told_with_the_others_and_how_to_take_them() -> None:

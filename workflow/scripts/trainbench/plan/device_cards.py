@@ -68,25 +68,18 @@ def choice(devices: Iterable[Device], cards: Sequence[Card]) -> str | None:
     )
 
 
-def reserved(device: Device, cards: Sequence[Card]) -> dict[str, int]:
-    """How many cards of each kind a run on `device` reserves, by the name of Snakemake's resource.
+def by_resource(cards: Sequence[Card]) -> dict[str, tuple[Card, ...]]:
+    """The cards of each kind, by the name of Snakemake's resource that counts them; none where all are of one kind.
 
-    Empty where all cards are of one kind. Without these, runs would begin that wait for cards of their kind while
-    others are free.
+    Without these, runs would begin that wait for cards of their kind while others are free.
     """
     by_kind = kinds(cards)
     if len(by_kind) < 2:  # noqa: PLR2004 - they are counted as "gpu"
         return {}
+    return {f"gpu_kind_{number}": of_kind for number, of_kind in enumerate(by_kind.values(), start=1)}
+
+
+def reserved(device: Device, cards: Sequence[Card]) -> dict[str, int]:
+    """How many cards of each kind a run on `device` reserves, by the name of Snakemake's resource."""
     own = _own(device, cards)
-    return {
-        f"gpu_kind_{number}": device.gpus if of_kind == own else 0
-        for number, of_kind in enumerate(by_kind.values(), start=1)
-    }
-
-
-def limits_by_kind(cards: Sequence[Card]) -> dict[str, int]:
-    """How many cards there are of each kind, by the names of `reserved`."""
-    by_kind = kinds(cards)
-    if len(by_kind) < 2:  # noqa: PLR2004 - as above
-        return {}
-    return {f"gpu_kind_{number}": len(of_kind) for number, of_kind in enumerate(by_kind.values(), start=1)}
+    return {name: device.gpus if of_kind == own else 0 for name, of_kind in by_resource(cards).items()}

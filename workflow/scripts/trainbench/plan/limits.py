@@ -42,6 +42,11 @@ class Machine:
     memory_mib: float | None = None
     disks: Sequence[Disk] | None = None
 
+    @property
+    def cards(self) -> tuple[gpu_choice.Card, ...]:
+        """The cards that runs may use, none where they are not known."""
+        return self.gpus.cards if self.gpus is not None else ()
+
 
 def refuse_contradictions(study: Study, runs: Collection[Run], shape: Shape) -> None:
     """Compare `runs` with the config and the data set; no machine could carry out what is refused.
@@ -147,7 +152,7 @@ def _refuse_missing_cores(study: Study, devices: Sequence[Device], machine: Mach
 
 def gpus_side_by_side(study: Study, machine: Machine) -> int:
     """How many GPU runs may share the cores."""
-    cards = device_cards.in_use(study.selected_devices(), machine.gpus.cards) if machine.gpus is not None else ()
+    cards = device_cards.in_use(study.selected_devices(), machine.cards)
     counts = [count for count in (len(cards), machine.gpu_limit) if count]
     return min(counts, default=1)
 

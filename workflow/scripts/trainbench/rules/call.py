@@ -133,11 +133,6 @@ class Call:
         return limits.gpus_side_by_side(self.study, self.machine)
 
     @cached_property
-    def cards(self) -> tuple[gpu_choice.Card, ...]:
-        """The cards that runs here may use."""
-        return self.machine.gpus.cards if self.machine.gpus is not None else ()
-
-    @cached_property
     def priorities(self) -> dict[Run, int]:
         """The priority of each run: the later its turn, the lower."""
         return {run: priority for priority, run in enumerate(reversed(self.study.turns()), start=1)}
@@ -147,7 +142,8 @@ class Call:
         """How many cards runs may have at once, in all and of each kind, by the name of Snakemake's resource."""
         if self.machine.gpus is None or not self.options.is_main:
             return {}
-        return {"gpu": len(self.cards), **device_cards.limits_by_kind(self.cards)}
+        all_cards = self.machine.cards
+        return {name: len(cards) for name, cards in {"gpu": all_cards, **device_cards.by_resource(all_cards)}.items()}
 
     def settings(self, run: Run) -> dict[str, Any]:
         """Everything in the config that alters a run's result.
@@ -175,8 +171,7 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
     machine = _machine(options)
     framework = configuration.framework_for_auto(config)
     builds_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
-    cards = machine.gpus.cards if machine.gpus is not None else ()
-    gpu_found = bool(cards) and machine.gpu_limit != 0 and builds_for_gpus
+    gpu_found = bool(machine.cards) and machine.gpu_limit != 0 and builds_for_gpus
     study = configuration.study_of(config, None if options.submits else gpu_found)
     files = idx.find_files(_data_folder(study, repository))
     warnings: list[str] = []
@@ -185,7 +180,7 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
         is_auto = config["devices"] == configuration.AUTO
         of_gpus = limits.gpu_warning(study, machine, is_auto=is_auto)
         warnings += [] if of_gpus is None else [of_gpus]
-        if is_auto and cards and not gpu_found:
+        if is_auto and machine.cards and not gpu_found:
             warnings.append(
                 "A GPU is found but not measured: --resources gpu=0 rules it out, or "
                 f"{framework} is installed in its build for CPUs alone "
@@ -201,7 +196,7 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
         dataset_files=files,
         dataset_files_sha256=fingerprint.of_files(vars(files).values()),
         code_sha256={
-            name: rooms.code_of_run(name) for name in {known.framework for known in study.device_settings.values()}
+            device.framework: rooms.code_of_run(device.framework) for device in study.device_settings.values()
         },
         machine=machine,
         warnings=tuple(warnings),

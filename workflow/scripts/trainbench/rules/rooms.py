@@ -1,6 +1,7 @@
 """Says on which rooms of the package a rule's result depends: an edit in one of them makes it again, and no others."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from trainbench.files import fingerprint
@@ -22,11 +23,13 @@ OF_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
 """By a rule's script."""
 
 
+@cache
 def code_of(script: str) -> str:
     """The fingerprint of the code that the result of a rule with this script depends on."""
     return fingerprint.of_rooms(OF_SCRIPTS[script], script)
 
 
+@cache
 def code_of_run(framework: str) -> str:
     """The fingerprint of the code that a run with this framework depends on."""
     return fingerprint.of_rooms([*RUN, f"engines/{framework}"], "train.py")

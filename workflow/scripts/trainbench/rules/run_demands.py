@@ -26,12 +26,14 @@ def gpus(call: Call, run: Run) -> int:
 
 def gpus_by_kind(call: Call) -> dict[str, Callable[[Call, Run], int]]:
     """The GPUs that a run reserves of each kind, by the name of the resource; nothing where all are of one kind."""
-    reserved = {name: device_cards.reserved(device, call.cards) for name, device in call.study.device_settings.items()}
+    reserved = {
+        name: device_cards.reserved(device, call.machine.cards) for name, device in call.study.device_settings.items()
+    }
 
     def of_kind(kind: str) -> Callable[[Call, Run], int]:
         return lambda _, run: reserved[run.device][kind] if run.device in reserved else 0
 
-    return {kind: of_kind(kind) for kind in device_cards.limits_by_kind(call.cards)}
+    return {kind: of_kind(kind) for kind in device_cards.by_resource(call.machine.cards)}
 
 
 def priority(call: Call, run: Run) -> int:
