@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.comparison import Compared, comparison_markdown, comparison_table
+from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
 from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
 from trainbench.conclusions.tables.costs import costs_table

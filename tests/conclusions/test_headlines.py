@@ -33,14 +33,14 @@ def concluded(records):
     runs = measured(records, order).runs
     cells = cells_table(runs, order)
     speedups = speedups_table(cells, order, Reference())
-    found = answers(
-        runs,
-        cells,
-        speedups,
-        order,
-        frameworks=beside_cells(frameworks_table(cells, roofline_table(runs, order), order), cells),
-        gpu_scaling=beside_cells(gpu_scaling_table(cells, order), cells),
-    )
+    tables = {
+        "runs": runs,
+        "cells": cells,
+        "speedups": speedups,
+        "frameworks": beside_cells(frameworks_table(cells, roofline_table(runs, order), order), cells),
+        "gpu_scaling": beside_cells(gpu_scaling_table(cells, order), cells),
+    }
+    found = answers(tables, order)
     return cells, speedups, found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from trainbench.conclusions.all_tables import Question, Tables
-from trainbench.conclusions.comparison import Compared, comparison_markdown, comparison_table
+from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.table_files import COMPARISON, CONCLUDED
 from trainbench.errors import InputError
@@ -88,15 +89,7 @@ def write_all(
     write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
     compared = Compared.of(tables)
     write_csv(comparison_table(compared, order), folder / "comparison.csv")
-    told = answers(
-        tables["runs"],
-        tables["cells"],
-        tables["speedups"],
-        order,
-        frameworks=tables["frameworks"],
-        gpu_scaling=tables["gpu_scaling"],
-        reference=question.reference.device,
-    )
+    told = answers(tables, order, question.reference.device)
     text = comparison_markdown(compared, order, told.headlines, told.caveats)
     text += _published_markdown(publications) + sources.left_out_markdown(refused)
     whole_file.write(text, folder / COMPARISON)

@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Final
 
-from trainbench.conclusions.comparison import group_rows, hardware_of, shown_of
+from trainbench.conclusions.cell_texts import hardware_of
+from trainbench.conclusions.comparison import group_rows, shown_of
 from trainbench.page import table as columns
 from trainbench.page.study import Study
 from trainbench.page.table import (

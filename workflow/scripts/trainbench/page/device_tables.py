@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from trainbench.conclusions.comparison import Measure, figure_text, ratio_text
-from trainbench.conclusions.headlines import few, is_reference, places, rivals_text
-from trainbench.conclusions.tables.speedups import outcome_of, rivals
+from trainbench.conclusions.cell_texts import figure_text, ratio_text
+from trainbench.conclusions.fastest import places, rivals_text
+from trainbench.conclusions.tables.speedups import is_reference, outcome_of, rivals
 from trainbench.page import table as columns
 from trainbench.page.study import Study
 from trainbench.page.table import Column, Field, Listing, Table, absent, field, joined, number
@@ -14,7 +14,7 @@ from trainbench.results.columns import Row
 from trainbench.results.executors import Executor
 from trainbench.results.statistics import Outcome
 from trainbench.results.tables import batch_sizes_of, cells_by_key, models_of, rows_of
-from trainbench.words.wording import FLAGGED, UNKNOWN, framework_words
+from trainbench.words.wording import FLAGGED, UNKNOWN, few, framework_words
 
 MOST_SIZES: Final = 24
 
@@ -68,7 +68,7 @@ def _least(table_rows: Sequence[Row], metric: str, labels: Mapping[tuple[str, st
     beside = rivals_text(*(places(best, cells, labels) for cells in rivals(best, others, metric)))
     censored = places(best, (row for row in rows if _is_censored(row, metric)), labels)
     details = (
-        f"{figure_text(best, Measure(metric, ''))}{currency} at batch size {best['batch_size']}",
+        f"{figure_text(best, metric)}{currency} at batch size {best['batch_size']}",
         beside,
         f"not reached by all runs of {few(censored, f'{len(censored)} others')}" if censored else "",
     )

@@ -8,10 +8,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from trainbench.conclusions.headlines import few
 from trainbench.page import inline_svg
 from trainbench.page.study import Study
 from trainbench.results.tables import batch_sizes_of, models_of
+from trainbench.words.wording import few
 
 # A figure of more elements makes a page heavy; as PNG it is none, and beyond that only its name is on the page.
 MOST_FIGURE_BYTES: Final = 2_000_000

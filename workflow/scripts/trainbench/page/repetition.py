@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from trainbench.conclusions.comparison import figure_text
-from trainbench.conclusions.headlines import SECONDS
+from trainbench.conclusions.cell_texts import figure_text
+from trainbench.conclusions.fastest import SECONDS
 from trainbench.page.repository import Commit
 from trainbench.page.study import Study
 from trainbench.results.columns import cell_key

@@ -10,8 +10,10 @@ import jinja2
 from markupsafe import Markup
 
 from trainbench import __version__
-from trainbench.conclusions.comparison import answers_of, hardware_of
-from trainbench.conclusions.headlines import FRAMEWORKS_HEADING, answers, few
+from trainbench.conclusions.cell_texts import hardware_of
+from trainbench.conclusions.crossover_answers import answers_of
+from trainbench.conclusions.headlines import answers
+from trainbench.conclusions.pair_headlines import FRAMEWORKS_HEADING
 from trainbench.figures.drawing import COLORS
 from trainbench.files import whole_file
 from trainbench.page import cell_tables, device_tables, drawn, run_tables, scaling_tables
@@ -21,7 +23,7 @@ from trainbench.page.study import Study
 from trainbench.page.table import Table
 from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, STUDY
 from trainbench.results.tables import TableOrder, groups_of, models_of, ranked
-from trainbench.words.wording import framework_words
+from trainbench.words.wording import few, framework_words
 
 TEMPLATES: Final = Path(__file__).parent
 
@@ -88,14 +90,7 @@ def _rendered(
         version=__version__,
         title=_title(study, names),
         kicker=_kicker(study),
-        answers=answers(
-            tables["runs"],
-            study.cells,
-            tables["speedups"],
-            study.order,
-            frameworks=tables["frameworks"],
-            gpu_scaling=tables["gpu_scaling"],
-        ),
+        answers=answers(tables, study.order),
         frameworks_heading=FRAMEWORKS_HEADING,
         unsaid=_unsaid(study),
         several_devices=len(executors) > 1,

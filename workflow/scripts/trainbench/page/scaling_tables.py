@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from trainbench.conclusions.comparison import best_threads_text
+from trainbench.conclusions.cell_texts import best_threads_text
 from trainbench.conclusions.tables.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
 from trainbench.page import table as columns
 from trainbench.page.study import Study

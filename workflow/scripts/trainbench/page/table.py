@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.conclusions.comparison import Measure, efficiency_text, figure_text, ratio_text
+from trainbench.conclusions.cell_texts import efficiency_text, figure_text, ratio_text
 from trainbench.page.study import Study
 from trainbench.results.columns import Row
 from trainbench.words.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
@@ -131,7 +131,7 @@ def absent(cell: Row | None) -> Field:
 
 def figure_field(row: Row, metric: str) -> Field:
     """A figure with its interval."""
-    return field(figure_text(row, Measure(metric, "")))
+    return field(figure_text(row, metric))
 
 
 # --- columns ---

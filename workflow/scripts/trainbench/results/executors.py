@@ -1,5 +1,6 @@
 """Says which devices of which hosts were measured, and what each is called."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,6 +22,11 @@ class Executor:
     label: str
     detail: str = ""
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Device and host."""
+        return self.device, self.host
+
 
 def executors_of(cells: pd.DataFrame, order: TableOrder) -> tuple[Executor, ...]:
     """The devices of each host that have at least one run, in order: by device, then by host."""
@@ -36,6 +42,11 @@ def executors_of(cells: pd.DataFrame, order: TableOrder) -> tuple[Executor, ...]
         )
         for device, host in pairs
     )
+
+
+def labels_of(executors: Iterable[Executor]) -> dict[tuple[str, str], str]:
+    """What each is called, by device and host."""
+    return {executor.key: executor.label for executor in executors}
 
 
 def _details(cells: pd.DataFrame) -> dict[tuple[str, str], list[str]]:

@@ -8,6 +8,9 @@ UNKNOWN: Final = "\N{EN DASH}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 FLAGGED: Final = "\N{DAGGER}"
 
+MOST_NAMED: Final = 3
+"""A sentence with more names than these is read by nobody."""
+
 WIDE_FROM: Final = 1.5
 """An interval whose bounds lie further apart than by this factor is too wide for a fourth digit."""
 
@@ -74,6 +77,21 @@ def format_fixed(value: float, decimals: int) -> str:
 def listed(names: Sequence[str]) -> str:
     """Names in a row: "a", "a and b", "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def few(names: Sequence[str], count: str, most: int = MOST_NAMED) -> str:
+    """All names, or in words how many there are."""
+    return listed(names) if len(names) <= most else count
+
+
+def more(count: int, what: str, where: str) -> list[str]:
+    """A sentence on where to find what is not told; none where all is."""
+    return [f"{count} more {what if count == 1 else f'{what}s'}: see {quoted(where)}."] if count > 0 else []
+
+
+def quoted(text: str) -> str:
+    """A text in quotation marks."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def framework_words(framework: str) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 import pandas as pd
 
 from trainbench.conclusions.crossover import crossover
+from trainbench.conclusions.tables.speedups import is_reference
 from trainbench.results.columns import chosen, grouped, interval, ratio_in, text, yes_or_no
 from trainbench.results.tables import TableOrder, frame, rows_of
 
@@ -22,11 +23,7 @@ def crossovers_table(speedups: pd.DataFrame, order: TableOrder) -> pd.DataFrame:
 
     A bound that is empty is unknown, or open (`low_open`, `high_open`): beyond the measured batch sizes.
     """
-    others = [
-        row
-        for row in rows_of(speedups)
-        if (row["device"], row["host"]) != (row["reference_device"], row["reference_host"])
-    ]
+    others = [row for row in rows_of(speedups) if not is_reference(row)]
     rows = []
     for members in grouped(others, _SERIES).values():
         ratios = {row["batch_size"]: ratio_in(row) for row in members}

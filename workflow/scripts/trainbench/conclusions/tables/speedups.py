@@ -97,6 +97,11 @@ def outcome_of(row: Row, name: str = "speedup") -> Outcome:
     return outcome(ratio_in(row, name))
 
 
+def is_reference(row: Row) -> bool:
+    """Whether a row of the table of speedups compares a device with itself."""
+    return (row["device"], row["host"]) == (row["reference_device"], row["reference_host"])
+
+
 def rivals(least: Row, others: Iterable[Row], figure: str = "train_seconds_per_epoch") -> tuple[list[Row], list[Row]]:
     """The cells that are not shown to have more of a figure than the one with the least mean: it is one of them.
 
