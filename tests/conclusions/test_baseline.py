@@ -11,6 +11,8 @@ import pytest
 
 from metrics_builder import as_older_versions_timed, make_record
 from trainbench.conclusions import baseline
+from trainbench.conclusions.baseline_markdown import markdown, summary
+from trainbench.conclusions.baseline_runs import measured_runs
 from trainbench.results.tables import TableOrder, write_csv
 
 SMALLEST_PERCENT = 3.0
@@ -32,7 +34,7 @@ def runs_of(seconds: Sequence[float], sitting: str = "now", **settings: Any) -> 
 def compared(
     current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], smallest: float = SMALLEST_PERCENT
 ) -> baseline.Comparison:
-    return baseline.compare(baseline.measured_runs(current), baseline.measured_runs(before), smallest)
+    return baseline.compare(measured_runs(current), measured_runs(before), smallest)
 
 
 def only_cell(
@@ -161,7 +163,7 @@ def test_a_host_is_compared_with_itself() -> None:
 def test_another_machine_is_compared_and_named() -> None:
     comparison = compared(runs_of(SLOWER_BY_A_FIFTH, host=A), runs_of(NOW, "before", host=B))
     assert hosts_of(comparison) == [(A, B, "slower")]
-    assert "Compared across machines: host-a now, host-b in the baseline." in baseline.markdown(comparison, "x")
+    assert "Compared across machines: host-a now, host-b in the baseline." in markdown(comparison, "x")
 
 
 def test_threads_of_another_machine_do_not_keep_it_from_being_compared() -> None:
@@ -229,15 +231,13 @@ def test_which_card_was_leased_is_no_difference() -> None:
 
 def test_a_machine_that_itself_computed_slower_is_told() -> None:
     comparison = compared(runs_of(NOW, canary_seconds=0.22), runs_of(NOW, "before", canary_seconds=0.2))
-    assert "computed slower: a fixed computation before each run took 10 % longer on" in baseline.markdown(
-        comparison, "x"
-    )
+    assert "computed slower: a fixed computation before each run took 10 % longer on" in markdown(comparison, "x")
 
 
 def test_machines_are_not_compared_by_computations_that_were_not_the_same() -> None:
     before = [as_older_versions_timed(run, 0.2) for run in runs_of(NOW, "before")]
     comparison = compared(runs_of(NOW, canary_seconds=0.4), before)
-    assert "computed slower" not in baseline.markdown(comparison, "x")
+    assert "computed slower" not in markdown(comparison, "x")
 
 
 def test_runs_of_older_versions_are_compared_by_what_these_timed() -> None:
@@ -245,12 +245,12 @@ def test_runs_of_older_versions_are_compared_by_what_these_timed() -> None:
         [as_older_versions_timed(run, seconds) for run in runs_of(NOW, folder)]
         for folder, seconds in (("", 0.4), ("before", 0.2))
     )
-    assert "computed slower" in baseline.markdown(compared(now, before), "x")
+    assert "computed slower" in markdown(compared(now, before), "x")
 
 
 def test_a_machine_of_about_the_same_speed_is_not_told() -> None:
     comparison = compared(runs_of(NOW, canary_seconds=0.204), runs_of(NOW, "before", canary_seconds=0.2))
-    assert "computed slower" not in baseline.markdown(comparison, "x")
+    assert "computed slower" not in markdown(comparison, "x")
 
 
 @pytest.mark.parametrize(
@@ -261,12 +261,12 @@ def test_a_machine_of_about_the_same_speed_is_not_told() -> None:
 def test_a_machine_computed_slower_only_where_the_interval_carries_it(seconds: Sequence[float], *, told: bool) -> None:
     now = [run for each, second in zip(seconds, NOW, strict=True) for run in runs_of((second,), canary_seconds=each)]
     comparison = compared(now, runs_of(NOW, "before", canary_seconds=0.2))
-    assert ("computed slower" in baseline.markdown(comparison, "x")) is told
+    assert ("computed slower" in markdown(comparison, "x")) is told
 
 
 def test_a_machine_seen_to_compute_slower_in_single_runs_is_told_as_such() -> None:
     comparison = compared(runs_of((10.0,), canary_seconds=0.3), runs_of((10.0,), "before", canary_seconds=0.2))
-    assert " than in the baseline (single runs)." in baseline.markdown(comparison, "x")
+    assert " than in the baseline (single runs)." in markdown(comparison, "x")
 
 
 def test_flags_of_both_sides_are_counted() -> None:
@@ -298,41 +298,41 @@ def nine_cells(slower: int) -> baseline.Comparison:
 
 
 def test_the_first_line_sums_up() -> None:
-    assert baseline.markdown(nine_cells(slower=2), "x").splitlines()[0] == (
+    assert markdown(nine_cells(slower=2), "x").splitlines()[0] == (
         "2 of 9 cells slower, 0 faster, 7 no difference shown"
     )
 
 
 def test_the_first_line_tells_what_could_not_be_compared() -> None:
     comparison = compared(runs_of(NOW), runs_of(NOW, "before", settings={"epochs": 9}))
-    assert baseline.summary(comparison) == "0 of 1 cell slower, 0 faster, 0 no difference shown, 1 not comparable"
+    assert summary(comparison) == "0 of 1 cell slower, 0 faster, 0 no difference shown, 1 not comparable"
 
 
 def test_the_text_says_how_many_false_verdicts_to_expect() -> None:
-    text = baseline.markdown(nine_cells(slower=0), "x")
+    text = markdown(nine_cells(slower=0), "x")
     assert "So of 9 compared cells up to 0.45 would be called on average although nothing changed" in text
 
 
 def test_the_cells_are_in_the_order_of_the_config() -> None:
     both = [*runs_of(NOW, model="conv"), *runs_of(NOW, model="logistic")]
-    measured = baseline.measured_runs(both)
+    measured = measured_runs(both)
     comparison = baseline.compare(measured, measured, SMALLEST_PERCENT, TableOrder(models=("logistic", "conv")))
     assert [cell.cell[0] for cell in comparison.cells] == ["logistic", "conv"]
 
 
 def test_runs_that_are_in_both_sets_are_told() -> None:
-    assert "3 runs are the same in both sets" in baseline.markdown(compared(runs_of(NOW), runs_of(NOW)), "x")
+    assert "3 runs are the same in both sets" in markdown(compared(runs_of(NOW), runs_of(NOW)), "x")
 
 
 def test_hostile_text_stays_text_in_the_markdown() -> None:
     versions = {"versions": {"tensorflow": "2 | <b>*x*"}}
-    text = baseline.markdown(compared(runs_of(NOW), runs_of(NOW, "before", software=versions)), "`a`")
+    text = markdown(compared(runs_of(NOW), runs_of(NOW, "before", software=versions)), "`a`")
     assert ("2 \\| &lt;b&gt;\\*x\\*" in text, "Baseline: \\`a\\`" in text) == (True, True)
 
 
 def test_a_device_named_like_a_number_keeps_its_name() -> None:
     comparison = compared(runs_of(NOW, device="1e5"), runs_of(NOW, "before", device="1e5"))
-    assert "| 1e5 " in baseline.markdown(comparison, "x")
+    assert "| 1e5 " in markdown(comparison, "x")
 
 
 def test_the_table_has_a_row_a_cell_that_survives_the_csv_file(tmp_path: Path) -> None:

@@ -1,100 +1,61 @@
-"""Compares a study's cells with those of an earlier set of results, the baseline, and says what became slower.
+"""Compares a study's cells with those of an earlier set of results, the baseline, and gives each a verdict.
 
 A set is any number of runs. Cells match by model, batch size and device, on the same host where both sets know it. The
 verdict rests on the ratio of the cells' seconds an epoch with Welch's interval over runs (`statistics.ratio`).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.results import statistics
-from trainbench.results.comparability import canary_before, decisive_settings, other_variables, threads_in_use
-from trainbench.results.cross_checks import across_runs
-from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
-from trainbench.results.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio, steady_median
-from trainbench.results.tables import TableOrder, ranked
-from trainbench.words.markdown import literal
-from trainbench.words.wording import format_number, status_words
+from trainbench.conclusions.baseline_runs import UNKNOWN, Cell, MeasuredRun
+from trainbench.results.cells_table import counted
+from trainbench.results.columns import interval, spread_out, text, whole
+from trainbench.results.runs_table import COMPLETED
+from trainbench.results.statistics import Estimate, Outcome, Ratio, estimate, outcome, ratio
+from trainbench.results.tables import TableOrder, frame, sorted_keys
+from trainbench.words.wording import status_words
 
-SLOWER: Final = "slower"
-FASTER: Final = "faster"
-NO_DIFFERENCE: Final = "no difference shown"
-NO_LONGER_COMPLETES: Final = "no longer completes"
-COMPLETES_LESS_OFTEN: Final = "completes less often"
-NOT_COMPARABLE: Final = "not comparable"
-TOO_FEW_RUNS: Final = "too few runs"
-ONLY_IN_BASELINE: Final = "only in baseline"
-ONLY_IN_CURRENT: Final = "only in current"
 
-# In the order of the summary; the first three are always told.
-VERDICTS: Final = (
-    *(SLOWER, FASTER, NO_DIFFERENCE),
-    *(NO_LONGER_COMPLETES, COMPLETES_LESS_OFTEN, NOT_COMPARABLE, TOO_FEW_RUNS, ONLY_IN_BASELINE, ONLY_IN_CURRENT),
-)
-COMPARED: Final = frozenset({SLOWER, FASTER, NO_DIFFERENCE})
-FAILING: Final = frozenset({SLOWER, NO_LONGER_COMPLETES, COMPLETES_LESS_OFTEN})
+class Verdict(StrEnum):
+    """What is said of a cell, in the order of the summary."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    NO_DIFFERENCE = "no difference shown"
+    NO_LONGER_COMPLETES = "no longer completes"
+    COMPLETES_LESS_OFTEN = "completes less often"
+    NOT_COMPARABLE = "not comparable"
+    TOO_FEW_RUNS = "too few runs"
+    ONLY_IN_BASELINE = "only in baseline"
+    ONLY_IN_CURRENT = "only in current"
+
+
+COMPARED: Final = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.NO_DIFFERENCE})
+FAILING: Final = frozenset({Verdict.SLOWER, Verdict.NO_LONGER_COMPLETES, Verdict.COMPLETES_LESS_OFTEN})
 
 # One run has no spread, so no interval.
 LEAST_RUNS: Final = 2
 
-# The fixed computation before a run scatters by a few percent from run to run; its mean over runs by less.
-CANARY_DIFFERENCE_PERCENT: Final = 5.0
-
-UNKNOWN: Final = "unknown"
 NOT_SET: Final = "not set"
 
-COLUMNS: Final[Mapping[str, str]] = {
-    "model": "str",
-    "batch_size": "int64",
-    "device": "str",
-    "host": "str",
-    "baseline_host": "str",
-    "verdict": "str",
-    "ratio": "float64",
-    "ratio_low": "float64",
-    "ratio_high": "float64",
-    "train_seconds_per_epoch": "float64",
-    "train_seconds_per_epoch_low": "float64",
-    "train_seconds_per_epoch_high": "float64",
-    "n": "Int64",
-    "baseline_train_seconds_per_epoch": "float64",
-    "baseline_train_seconds_per_epoch_low": "float64",
-    "baseline_train_seconds_per_epoch_high": "float64",
-    "baseline_n": "Int64",
-    "reasons": "str",
-    "flags": "str",
-    "baseline_flags": "str",
-}
+_CELL: Final = ("model", "batch_size", "device")
 
-# What the comparison keeps of a record: without epochs and samples, so that thousands of runs fit into memory.
-_KEPT: Final = (
-    *("run_id", "status", "model", "batch_size", "device", "host", "software", "device_used", "settings", "dataset"),
-    *("canary", "checks"),
+COLUMNS: Final = (
+    text("model")
+    | whole("batch_size")
+    | text("device", "host", "baseline_host", "verdict")
+    | interval("ratio", "train_seconds_per_epoch")
+    | whole("n")
+    | interval("baseline_train_seconds_per_epoch")
+    | whole("baseline_n")
+    | text("reasons", "flags", "baseline_flags")
 )
-
-Cell = tuple[str, int, str]
-
-
-@dataclass(frozen=True)
-class MeasuredRun:
-    """A run, reduced to what the comparison needs; `seconds_per_epoch` is the median over its steady epochs."""
-
-    run_id: str
-    cell: Cell
-    host: str
-    status: str
-    seconds_per_epoch: float | None
-    settings: Mapping[str, str]
-    threads: str | None
-    surroundings: Mapping[str, str]
-    environment: Mapping[str, str]
-    canary: tuple[str, float] | None
-    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +73,7 @@ class CellComparison:
     """One cell in both sets. `ratio` is current over baseline, None where not both are known; `reasons` say why not."""
 
     cell: Cell
-    verdict: str
+    verdict: Verdict
     reasons: tuple[str, ...]
     current: Side | None
     baseline: Side | None
@@ -141,24 +102,9 @@ class Comparison:
     shared_runs: int
     smallest_difference_percent: float
 
-    def count(self, verdicts: Iterable[str]) -> int:
+    def count(self, verdicts: Collection[str]) -> int:
         """How many cells have one of these verdicts."""
-        return sum(cell.verdict in set(verdicts) for cell in self.cells)
-
-
-def measured_runs(records: Iterable[Mapping[str, Any]]) -> list[MeasuredRun]:
-    """Reduce records, of which each is let go before the next is taken."""
-    kept, seconds = [], []
-    for record in records:
-        kept.append({key: record[key] for key in _KEPT})
-        completed = record["status"] == COMPLETED
-        of_epochs = [epoch["train_seconds"] for epoch in record["epochs"]]
-        seconds.append(steady_median(of_epochs, record["resumed_after_epochs"]) if completed else None)
-    across = across_runs(kept)
-    return [
-        _measured_run(record, seconds_per_epoch, [finding.name for finding in _flagging(across[record["run_id"]])])
-        for record, seconds_per_epoch in zip(kept, seconds, strict=True)
-    ]
+        return sum(cell.verdict in verdicts for cell in self.cells)
 
 
 def compare(
@@ -172,19 +118,14 @@ def compare(
     A cell is slower where the whole interval of the ratio lies above 1 and the ratio itself is more than
     `smallest_difference_percent` above it; faster likewise. Below that no difference is called.
     """
-    cells, compared_runs = [], []
-    for cell, current_runs, baseline_runs in _pairs(current, baseline, order or TableOrder()):
-        cells.append(_compare_cell(cell, current_runs, baseline_runs, smallest_difference_percent))
-        if current_runs and baseline_runs:
-            compared_runs.append((current_runs, baseline_runs))
+    pairs = _pairs(current, baseline, order or TableOrder())
+    in_both = [(now, before) for _, now, before in pairs if now and before]
     return Comparison(
-        cells=tuple(cells),
+        cells=tuple(_compare_cell(*pair, smallest_difference_percent) for pair in pairs),
         differences=tuple(
-            _differences(
-                [run for runs, _ in compared_runs for run in runs], [run for _, runs in compared_runs for run in runs]
-            )
+            _differences([run for now, _ in in_both for run in now], [run for _, b in in_both for run in b])
         ),
-        canaries=_canaries(compared_runs),
+        canaries=_canaries(in_both),
         shared_runs=len({run.run_id for run in current} & {run.run_id for run in baseline}),
         smallest_difference_percent=smallest_difference_percent,
     )
@@ -195,24 +136,9 @@ def failed(verdicts: Sequence[str]) -> bool:
     return any(verdict in FAILING for verdict in verdicts) or not any(verdict in COMPARED for verdict in verdicts)
 
 
-def summary(comparison: Comparison) -> str:
-    """One line, as in "2 of 9 cells slower, 0 faster, 7 no difference shown"."""
-    first, *others = VERDICTS
-    total = len(comparison.cells)
-    parts = [f"{comparison.count([first])} of {total} {'cell' if total == 1 else 'cells'} {first}"]
-    for verdict in others:
-        count = comparison.count([verdict])
-        if count or verdict in COMPARED:
-            parts.append(f"{count} {verdict}")
-    return ", ".join(parts)
-
-
 def table(comparison: Comparison) -> pd.DataFrame:
     """A row a cell, with the columns `COLUMNS`; unknown is empty."""
-    rows = [_table_row(cell) for cell in comparison.cells]
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in COLUMNS.items()}
-    )
+    return frame(map(_table_row, comparison.cells), COLUMNS)
 
 
 def verdicts_of(path: Path) -> list[str]:
@@ -220,83 +146,14 @@ def verdicts_of(path: Path) -> list[str]:
     return pd.read_csv(path, usecols=["verdict"], dtype="str", keep_default_na=False)["verdict"].tolist()
 
 
-def markdown(comparison: Comparison, baseline_name: str) -> str:
-    """The comparison to be read; its first line is the `summary`."""
-    parts = [
-        summary(comparison),
-        "# This study and the baseline",
-        f"Baseline: {literal(baseline_name)}. {_hosts_text(comparison)}",
-        _cells_table(comparison),
-        *_reason_lines(comparison),
-        _how_to_read(comparison),
-    ]
-    if comparison.shared_runs:
-        parts.append(
-            f"{comparison.shared_runs} {'run is' if comparison.shared_runs == 1 else 'runs are'} the same in both "
-            "sets: a run compared with itself shows nothing."
-        )
-    parts += ["## What else differs", _differences_text(comparison)]
-    return "\n\n".join(parts) + "\n"
-
-
-# --- from records to runs ---
-
-
-def _measured_run(
-    record: Mapping[str, Any], seconds_per_epoch: float | None, across_flags: Sequence[str]
-) -> MeasuredRun:
-    used = record["device_used"]
-    own_flags = [check["name"] for check in record["checks"] if check["level"] in FLAG_LEVELS]
-    return MeasuredRun(
-        run_id=record["run_id"],
-        cell=(record["model"], record["batch_size"], record["device"]),
-        host=record["host"]["id"],
-        status=record["status"],
-        seconds_per_epoch=seconds_per_epoch,
-        settings=decisive_settings(record),
-        threads=None if used is None else _text(threads_in_use(used["threads"])),
-        surroundings=_surroundings(record),
-        environment=other_variables(record),
-        canary=canary_before(record),
-        flags=tuple(dict.fromkeys([*own_flags, *across_flags])),
-    )
-
-
-def _flagging(findings: Iterable[Any]) -> list[Any]:
-    return [finding for finding in findings if finding.level in FLAG_LEVELS]
-
-
-def _surroundings(record: Mapping[str, Any]) -> dict[str, str]:
-    """The software and the machine under a run, each fact by its name."""
-    software, host, device = record["software"], record["host"], record["device"]
-    facts = {
-        "trainbench": software["trainbench"],
-        "framework": software["framework"],
-        **software["versions"],
-        "Python": software["python"],
-        "TF32": software["flags"]["tf32"],
-        "deterministic operations": software["flags"]["deterministic"],
-        "host name": host["hostname"],
-        "kernel": host["kernel"],
-        "usable threads": host["usable_threads"],
-        "CPU time limit (cores)": "none" if host["cgroup_cpu_quota_cores"] is None else host["cgroup_cpu_quota_cores"],
-    }
-    if record["settings"]["device"]["kind"] == "gpu":
-        facts["GPU driver"] = host["gpu_driver_version"]
-    if record["device_used"] is not None:
-        facts[f"hardware of {device}"] = record["device_used"]["name"]
-    return {name: _text(value) for name, value in facts.items()}
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
-
-
-# --- from runs to cells ---
+def _table_row(compared: CellComparison) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(_CELL, compared.cell, strict=True))
+    row |= {"verdict": compared.verdict, "reasons": "; ".join(compared.reasons)} | spread_out("ratio", compared.ratio)
+    for prefix, side in (("", compared.current), ("baseline_", compared.baseline)):
+        if side is not None:
+            row |= {f"{prefix}host": side.host, f"{prefix}n": side.seconds_per_epoch.n, f"{prefix}flags": side.flags}
+            row |= spread_out(f"{prefix}train_seconds_per_epoch", side.seconds_per_epoch)
+    return row
 
 
 def _pairs(
@@ -312,7 +169,7 @@ def _pairs(
         for run in runs:
             by_cell.setdefault(run.cell, ({}, {}))[side].setdefault(run.host, []).append(run)
     pairs = []
-    for cell in _in_order(by_cell, order):
+    for cell in sorted_keys(by_cell, _CELL, order):
         of_current, of_baseline = by_cell[cell]
         common = [host for host in of_current if host in of_baseline]
         pairs += [(cell, of_current.pop(host), of_baseline.pop(host)) for host in common]
@@ -324,64 +181,48 @@ def _pairs(
     return pairs
 
 
-def _in_order(cells: Iterable[Cell], order: TableOrder) -> list[Cell]:
-    found = list(cells)
-    models = ranked([model for model, _, _ in found], order.models)
-    batch_sizes = ranked([batch_size for _, batch_size, _ in found], order.batch_sizes)
-    devices = ranked([device for _, _, device in found], order.devices)
-    return sorted(found, key=lambda cell: (models.index(cell[0]), batch_sizes.index(cell[1]), devices.index(cell[2])))
-
-
 def _compare_cell(
     cell: Cell, current: Sequence[MeasuredRun], baseline: Sequence[MeasuredRun], smallest_difference_percent: float
 ) -> CellComparison:
-    sides = (_side(current), _side(baseline))
-    ratio_of_cells, reasons = None, []
-    if not baseline or not current:
-        verdict = ONLY_IN_CURRENT if current else ONLY_IN_BASELINE
-    elif reasons := _differing_settings(current, baseline):
-        verdict = NOT_COMPARABLE
+    now, before = _side(current), _side(baseline)
+    if now is None or before is None:
+        verdict = Verdict.ONLY_IN_CURRENT if now else Verdict.ONLY_IN_BASELINE
+        return CellComparison(cell, verdict, (), now, before, None)
+    if differing := _differing_settings(current, baseline):
+        return CellComparison(cell, Verdict.NOT_COMPARABLE, tuple(differing), now, before, None)
+    completed, completed_before = now.seconds_per_epoch.n, before.seconds_per_epoch.n
+    found = ratio(now.seconds_per_epoch, before.seconds_per_epoch)
+    reasons = [*_failures(current, "now"), *_failures(baseline, "in the baseline")]
+    too_few = min(completed, completed_before) < LEAST_RUNS
+    if found is not None and not too_few:
+        verdict = _verdict(found, smallest_difference_percent)
+    elif completed_before and not completed:
+        verdict = Verdict.NO_LONGER_COMPLETES
+    elif completed * len(baseline) < completed_before * len(current):
+        verdict = Verdict.COMPLETES_LESS_OFTEN
     else:
-        completed, completed_before = (side.seconds_per_epoch.n if side else 0 for side in sides)
-        reasons = [*_failures(current, "now"), *_failures(baseline, "in the baseline")]
-        if completed_before and not completed:
-            verdict = NO_LONGER_COMPLETES
-        elif completed * len(baseline) < completed_before * len(current):
-            verdict = COMPLETES_LESS_OFTEN
-        elif min(completed, completed_before) < LEAST_RUNS:
-            verdict = TOO_FEW_RUNS
-            reasons.append(
-                f"{completed} completed now, {completed_before} in the baseline; an interval takes {LEAST_RUNS} on "
-                "each side"
-            )
-        if sides[0] is not None and sides[1] is not None:
-            ratio_of_cells = ratio(sides[0].seconds_per_epoch, sides[1].seconds_per_epoch)
-        if min(completed, completed_before) >= LEAST_RUNS and ratio_of_cells is not None:
-            verdict = _verdict(ratio_of_cells, smallest_difference_percent)
-    return CellComparison(cell, verdict, tuple(reasons), *sides, ratio_of_cells)
+        verdict = Verdict.TOO_FEW_RUNS
+        reasons.append(
+            f"{completed} completed now, {completed_before} in the baseline; an interval takes {LEAST_RUNS} on "
+            "each side"
+        )
+    return CellComparison(cell, verdict, tuple(reasons), now, before, found)
 
 
-def _verdict(ratio_of_cells: Ratio, smallest_difference_percent: float) -> str:
-    said, least = outcome(ratio_of_cells), 1 + smallest_difference_percent / 100
-    if said.seen_once:
-        return TOO_FEW_RUNS
-    if said is Outcome.ABOVE and ratio_of_cells.value > least:
-        return SLOWER
-    if said is Outcome.BELOW and ratio_of_cells.value < 1 / least:
-        return FASTER
-    return NO_DIFFERENCE
+def _verdict(found: Ratio, smallest_difference_percent: float) -> Verdict:
+    said, least = outcome(found), 1 + smallest_difference_percent / 100
+    if said is Outcome.ABOVE and found.value > least:
+        return Verdict.SLOWER
+    if said is Outcome.BELOW and found.value < 1 / least:
+        return Verdict.FASTER
+    return Verdict.NO_DIFFERENCE
 
 
 def _side(runs: Sequence[MeasuredRun]) -> Side | None:
     if not runs:
         return None
-    flags = Counter(flag for run in runs for flag in run.flags)
-    return Side(
-        host=runs[0].host,
-        runs=len(runs),
-        seconds_per_epoch=estimate(run.seconds_per_epoch for run in runs),
-        flags=" ".join(f"{name}:{count}" for name, count in flags.most_common()),
-    )
+    seconds = estimate(run.seconds_per_epoch for run in runs)
+    return Side(runs[0].host, len(runs), seconds, counted([flag for run in runs for flag in run.flags]))
 
 
 def _failures(runs: Sequence[MeasuredRun], when: str) -> list[str]:
@@ -391,43 +232,46 @@ def _failures(runs: Sequence[MeasuredRun], when: str) -> list[str]:
 
 def _differing_settings(current: Sequence[MeasuredRun], baseline: Sequence[MeasuredRun]) -> list[str]:
     """Each setting that not all runs of a cell share, with both values."""
-    names = list(dict.fromkeys(name for run in (*baseline, *current) for name in run.settings))
     found = []
-    for name in names:
-        # A data set is known of runs that loaded it, so a run out of memory may not know it.
-        before, now = (
-            _values(run.settings.get(name, None if name == "dataset.sha256" else NOT_SET) for run in runs)
-            for runs in (baseline, current)
-        )
+    for name, before, now in _both(baseline, current, lambda run: run.settings, NOT_SET):
         if len({*before, *now}) > 1:
             found.append(f"{name} was {' or '.join(before)}, is {' or '.join(now)}")
     if baseline[0].host == current[0].host:
         # On one machine other threads mean another --cores; across machines "all" is what each of them has.
-        before, now = (_values(run.threads for run in runs) for runs in (baseline, current))
+        before, now = (_known(run.threads for run in runs) for runs in (baseline, current))
         if len({*before, *now}) > 1:
             found.append(f"threads used were {' or '.join(before)}, are {' or '.join(now)}")
     return found
 
 
-def _values(values: Iterable[str | None]) -> list[str]:
-    return sorted({value for value in values if value is not None})
-
-
-# --- what else differs ---
-
-
 def _differences(current: Sequence[MeasuredRun], baseline: Sequence[MeasuredRun]) -> list[Difference]:
-    runs = (*baseline, *current)
+    surroundings = _both(baseline, current, lambda run: run.surroundings, None)
+    environment = _both(baseline, current, lambda run: run.environment, NOT_SET)
     found = []
-    for name in dict.fromkeys(name for run in runs for name in run.surroundings):
-        before, now = (_values(run.surroundings.get(name) for run in side) or [UNKNOWN] for side in (baseline, current))
+    variables = ((f"environment variable {name}", before, now) for name, before, now in sorted(environment))
+    for name, *values in (*surroundings, *variables):
+        before, now = (" or ".join(known or [UNKNOWN]) for known in values)
         if before != now:
-            found.append(Difference(name, " or ".join(before), " or ".join(now)))
-    for name in sorted({name for run in runs for name in run.environment}):
-        before, now = (_values(run.environment.get(name, NOT_SET) for run in side) for side in (baseline, current))
-        if before != now:
-            found.append(Difference(f"environment variable {name}", " or ".join(before), " or ".join(now)))
+            found.append(Difference(name, before, now))
     return found
+
+
+def _both(
+    baseline: Sequence[MeasuredRun],
+    current: Sequence[MeasuredRun],
+    facts: Callable[[MeasuredRun], Mapping[str, str]],
+    missing: str | None,
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The name of each fact and its values before and now; runs that lack it have what is `missing`, or nothing."""
+    for name in dict.fromkeys(name for run in (*baseline, *current) for name in facts(run)):
+        # A data set is known of runs that loaded it, so a run out of memory may not know it.
+        default = None if name == "dataset.sha256" else missing
+        before, now = (_known(facts(run).get(name, default) for run in runs) for runs in (baseline, current))
+        yield name, before, now
+
+
+def _known(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value is not None})
 
 
 def _canaries(
@@ -441,156 +285,3 @@ def _canaries(
         before += [run.canary[1] for run in baseline if run.canary and run.canary[0] in like]
     ratios = {hosts: ratio(estimate(now), estimate(before)) for hosts, (now, before) in seconds.items() if now}
     return {hosts: found for hosts, found in ratios.items() if found is not None}
-
-
-# --- as table and text ---
-
-
-def _table_row(compared: CellComparison) -> dict[str, Any]:
-    row: dict[str, Any] = dict(zip(("model", "batch_size", "device"), compared.cell, strict=True))
-    row |= {"verdict": compared.verdict, "reasons": "; ".join(compared.reasons)}
-    if compared.ratio is not None:
-        row |= {"ratio": compared.ratio.value, "ratio_low": compared.ratio.low, "ratio_high": compared.ratio.high}
-    for prefix, side in (("", compared.current), ("baseline_", compared.baseline)):
-        if side is not None:
-            seconds = side.seconds_per_epoch
-            row |= {
-                f"{prefix}host": side.host,
-                f"{prefix}train_seconds_per_epoch": seconds.value,
-                f"{prefix}train_seconds_per_epoch_low": seconds.low,
-                f"{prefix}train_seconds_per_epoch_high": seconds.high,
-                f"{prefix}n": seconds.n,
-                f"{prefix}flags": side.flags,
-            }
-    return row
-
-
-def _hosts_text(comparison: Comparison) -> str:
-    pairs = list(comparison.canaries)
-    if not pairs:
-        return "No cell is in both sets."
-    same = [literal(current) for current, baseline in pairs if current == baseline]
-    across = [
-        f"{literal(current)} now, {literal(baseline)} in the baseline"
-        for current, baseline in pairs
-        if current != baseline
-    ]
-    texts = []
-    if same:
-        texts.append(f"Both measured on {', '.join(same)}.")
-    if across:
-        texts.append(f"Compared across machines: {'; '.join(across)}. A ratio then is that of the machines as well.")
-    return " ".join(texts)
-
-
-def _cells_table(comparison: Comparison) -> str:
-    several_hosts = len(comparison.canaries) > 1 or bool(comparison.count([ONLY_IN_BASELINE, ONLY_IN_CURRENT]))
-    rows = []
-    for compared in comparison.cells:
-        model, batch_size, device = compared.cell
-        host = [_host_cell(compared)] if several_hosts else []
-        rows.append(
-            [
-                literal(model),
-                str(batch_size),
-                literal(device),
-                *host,
-                compared.verdict,
-                _ratio_text(compared.ratio),
-                _seconds_text(compared.current),
-                _seconds_text(compared.baseline),
-                f"{_runs_text(compared.current)} / {_runs_text(compared.baseline)}",
-                literal(_flags_text(compared)),
-            ]
-        )
-    header = [
-        *("Model", "Batch size", "Device"),
-        *(["Host"] if several_hosts else []),
-        *("Verdict", "Now / before", "Seconds an epoch now", "before", "Runs now / before", "Flags"),
-    ]
-    frame = pd.DataFrame(rows, columns=header, dtype="str")
-    return frame.to_markdown(index=False, disable_numparse=True)
-
-
-def _host_cell(compared: CellComparison) -> str:
-    hosts = dict.fromkeys(side.host for side in (compared.current, compared.baseline) if side is not None)
-    return " / ".join(literal(host) for host in hosts)
-
-
-def _ratio_text(found: Ratio | None) -> str:
-    if found is None:
-        return ""
-    shown = f"{found.value:.3f}"
-    return shown if found.low is None or found.high is None else f"{shown} ({found.low:.3f} to {found.high:.3f})"
-
-
-def _seconds_text(side: Side | None) -> str:
-    return "" if side is None or side.seconds_per_epoch.value is None else format_number(side.seconds_per_epoch.value)
-
-
-def _runs_text(side: Side | None) -> str:
-    if side is None:
-        return "0"
-    n = side.seconds_per_epoch.n
-    return str(n) if n == side.runs else f"{n} of {side.runs}"
-
-
-def _flags_text(compared: CellComparison) -> str:
-    texts = []
-    for when, side in (("now", compared.current), ("before", compared.baseline)):
-        if side is not None and side.flags:
-            texts.append(f"{when}: {side.flags}")
-    return "; ".join(texts)
-
-
-def _reason_lines(comparison: Comparison) -> list[str]:
-    lines = [
-        f"- {literal(' '.join(map(str, compared.cell)))}: {compared.verdict}: {literal('; '.join(compared.reasons))}"
-        for compared in comparison.cells
-        if compared.reasons
-    ]
-    return ["\n".join(lines)] if lines else []
-
-
-def _how_to_read(comparison: Comparison) -> str:
-    smallest = comparison.smallest_difference_percent
-    compared = comparison.count(COMPARED)
-    text = (
-        "Seconds an epoch are the geometric mean over runs of the median over a run's steady epochs; the ratio's 95 % "
-        f"interval is Welch's over runs. A cell is called slower or faster where the interval leaves out 1 and the "
-        f"ratio differs from it by more than {smallest:g} %."
-    )
-    if compared:
-        expected = compared * (1 - statistics.CONFIDENCE)
-        text += (
-            f" An interval misses the truth in 1 of 20 cases. So of {compared} compared "
-            f"{'cell' if compared == 1 else 'cells'} up to {expected:.2g} would be called on average although nothing "
-            f"changed (at most, because differences below {smallest:g} % are never called). Runs of one sitting share "
-            "the machine's state, which no interval shows: measure both sides again before acting on a single cell."
-        )
-    return text
-
-
-def _differences_text(comparison: Comparison) -> str:
-    lines = []
-    for (current, baseline), found in comparison.canaries.items():
-        percent, said = 100 * (found.value - 1), outcome(found)
-        if abs(percent) > CANARY_DIFFERENCE_PERCENT and (said.shown or said.seen_once):
-            where = current if current == baseline else f"{current} than on {baseline}"
-            lines.append(
-                f"The machine itself computed {'slower' if percent > 0 else 'faster'}: a fixed computation before each "
-                f"run took {abs(percent):.0f} % {'longer' if percent > 0 else 'less'} on {literal(where)}"
-                f"{' than in the baseline' if current == baseline else ''}"
-                f"{' (single runs)' if said.seen_once else ''}."
-            )
-    if comparison.differences:
-        frame = pd.DataFrame(
-            [[literal(each.name), literal(each.baseline), literal(each.current)] for each in comparison.differences],
-            columns=["", "Before", "Now"],
-            dtype="str",
-        )
-        lines.append(frame.to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join(lines) or (
-        "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
-        f"or shorter by more than {CANARY_DIFFERENCE_PERCENT:g} %."
-    )

@@ -10,7 +10,7 @@ from trainbench.results.cells_table import NEVER_AVERAGED
 from trainbench.results.columns import CellKey, Row
 from trainbench.results.runs_table import COMPLETED
 from trainbench.results.tables import cells_by_key
-from trainbench.words.wording import FLAGGED, MOST_NAMED, listed, quoted, status_words
+from trainbench.words.wording import FLAGGED, MOST_NAMED, listed, numbered, quoted, status_words
 
 OUT_OF_MEMORY: Final = "out_of_memory"
 _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
@@ -26,9 +26,8 @@ def caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
         named = listed([f"{count} {status_words(status)}" for status, count in sorted(absent.items())])
         told.append(f"{total - sum(absent.values())} of {total} runs have results; {named}.")
     if statuses[OUT_OF_MEMORY]:
-        count = statuses[OUT_OF_MEMORY]
         out = _places(cells_by_key(cells), OUT_OF_MEMORY)
-        told.append(f"Memory ran out in {count} {'run' if count == 1 else 'runs'}: {out}.")
+        told.append(f"Memory ran out in {numbered(statuses[OUT_OF_MEMORY], 'run')}: {out}.")
     for status in NEVER_AVERAGED.values():
         different = _places(cells_by_key(cells), status)
         if different:

@@ -2,7 +2,7 @@
 
 from trainbench.results.columns import Row, ratio_in
 from trainbench.results.statistics import Ratio
-from trainbench.words.wording import UNKNOWN, format_estimate, format_mean, format_ratio, listed, status_words
+from trainbench.words.wording import UNKNOWN, format_estimate, format_mean, format_ratio, listed, numbered, status_words
 
 
 def figure_text(row: Row, name: str, unit: str = "") -> str:
@@ -53,9 +53,4 @@ def hardware_of(cell: Row) -> str | None:
         return f"{cell['gpus']} x {name}"
     if cell["device_kind"] != "cpu" or name is None or cell["threads"] is None:
         return name
-    return f"{name}, {threads_text(cell['threads'])}"
-
-
-def threads_text(count: int) -> str:
-    """As in "1 thread", "8 threads"."""
-    return f"{count} {'thread' if count == 1 else 'threads'}"
+    return f"{name}, {numbered(cell['threads'], 'thread')}"

@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from trainbench.conclusions.cell_texts import efficiency_text, ratio_text, threads_text
+from trainbench.conclusions.cell_texts import efficiency_text, ratio_text
 from trainbench.conclusions.fastest import ONCE
 from trainbench.conclusions.tables.frameworks import USUAL_PRECISION
 from trainbench.conclusions.tables.speedups import is_reference, outcome_of
@@ -14,7 +14,16 @@ from trainbench.results.columns import INTERVAL, CellKey, Row, grouped
 from trainbench.results.executors import Executor, labels_of
 from trainbench.results.statistics import Outcome
 from trainbench.results.tables import cells_by_key, rows_of
-from trainbench.words.wording import FLAGGED, MOST_NAMED, format_fixed, format_ratio, framework_words, listed, more
+from trainbench.words.wording import (
+    FLAGGED,
+    MOST_NAMED,
+    format_fixed,
+    format_ratio,
+    framework_words,
+    listed,
+    more,
+    numbered,
+)
 
 MOST_PAIRS: Final = 3
 FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
@@ -85,7 +94,7 @@ def _where(row: Row, rows: Sequence[Row]) -> str:
     if len({other["device_name"] for other in alike}) > 1:
         place += f" ({row['device_name']})"
     if row["device_kind"] == "cpu" and len({other["threads"] for other in alike}) > 1:
-        place += f" with {threads_text(row['threads'])}"
+        place += f" with {numbered(row['threads'], 'thread')}"
     return f" on {place}"
 
 

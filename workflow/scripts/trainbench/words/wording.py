@@ -79,6 +79,11 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def numbered(count: int, what: str) -> str:
+    """As in "1 cell", "9 cells"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def few(names: Sequence[str], count: str, most: int = MOST_NAMED) -> str:
     """All names, or in words how many there are."""
     return listed(names) if len(names) <= most else count
@@ -86,7 +91,7 @@ def few(names: Sequence[str], count: str, most: int = MOST_NAMED) -> str:
 
 def more(count: int, what: str, where: str) -> list[str]:
     """A sentence on where to find what is not told; none where all is."""
-    return [f"{count} more {what if count == 1 else f'{what}s'}: see {quoted(where)}."] if count > 0 else []
+    return [f"{count} more {what if count == 1 else what + 's'}: see {quoted(where)}."] if count > 0 else []
 
 
 def quoted(text: str) -> str:

@@ -22,6 +22,7 @@ from trainbench.results.columns import (
 )
 from trainbench.results.statistics import estimate
 from trainbench.results.tables import TableOrder, frame, rows_of
+from trainbench.words.wording import numbered
 
 _TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
 
@@ -134,5 +135,5 @@ def _median(values: Sequence[float | None], seen: float) -> float | None:
 def _verdict(runs: int, censored: int, epochs_trained: int) -> str:
     if not censored:
         return "reached"
-    words = f"not in {epochs_trained} {'epoch' if epochs_trained == 1 else 'epochs'}"
+    words = f"not in {numbered(epochs_trained, 'epoch')}"
     return words if censored == runs else f"{censored} of {runs} runs {words}"
