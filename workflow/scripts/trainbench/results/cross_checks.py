@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Final
 
 from trainbench.records.finding import Finding
+from trainbench.results.columns import chosen
 from trainbench.results.comparability import (
     canary_before,
     decisive_settings,
@@ -91,39 +92,28 @@ def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
 
 def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell trained with different numbers of threads."""
-    threads = {
-        run["run_id"]: threads_in_use(run["device_used"]["threads"]) for run in runs if run["device_used"] is not None
+    return {
+        run_id: Finding(
+            "threads_differ",
+            "warning",
+            f"the run trained with {count} threads, others of its cell with {' or '.join(map(str, others))}",
+            "set the device's threads to a number, or give every run the same --cores, and measure the cell again",
+        )
+        for run_id, count, others in _apart(runs, lambda used: threads_in_use(used["threads"]))
     }
-    known = {run_id: count for run_id, count in threads.items() if count is not None}
-    found = {}
-    for run_id, count in known.items():
-        others = sorted(set(known.values()) - {count})
-        if others:
-            found[run_id] = Finding(
-                "threads_differ",
-                "warning",
-                f"the run trained with {count} threads, others of its cell with {' or '.join(map(str, others))}",
-                "set the device's threads to a number, or give every run the same --cores, and measure the cell again",
-            )
-    return found
 
 
 def hardware_differs(runs: Sequence[Record]) -> FindingsByRun:
     """Runs of one cell trained on different models of GPU or CPU, as on a machine with two kinds of card."""
-    names = {run["run_id"]: run["device_used"]["name"] for run in runs if run["device_used"] is not None}
-    known = {run_id: name for run_id, name in names.items() if name is not None}
-    found = {}
-    for run_id, name in known.items():
-        others = sorted(set(known.values()) - {name})
-        if others:
-            found[run_id] = Finding(
-                "hardware_differs",
-                "warning",
-                f"the run trained on {name}, others of its cell on {' or '.join(others)}",
-                "name the card in device_settings and measure the cell again, or take the source with the other card "
-                "out",
-            )
-    return found
+    return {
+        run_id: Finding(
+            "hardware_differs",
+            "warning",
+            f"the run trained on {name}, others of its cell on {' or '.join(others)}",
+            "name the card in device_settings and measure the cell again, or take the source with the other card out",
+        )
+        for run_id, name, others in _apart(runs, lambda used: used["name"])
+    }
 
 
 Check = Callable[[Sequence[Record]], FindingsByRun]
@@ -135,15 +125,12 @@ CHECKS_OF_FOLDER: Final[Sequence[Check]] = (other_versions,)
 
 def compared_part(record: Record) -> Record:
     """The part of a metrics record that the checks here look at: of thousands of runs only this is kept."""
-    host, used = record["host"], record["device_used"]
+    used = record["device_used"]
     return {
-        **{
-            key: record[key]
-            for key in ("run_id", "model", "batch_size", "device", "settings", "dataset", "software", "canary")
-        },
+        **chosen(record, ("run_id", "model", "batch_size", "device", "settings", "dataset", "software", "canary")),
         FOLDER_KEY: record.get(FOLDER_KEY),
-        "host": {key: host[key] for key in ("id", "gpu_driver_version")},
-        "device_used": None if used is None else {key: used[key] for key in ("name", "threads")},
+        "host": chosen(record["host"], ("id", "gpu_driver_version")),
+        "device_used": None if used is None else chosen(used, ("name", "threads")),
     }
 
 
@@ -178,6 +165,16 @@ def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
         for group in groups:
             for check in checks:
                 yield check(group)
+
+
+def _apart(runs: Iterable[Record], fact: Callable[[Mapping[str, Any]], Any]) -> Iterator[tuple[str, Any, list[Any]]]:
+    """The runs with something else than others in a fact of the devices they used: their own, and that of others."""
+    facts = {run["run_id"]: fact(run["device_used"]) for run in runs if run["device_used"] is not None}
+    known = {run_id: value for run_id, value in facts.items() if value is not None}
+    for run_id, value in known.items():
+        others = sorted(set(known.values()) - {value})
+        if others:
+            yield run_id, value, others
 
 
 def _by_framework(runs: Iterable[Record]) -> Iterable[list[Record]]:

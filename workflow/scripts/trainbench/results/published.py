@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 
 from trainbench.errors import InputError
 from trainbench.files.bounded_file import Unusable, printable, read_text
+from trainbench.results.columns import chosen
 from trainbench.results.measured import EPOCH_COLUMNS
 from trainbench.results.runs_table import COMPLETED, RUN_COLUMNS
 from trainbench.results.sources import DESCRIPTOR
@@ -31,12 +32,37 @@ LARGEST: Final = 10**9
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-# Columns of the file of cells, of the file of epochs; what may be empty is unknown there.
-CELL_FIELDS: Final = (
-    *("model", "batch_size", "device", "seconds_per_epoch", "total_seconds", "epochs_shown", "final_accuracy"),
-    *("cpu_percent", "gpu_utilization_percent"),
-)
-EPOCH_FIELDS: Final = ("model", "batch_size", "device", "epoch", "accuracy", "elapsed_seconds")
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a column holds: how its text is read, which values it may have, and how to say that."""
+
+    convert: Callable[[str], Any]
+    allowed: Callable[[Any], bool]
+    expected: str
+
+
+def _whole(least: int) -> _Kind:
+    return _Kind(int, lambda number: least <= number <= LARGEST, f"a whole number from {least} to {LARGEST}")
+
+
+_NAME: Final = _Kind(str, lambda text: NAME.fullmatch(text) is not None, "a name of letters, digits, '.', '_' and '-'")
+_SECONDS: Final = _Kind(float, lambda number: 0 < number <= LARGEST, f"a number above 0 and at most {LARGEST}")
+_SHARE: Final = _Kind(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
+_PERCENT: Final = _Kind(float, lambda number: 0 <= number <= LARGEST, "a percentage of at least 0")
+
+_CELL: Final = {"model": _NAME, "batch_size": _whole(1), "device": _NAME}
+CELL_FIELDS: Final = _CELL | {
+    "seconds_per_epoch": _SECONDS,
+    "total_seconds": _SECONDS,
+    "epochs_shown": _whole(1),
+    "final_accuracy": _SHARE,
+    "cpu_percent": _PERCENT,
+    "gpu_utilization_percent": _PERCENT,
+}
+EPOCH_FIELDS: Final = _CELL | {"epoch": _whole(0), "accuracy": _SHARE, "elapsed_seconds": _SECONDS}
+MAY_BE_UNKNOWN: Final = frozenset({"total_seconds", "final_accuracy", "cpu_percent", "gpu_utilization_percent"})
+"""Columns of the file of cells that may be empty."""
 
 Cell = tuple[str, int, str]
 
@@ -124,44 +150,21 @@ class _Row:
             f"{printable(found, 80)}, expected {expected}; correct the file or take its folder out of sources"
         )
 
-    def read(self, column: str, convert: Callable[[str], Any], allowed: Callable[[Any], bool], expected: str) -> Any:  # noqa: ANN401 - what `convert` gives
+    def values(self, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
+        """What its columns hold; unknown as None."""
+        return {column: self._value(column, kind) for column, kind in kinds.items()}
+
+    def _value(self, column: str, kind: _Kind) -> Any:  # noqa: ANN401 - what `convert` gives
         text = self.fields[column]
+        if not text and column in MAY_BE_UNKNOWN:
+            return None
         try:
-            value = convert(text)
+            value = kind.convert(text)
         except ValueError:
-            raise self.error(column, f"is '{text}'", expected) from None
-        if not allowed(value):
-            raise self.error(column, f"is '{text}'", expected)
+            raise self.error(column, f"is '{text}'", kind.expected) from None
+        if not kind.allowed(value):
+            raise self.error(column, f"is '{text}'", kind.expected)
         return value
-
-    def name(self, column: str) -> str:
-        value: str = self.read(
-            column, str, lambda text: NAME.fullmatch(text) is not None, "a name of letters, digits, '.', '_' and '-'"
-        )
-        return value
-
-    def whole(self, column: str, least: int) -> int:
-        value: int = self.read(
-            column, int, lambda number: least <= number <= LARGEST, f"a whole number from {least} to {LARGEST}"
-        )
-        return value
-
-    def seconds(self, column: str) -> float:
-        value: float = self.read(
-            column, float, lambda number: 0 < number <= LARGEST, f"a number above 0 and at most {LARGEST}"
-        )
-        return value
-
-    def share(self, column: str) -> float:
-        value: float = self.read(column, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
-        return value
-
-    def percent(self, column: str) -> float:
-        value: float = self.read(column, float, lambda number: 0 <= number <= LARGEST, "a percentage of at least 0")
-        return value
-
-    def known(self, column: str) -> bool:
-        return self.fields[column] != ""
 
 
 @cache
@@ -195,11 +198,11 @@ def _refusal(path: Path, reason: str) -> InputError:
     )
 
 
-def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[_Row]:
+def _rows(path: Path, fields: Collection[str]) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         header = next(reader, [])
-        if tuple(header) != fields:
+        if header != list(fields):
             raise _refusal(path, f"has the columns '{printable(','.join(header))}', expected '{','.join(fields)}'")
         for values in reader:
             if len(values) != len(fields):
@@ -209,17 +212,11 @@ def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[_Row]:
         raise _refusal(path, f"is not valid CSV (line {reader.line_num}: {error})") from error
 
 
-def _cell(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    device = row.name("device")
-    if device not in descriptor["devices"]:
-        raise row.error("device", f"is '{device}'", f"one that {DESCRIPTOR} describes")
-    return {
-        "model": row.name("model"),
-        "batch_size": row.whole("batch_size", 1),
-        "device": device,
-        "repeat": 1,
-        "host": descriptor["host"],
-    }
+def _cell(row: _Row, values: Mapping[str, Any], descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    if values["device"] not in descriptor["devices"]:
+        raise row.error("device", f"is '{values['device']}'", f"one that {DESCRIPTOR} describes")
+    cell = {**chosen(values, _CELL), "repeat": 1, "host": descriptor["host"]}
+    return cell | {"run_id": _run_id(cell)}
 
 
 def _run_id(cell: Mapping[str, Any]) -> str:
@@ -229,38 +226,25 @@ def _run_id(cell: Mapping[str, Any]) -> str:
 
 
 def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    cell = _cell(row, descriptor)
+    # The total is not shown, but a broken file is one as a whole.
+    values = row.values(CELL_FIELDS)
+    cell = _cell(row, values, descriptor)
     device = descriptor["devices"][cell["device"]]
-    images, batch_size = descriptor["training_images"], cell["batch_size"]
-    seconds = row.seconds("seconds_per_epoch")
-    if row.known("total_seconds"):
-        row.seconds("total_seconds")  # not shown, but a broken file is one as a whole
-    return cell | {
-        "hostname": descriptor["hostname"],
+    images, batch_size, seconds = descriptor["training_images"], cell["batch_size"], values["seconds_per_epoch"]
+    return {
+        **cell,
+        **chosen(values, ("final_accuracy", "cpu_percent", "gpu_utilization_percent")),
+        **chosen(descriptor, ("hostname", "framework", "framework_version", "precision")),
+        **chosen(device, ("kind", "name"), "device_"),
         "status": COMPLETED,
-        "run_id": _run_id(cell),
-        "framework": descriptor["framework"],
-        "framework_version": descriptor["framework_version"],
-        "precision": descriptor["precision"],
-        "device_kind": device["kind"],
-        "device_name": device["name"],
-        "epochs": row.whole("epochs_shown", 1),
+        "epochs": values["epochs_shown"],
         "train_seconds_per_epoch": seconds,
         "samples_per_second": images // batch_size * batch_size / seconds if images and batch_size <= images else None,
-        "final_accuracy": row.share("final_accuracy") if row.known("final_accuracy") else None,
-        "cpu_percent": row.percent("cpu_percent") if row.known("cpu_percent") else None,
-        "gpu_utilization_percent": (
-            row.percent("gpu_utilization_percent") if row.known("gpu_utilization_percent") else None
-        ),
         "flags": "",
     }
 
 
 def _epoch(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    cell = _cell(row, descriptor)
-    return cell | {
-        "run_id": _run_id(cell),
-        "epoch": row.whole("epoch", 0) + 1,  # published counted from 0, ours from 1
-        "accuracy": row.share("accuracy"),
-        "elapsed_seconds": row.seconds("elapsed_seconds"),
-    }
+    values = row.values(EPOCH_FIELDS)
+    epoch = values["epoch"] + 1  # published counted from 0, ours from 1
+    return _cell(row, values, descriptor) | chosen(values, ("accuracy", "elapsed_seconds")) | {"epoch": epoch}
