@@ -105,15 +105,18 @@ def cost(count: int, folder: Path) -> Cost:
 
 def draw_figures(folder: Path) -> None:
     """Do what rule figure does, for every figure of a folder with tables; print what each took."""
-    from trainbench.figures import drawing, figures
+    from trainbench.conclusions.all_tables import WrittenTables
+    from trainbench.figures import of_study
+    from trainbench.figures.drawn_study import DrawnStudy
+    from trainbench.figures.saving import save
     from trainbench.results.tables import TableOrder
 
     order = TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))
-    data = figures.read_tables(folder / "tables")
-    for name, draw in figures.FIGURES.items():
+    study = DrawnStudy(WrittenTables(folder / "tables"), order)
+    for name in of_study.NAMES:
         begin = time.monotonic()
         svg = folder / "figures" / f"{name}.svg"
-        drawing.save(draw(data, order), svg, svg.with_suffix(".png"))
+        save(of_study.figure(name).draw(study), svg, svg.with_suffix(".png"))
         print(f"| {name} | {time.monotonic() - begin:.1f} | {svg.stat().st_size / 1e6:.1f} |", flush=True)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"\nPeak while figures were drawn: {peak_bytes / 2**20:.0f} MiB", flush=True)

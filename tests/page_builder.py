@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from results_folder import write_results
-from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.all_tables import Question, WrittenTables
 from trainbench.conclusions.analysis import AbsentRun, write_all
-from trainbench.figures import drawing, figures
+from trainbench.figures import of_study
+from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.saving import save
 from trainbench.page import report
 from trainbench.page.repetition import Repetition
 from trainbench.page.repository import Commit
@@ -34,15 +36,15 @@ def write_tables(
     return folder / "tables"
 
 
-def draw(tables: Path, order: TableOrder, names: Iterable[str] = tuple(figures.FIGURES)) -> list[Path]:
+def draw(tables: Path, order: TableOrder, names: Iterable[str] = of_study.NAMES) -> list[Path]:
     """Draw figures beside the tables; their SVG files."""
-    data = figures.read_tables(tables)
+    study = DrawnStudy(WrittenTables(tables), order)
     paths = [tables.with_name("figures") / f"{name}.svg" for name in names]
     with warnings.catch_warnings():
         # The font of figures lacks letters that a name may have: boxes stand in their place.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for path in paths:
-            drawing.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
+            save(of_study.figure(path.stem).draw(study), path, path.with_suffix(".png"))
     return paths
 
 
@@ -66,9 +68,8 @@ def make_page(
             _rename(path, renamed)
     page = folder / "report.html"
     if names is None:
-        data = figures.read_tables(tables)
-        empty = {"scaling": data.scaling_fits.empty, "gpu_scaling": data.gpu_scaling.empty}
-        names = [name for name in figures.FIGURES if not empty.get(name)]
+        data = WrittenTables(tables)
+        names = [name for name in of_study.NAMES if name not in {"scaling", "gpu_scaling"} or not data[name].empty]
     report.write_page(tables, draw(tables, question.order, names), question.order, REPETITION, page)
     return page
 

@@ -9,7 +9,7 @@ import pytest
 
 from metrics_builder import make_record
 from samples_file import write_samples
-from trainbench.figures.drawing import save
+from trainbench.figures.saving import save
 from trainbench.figures.timeline import MOST_POINTS, PHASE_COLORS, read, timeline
 
 # A built record's first epoch begins at 100 s, after 5.12 s of start-up, data and compiling.

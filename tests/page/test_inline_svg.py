@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from trainbench.errors import InputError
-from trainbench.figures.drawing import Header, save
+from trainbench.figures.frame import Header
+from trainbench.figures.saving import save
 from trainbench.page.inline_svg import inline, lift_header, read
 
 HOSTILE = (

@@ -15,8 +15,9 @@ from page_builder import REPETITION, draw, make_page, write_tables
 from page_studies import three_frameworks
 from trainbench.conclusions.all_tables import Question
 from trainbench.conclusions.analysis import AbsentRun
-from trainbench.figures import drawing, timeline
-from trainbench.figures.drawing import COLORS
+from trainbench.figures import timeline
+from trainbench.figures.looks import COLORS
+from trainbench.figures.saving import save
 from trainbench.page import cell_tables, drawn, report
 from trainbench.page import table as tables_of_pages
 from trainbench.page.repository import Commit
@@ -293,7 +294,7 @@ def test_title_and_note_of_a_figure_stand_above_it_as_text(html):
 def timeline_figure(tmp_path_factory):
     svg = tmp_path_factory.mktemp("timeline") / "conv_512_cpu_1.svg"
     figure = timeline.timeline(make_record(), pd.DataFrame({"monotonic_seconds": []}))
-    drawing.save(figure, svg, svg.with_suffix(".png"))
+    save(figure, svg, svg.with_suffix(".png"))
     return svg
 
 

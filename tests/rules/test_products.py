@@ -7,7 +7,7 @@ import pytest
 
 from call_builder import CONCLUSIONS
 from study_builder import make_study
-from trainbench.figures.figures import FIGURES
+from trainbench.figures import of_study
 from trainbench.plan.study import Device, ModelSettings, Run
 from trainbench.rules import products
 
@@ -28,10 +28,6 @@ def drawn(study, conclusions=CONCLUSIONS):
     return {Path(path).stem for path in products.figures(study, conclusions)}
 
 
-def test_the_figures_are_those_that_can_be_drawn():
-    assert set(products.FIGURES) == set(FIGURES)
-
-
 @pytest.mark.parametrize(
     ("devices", "left_out"),
     [
@@ -42,11 +38,11 @@ def test_the_figures_are_those_that_can_be_drawn():
     ],
 )
 def test_figures_that_take_several_devices_are_left_out_where_there_are_none(devices, left_out):
-    assert set(products.FIGURES) - drawn(study_of(*devices)) == left_out
+    assert set(of_study.NAMES) - drawn(study_of(*devices)) == left_out
 
 
 def test_with_sources_every_figure_is_drawn():
-    assert drawn(study_of("cpu"), replace(CONCLUSIONS, sources=("elsewhere",))) == set(products.FIGURES)
+    assert drawn(study_of("cpu"), replace(CONCLUSIONS, sources=("elsewhere",))) == set(of_study.NAMES)
 
 
 def test_figures_that_a_study_no_longer_has_are_left_over():

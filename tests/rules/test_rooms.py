@@ -7,6 +7,7 @@ import grimp
 import pytest
 
 from trainbench import engines
+from trainbench.figures import of_study
 from trainbench.files import fingerprint
 from trainbench.rules import rooms
 
@@ -16,7 +17,7 @@ STARTS = {
     "train.py": ["run.launch", "run.training", "run.monitor"],
     "make_tables.py": ["conclusions.analysis"],
     "make_baseline_tables.py": ["conclusions.baseline", "results.sources"],
-    "draw_figure.py": ["figures.figures"],
+    "draw_figure.py": [f"figures.of_study.{name}" for name in of_study.NAMES],
     "draw_timelines.py": ["figures.timeline"],
     "make_report.py": ["page.report"],
 }

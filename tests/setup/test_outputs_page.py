@@ -19,7 +19,7 @@ from trainbench.conclusions import baseline
 from trainbench.conclusions.all_tables import Question
 from trainbench.conclusions.analysis import write_all
 from trainbench.conclusions.table_files import FILES
-from trainbench.figures import figures
+from trainbench.figures import of_study
 from trainbench.records import record
 from trainbench.results import cross_checks, sources
 from trainbench.results.tables import TableOrder
@@ -89,7 +89,7 @@ def test_the_columns_of_the_samples_are_those_on_the_page():
 
 
 def test_the_figures_are_those_on_the_page():
-    assert once(documented("Figures", "figure")) == sorted(figures.FIGURES)
+    assert once(documented("Figures", "figure")) == sorted(of_study.NAMES)
 
 
 def schema_fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -211,7 +211,7 @@ CHANGES = {
     ),
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
     "code of the figures, its scripts included": Change(
-        again(tables=0), edit=comment("draw_timelines.py", "trainbench/figures/drawing.py")
+        again(tables=0), edit=comment("draw_timelines.py", "trainbench/figures/saving.py")
     ),
     "code of the page, its script, its template": Change(
         again(tables=0, figure=0, timelines=0), edit=comment("make_report.py")

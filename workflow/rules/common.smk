@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(REPOSITORY, "workflow", "scripts")))
 from snakemake.logging import logger
 from snakemake.resources import Resources
 
+from trainbench.figures import of_study
 from trainbench.machine import lifetime, working_folder
 from trainbench.plan.study import Run
 from trainbench.rules import (
@@ -155,4 +156,4 @@ wildcard_constraints:
     batch_size=r"[1-9]\d*",
     device=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     repeat=r"[1-9]\d*",
-    figure=one_of(products.FIGURES),
+    figure=one_of(of_study.NAMES),

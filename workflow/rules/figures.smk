@@ -1,6 +1,6 @@
 rule figure:
     input:
-        **products.drawn_tables(),
+        **products.tables(),
     output:
         svg=report(
             "results/figures/{figure}.svg",
@@ -16,6 +16,7 @@ rule figure:
         "../../envs/analysis.yaml"
     params:
         order=ORDER,
+        shows=lambda wildcards: of_study.shows(wildcards.figure),
         code=rooms.code_of("draw_figure.py"),
     script:
         "../scripts/draw_figure.py"
@@ -23,7 +24,7 @@ rule figure:
 
 use rule figure as figure_so_far with:
     input:
-        **products.drawn_tables(products.SO_FAR),
+        **products.tables(products.SO_FAR),
     output:
         svg="results/so_far/figures/{figure}.svg",
         png="results/so_far/figures/{figure}.png",

@@ -1,6 +1,6 @@
 """Makes every table that follows from those of runs, epochs and checks, and reads tables back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -69,6 +69,13 @@ class Tables(dict[str, pd.DataFrame]):
         return self[name]
 
 
-def read_tables(folder: Path, names: Iterable[str] = tuple(COLUMNS)) -> dict[str, pd.DataFrame]:
-    """The tables of these names in a folder."""
-    return {name: read_csv(folder / f"{name}.csv", COLUMNS[name]) for name in names}
+class WrittenTables(dict[str, pd.DataFrame]):
+    """The tables in a folder by name, each read when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name: str) -> pd.DataFrame:
+        self[name] = read_csv(self._folder / f"{name}.csv", COLUMNS[name])
+        return self[name]

@@ -3,31 +3,23 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from trainbench.figures.drawing import (
-    COLORS,
-    MUTED,
-    ROUND_STEPS,
-    Header,
-    fitting_columns,
-    legend_text,
-    linear_y,
-    say_empty,
-    styled,
-)
+from trainbench.figures.axes import ROUND_STEPS, linear_y, say_empty
+from trainbench.figures.frame import Entry, framed
+from trainbench.figures.looks import COLORS
+from trainbench.figures.style import GUIDE_LINE, MUTED, styled
+from trainbench.figures.text_fitting import legend_text
 from trainbench.records.steady import positions_of_last_part
 
 Window = tuple[float, float]
@@ -42,7 +34,6 @@ MOST_POINTS: Final = 800
 EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 LEAST_FRACTION_TO_NUMBER: Final = 0.025
 MIB_PER_GIB: Final = 1024
-GUIDE_LINE: Final[Mapping[str, Any]] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (5, 3))}
 
 # Pale, so that lines on them stay legible; told apart by lightness too.
 PHASE_COLORS: Final[Mapping[str, str]] = {
@@ -61,52 +52,42 @@ class _Curve:
     column: str
     label: str
     color: str
-    scale: float = 1.0
 
 
 @dataclass(frozen=True)
 class _Panel:
     y_label: str
     curves: Sequence[_Curve]
+    scale: float = 1.0
     guide: tuple[float, str] | None = None
 
 
 @styled
 def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     """One run over time, a panel for each kind of quantity that was sampled; what is not known has no panel."""
-    panels = [panel for panel in _panels(metrics) if _known(panel, samples)]
+    panels = _panels(metrics, samples)
     phases = _phases(metrics)
     begin = next((windows[0][0] for windows in phases.values()), samples[_TIME].iloc[0] if len(samples) else 0.0)
-    height_panels = PANEL_INCHES * max(1, len(panels))
-    header = Header.wrap(_title(metrics), _note(metrics, samples, phases), WIDTH_INCHES)
-    shown = [curve for panel in panels for curve in panel.curves if _has(curve, samples)]
-    curves = {curve.label: curve.color for curve in shown}
-    entries: list[tuple[Artist, str]] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
-    entries += [(Line2D([], [], color=color), legend_text(label)) for label, color in curves.items()]
+    end = max([*(windows[-1][1] for windows in phases.values()), *samples[_TIME].tail(1)], default=1.0)
+    curves = {curve.label: curve.color for panel in panels for curve in panel.curves}
+    legend: list[Entry] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
+    legend += [(Line2D([], [], color=color), legend_text(label)) for label, color in curves.items()]
     # In the legend rather than beside the line, where the curves and the numbers of epochs are.
-    guides = [panel.guide[1] for panel in panels if panel.guide]
-    entries += [(Line2D([], [], **GUIDE_LINE), legend_text(text)) for text in guides]
-    columns = fitting_columns([label for _, label in entries], WIDTH_INCHES) if entries else 1
-    legend_lines = -(-len(entries) // columns)
-    height = header.inches + height_panels + 0.55 + 0.2 * legend_lines
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - header.inches / height), h_pad=0.05, w_pad=0.08, hspace=0.03)
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout=layout)
-    header.write(figure)
-    all_axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
+    legend += [(Line2D([], [], **GUIDE_LINE), legend_text(panel.guide[1])) for panel in panels if panel.guide]
+    rows = max(1, len(panels))
+    header = (_title(metrics), _note(metrics, samples, phases))
+    figure = framed(WIDTH_INCHES, PANEL_INCHES * rows + 0.2, header, legend, padding=0.05, between=0.03)
+    all_axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     if not panels:
         say_empty(all_axes[0], "nothing was sampled: samples.csv is missing or empty", keep_x=True)
     for axes, panel in zip(all_axes, panels, strict=False):
         _draw_panel(axes, panel, samples, begin)
     for axes in all_axes:
         _shade(axes, phases, begin)
-    end = max([*(windows[-1][1] for windows in phases.values()), *samples[_TIME].tail(1)], default=1.0)
     all_axes[-1].set_xlim(0, (end - begin) or 1.0)
     all_axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, steps=ROUND_STEPS))
     all_axes[-1].set_xlabel("Seconds since the start of the run")
     _number_epochs(all_axes[0], metrics, begin, end)
-    if entries:
-        handles, labels = zip(*entries, strict=True)
-        figure.legend(list(handles), list(labels), loc="outside lower left", ncols=columns)
     return figure
 
 
@@ -121,45 +102,30 @@ def read(metrics_path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return metrics, read.apply(pd.to_numeric, errors="coerce").dropna(subset=_TIME)
 
 
-def _panels(metrics: Mapping[str, Any]) -> list[_Panel]:
+def _panels(metrics: Mapping[str, Any], samples: pd.DataFrame) -> list[_Panel]:
+    """The panels of what is known."""
     used = metrics["device_used"] or {}
     cores = used.get("cores")
     gpus = range(max(1, len(used.get("gpu_uuids", ()))))
 
-    def of_gpus(y_label: str, column: str, what: str, scale: float = 1.0) -> _Panel:
-        names = [what if len(gpus) == 1 else f"{what} {gpu}" for gpu in gpus]
-        return _Panel(
-            y_label,
-            [_Curve(f"gpu{gpu}_{column}", name, _color(2 + gpu), scale) for gpu, name in zip(gpus, names, strict=True)],
-        )
+    def curves_of_gpus(column: str) -> list[_Curve]:
+        names = ["GPU" if len(gpus) == 1 else f"GPU {gpu}" for gpu in gpus]
+        return [_Curve(f"gpu{gpu}_{column}", names[gpu], COLORS[(2 + gpu) % len(COLORS)]) for gpu in gpus]
 
-    return [
-        _Panel(
-            "CPU\n(% of one core)",
-            [
-                _Curve("cpu_percent", "this run", COLORS[0]),
-                _Curve("other_cpu_percent", "everything else on the host", COLORS[1]),
-            ],
-            guide=(100.0 * len(cores), f"all {len(cores)} cores of the run") if cores else None,
-        ),
-        _Panel("Memory\n(GiB)", [_Curve("resident_memory_mib", "this run", COLORS[0], 1 / MIB_PER_GIB)]),
-        of_gpus("GPU in use\n(% of time)", "utilization_percent", "GPU"),
-        of_gpus("GPU memory\n(GiB)", "memory_used_mib", "GPU", 1 / MIB_PER_GIB),
-        of_gpus("GPU power\n(W)", "power_watts", "GPU"),
-        of_gpus("GPU clock\n(MHz)", "sm_clock_mhz", "GPU"),
+    own = _Curve("cpu_percent", "this run", COLORS[0])
+    other = _Curve("other_cpu_percent", "everything else on the host", COLORS[1])
+    all_cores = (100.0 * len(cores), f"all {len(cores)} cores of the run") if cores else None
+    panels = [
+        _Panel("CPU\n(% of one core)", [own, other], guide=all_cores),
+        _Panel("Memory\n(GiB)", [replace(own, column="resident_memory_mib")], 1 / MIB_PER_GIB),
+        _Panel("GPU in use\n(% of time)", curves_of_gpus("utilization_percent")),
+        _Panel("GPU memory\n(GiB)", curves_of_gpus("memory_used_mib"), 1 / MIB_PER_GIB),
+        _Panel("GPU power\n(W)", curves_of_gpus("power_watts")),
+        _Panel("GPU clock\n(MHz)", curves_of_gpus("sm_clock_mhz")),
     ]
-
-
-def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def _has(curve: _Curve, samples: pd.DataFrame) -> bool:
-    return curve.column in samples and bool(samples[curve.column].notna().any())
-
-
-def _known(panel: _Panel, samples: pd.DataFrame) -> bool:
-    return any(_has(curve, samples) for curve in panel.curves)
+    sampled = {str(column) for column in samples if samples[column].notna().any()}
+    known = [replace(panel, curves=[one for one in panel.curves if one.column in sampled]) for panel in panels]
+    return [panel for panel in known if panel.curves]
 
 
 def _phases(metrics: Mapping[str, Any]) -> dict[str, list[Window]]:
@@ -192,15 +158,15 @@ def _shade(axes: Axes, phases: Mapping[str, Sequence[Window]], begin: float) -> 
 def _draw_panel(axes: Axes, panel: _Panel, samples: pd.DataFrame, begin: float) -> None:
     axes.set_ylabel(panel.y_label)
     axes.grid(visible=False, axis="x")
-    highest = []
-    for curve in panel.curves:
-        if _has(curve, samples):
-            times, values = (samples[column].to_numpy(float) for column in (_TIME, curve.column))
-            highest.append(_draw_curve(axes, times - begin, values * curve.scale, curve.color))
-    linear_y(axes, [*highest, *([panel.guide[0]] if panel.guide else [])])
+    times = samples[_TIME].to_numpy(float) - begin
+    shown = [
+        _draw_curve(axes, times, samples[curve.column].to_numpy(float) * panel.scale, curve.color)
+        for curve in panel.curves
+    ]
+    linear_y(axes, [*shown, *([panel.guide[0]] if panel.guide else [])])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=ROUND_STEPS))
     if panel.guide:
-        axes.axhline(panel.guide[0], zorder=1.5, **GUIDE_LINE)
+        axes.axhline(panel.guide[0], **GUIDE_LINE)
 
 
 def _draw_curve(axes: Axes, times: np.ndarray, values: np.ndarray, color: str) -> float:

@@ -1,13 +1,14 @@
 """Figures as the page has them: within it with their words beside them, or as pictures where they are too large."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from markupsafe import Markup
 
+from trainbench.figures import of_study
 from trainbench.page import inline_svg
 from trainbench.page.study import Study
 from trainbench.results.tables import batch_sizes_of, models_of
@@ -17,47 +18,6 @@ from trainbench.words.wording import few
 MOST_FIGURE_BYTES: Final = 2_000_000
 MOST_INLINE_CHARACTERS: Final = 900_000
 MOST_PNG_BYTES: Final = 900_000
-
-# What each figure shows, and what a reader makes of it.
-FIGURE_WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "seconds_per_epoch": (
-        "Seconds to train one epoch",
-        "How long one pass over the training images takes. The numbers with their intervals are in the tables below.",
-    ),
-    "speedup": (
-        "Speedup over batch sizes",
-        "A line that rises with the batch size, by more than its intervals, belongs to a device that larger batches "
-        "keep busier than its reference.",
-    ),
-    "accuracy_over_time": (
-        "Accuracy over training time",
-        "Whichever line is the highest above a point in time had learnt most by then; how far the runs of one device "
-        "lie apart, where there are several, says how much of that is chance.",
-    ),
-    "accuracy_over_epochs": (
-        "Accuracy after each epoch",
-        "The lines of a panel should lie together: every device trains the same network on the same images.",
-    ),
-    "scaling": (
-        "Throughput over threads",
-        "Where the curve bends down, threads wait for each other; where it falls, more of them make training slower.",
-    ),
-    "gpu_scaling": (
-        "Throughput over GPUs",
-        "On the dashed line twice the GPUs train twice as fast. What lies below it is the price of sharing each batch "
-        "out and adding the gradients up again.",
-    ),
-    "roofline": (
-        "Roofline",
-        "A marker near its line uses the device fully. Far below it the time goes into starting many small operations, "
-        "where larger batches help more than a faster device, or to other programs (hollow, \N{DAGGER} in the table).",
-    ),
-    "cpu_percent": (
-        "CPU use while training",
-        "Near the line of all threads every core is busy; far below it most of them wait, or other programs have them "
-        "(hollow).",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -92,8 +52,8 @@ def figures(paths: Iterable[Path], study: Study) -> dict[str, Drawn]:
     )
     found = {}
     for path in paths:
-        title, caption = FIGURE_WORDS.get(path.stem, (path.stem.replace("_", " ").capitalize(),) * 2)
-        found[path.stem] = _fitting(path, Drawn(title, caption, f"{title}, {shown}"))
+        words = of_study.figure(path.stem)
+        found[path.stem] = _fitting(path, Drawn(words.TITLE, words.CAPTION, f"{words.TITLE}, {shown}"))
     return found
 
 

@@ -43,7 +43,7 @@ _VIEW_BOX: Final = re.compile(r"[-+\d.,eE\s]+")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 PIXELS_PER_POINT: Final = 4 / 3
 
-# The groups of a figure's title and note, as trainbench.figures.drawing names them, and where a line of theirs stands.
+# The groups of a figure's title and note, as trainbench.figures.frame names them, and where a line of theirs stands.
 _HEADER: Final = ("title", "note")
 _LINE_AT: Final = re.compile(r"translate\([-+\d.eE]+[ ,]([-+\d.eE]+)\)")
 _BELOW_A_LINE_POINTS: Final = 4.0

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +15,10 @@ from trainbench.conclusions.cell_texts import hardware_of
 from trainbench.conclusions.crossover_answers import answers_of
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.pair_headlines import FRAMEWORKS_HEADING
-from trainbench.figures.drawing import COLORS
+from trainbench.figures.looks import COLORS
 from trainbench.files import whole_file
 from trainbench.page import cell_tables, device_tables, drawn, run_tables, scaling_tables
-from trainbench.page.drawn import FIGURE_WORDS, Drawn
+from trainbench.page.drawn import Drawn
 from trainbench.page.repetition import Repetition, code_sentence, example
 from trainbench.page.study import Study
 from trainbench.page.table import Table
@@ -97,7 +98,7 @@ def _rendered(
         tables=tables_of(study),
         drawn={**timelines, **figures},
         timelines=list(timelines),
-        other_figures=[name for name in figures if name not in FIGURE_WORDS],
+        other_figures=_unplaced(figures),
         devices=_hardware(study),
         more_devices=max(0, len(executors) - cell_tables.MOST_EXECUTORS),
         colors={executor.label: names.index(executor.device) % len(COLORS) for executor in executors},
@@ -114,6 +115,13 @@ def _rendered(
         repetition=repetition,
         commit=repetition.commit,
     )
+
+
+def _unplaced(figures: Iterable[str]) -> list[str]:
+    """The figures that the template does not put anywhere."""
+    template = (TEMPLATES / "report.html.j2").read_text(encoding="utf-8")
+    placed = " ".join(re.findall(r"figures\(\[(.*?)\]\)", template))
+    return [name for name in figures if f'"{name}"' not in placed]
 
 
 def _in_order(value: object) -> object:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainbench.conclusions.all_tables import read_tables
+from trainbench.conclusions.all_tables import WrittenTables
 from trainbench.conclusions.comparison import Compared
 from trainbench.results.columns import Row
 from trainbench.results.executors import Executor, executors_of
@@ -24,7 +24,7 @@ class Study:
     @classmethod
     def read(cls, folder: Path, order: TableOrder) -> "Study":
         """Read the tables of a folder; hosts that are not named stand in the order of their table."""
-        tables = read_tables(folder)
+        tables = WrittenTables(folder)
         # Hosts of the study come before those of sources.
         hosts = tuple(tables["hosts"]["host"].tolist())
         return cls(tables, TableOrder(order.models, order.batch_sizes, order.devices, hosts))

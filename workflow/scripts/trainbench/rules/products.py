@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trainbench.conclusions import table_files
+from trainbench.figures import of_study
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import METRICS_NAME, Run, Study
 from trainbench.rules import RESULTS
@@ -20,11 +21,6 @@ MOST_TIMELINES: Final = 24
 """Of so many runs at most a timeline is drawn unasked: half a minute, whatever the size of the study."""
 
 COMPARED_TABLES: Final = {"csv": "results/tables/baseline.csv", "markdown": "results/tables/baseline.md"}
-FIGURES: Final = (
-    *("seconds_per_epoch", "speedup", "scaling", "gpu_scaling", "accuracy_over_epochs", "accuracy_over_time"),
-    *("cpu_percent", "roofline"),
-)
-DRAWN: Final = ("runs", "epochs", "cells", "speedups", "scaling", "scaling_fits", "gpu_scaling", "roofline")
 
 
 def metrics(runs: Iterable[Run]) -> list[str]:
@@ -46,11 +42,6 @@ def marks_of_table(repository: Path, name: str) -> dict[str, Any]:
     return {"caption": f"../report/{table}.rst", "category": "Tables", "labels": labels}
 
 
-def drawn_tables(folder: Path = RESULTS) -> dict[str, str]:
-    """The tables that figures are drawn from, by name."""
-    return {f"{name}_csv": tables(folder)[f"{name}_csv"] for name in DRAWN}
-
-
 def page(folder: Path = RESULTS) -> str:
     """The page."""
     return f"{folder}/report.html"
@@ -64,7 +55,9 @@ def figures(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> l
         "scaling": len({device.threads for device in devices if device.kind == "cpu"}) > 1,
         "gpu_scaling": len({device.gpus for device in devices if device.kind == "gpu"}) > 1,
     }
-    return pictures(f"{folder}/figures/{name}" for name in FIGURES if several.get(name, True) or conclusions.sources)
+    return pictures(
+        f"{folder}/figures/{name}" for name in of_study.NAMES if several.get(name, True) or conclusions.sources
+    )
 
 
 def pictures(stems: Iterable[str]) -> list[str]:
@@ -97,7 +90,9 @@ def everything(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -
 
 def leftovers(study: Study, conclusions: Conclusions, folder: Path) -> list[str]:
     """What an earlier study left and this one does not ask for: it would show what the tables no longer have."""
-    outdated = set(pictures(f"{folder}/figures/{name}" for name in FIGURES)) - set(figures(study, conclusions, folder))
+    outdated = set(pictures(f"{folder}/figures/{name}" for name in of_study.NAMES)) - set(
+        figures(study, conclusions, folder)
+    )
     compared = (
         []
         if conclusions.baseline is not None

@@ -1,0 +1,45 @@
+"""A new figure is one new file: nothing else has to know it."""
+
+import importlib
+
+import pytest
+
+from metrics_builder import make_record
+from page_builder import make_page
+from trainbench.conclusions.all_tables import Question
+from trainbench.figures import of_study
+
+NEW = '''
+"""Runs of each device."""
+
+from trainbench.figures.frame import framed
+
+TITLE = "Runs of each device"
+CAPTION = "All bars should be of the same height."
+
+
+def draw(study):
+    figure = framed(6.0, 2.0, (TITLE, "A bar a device."), ())
+    runs = study.tables["runs"]["device"].value_counts()
+    figure.subplots().bar(runs.index, runs.to_numpy())
+    return figure
+'''
+
+
+@pytest.fixture
+def new_figure(tmp_path, monkeypatch):
+    """A package with one more file in its folder."""
+    folder = tmp_path / "of_study"
+    folder.mkdir()
+    (folder / "runs_of_devices.py").write_text(NEW.lstrip(), encoding="utf-8")
+    monkeypatch.setattr(of_study, "__path__", [*of_study.__path__, str(folder)])
+    importlib.invalidate_caches()
+    return "runs_of_devices"
+
+
+def test_the_page_shows_a_figure_that_it_knows_nothing_of_where_use_is_shown(tmp_path, new_figure):
+    html = make_page(tmp_path, [make_record()], Question(), names=[new_figure]).read_text(encoding="utf-8")
+    use = html.partition('<section id="use"')[2].partition("</section>")[0]
+    assert '<figure id="figure-runs_of_devices">' in use
+    assert "Runs of each device" in use
+    assert "All bars should be of the same height." in use
