@@ -20,7 +20,8 @@ import pytest
 from finished_run import CARDS, COMPLETED, completed_between, completed_on, observed
 from samples_file import write_samples
 from trainbench.records import record
-from trainbench.run import checks, monitor, outcome, usage
+from trainbench.run import checks, counters, monitor, outcome, sample, usage
+from trainbench.run.checks.check import Check
 
 TIMES = [100.5 + 0.5 * number for number in range(52)]
 """From before the first epoch to after the last one."""
@@ -57,7 +58,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def healthy(column: str, bounds: monitor.Bounds | None) -> list[Any]:
+def healthy(column: str, bounds: sample.Bounds | None) -> list[Any]:
     """Values that a column can have; all that are no counters can be 50."""
     if bounds is None:
         return [CARDS[0].uuid if column.endswith("uuid") else "none" if column.endswith("reasons") else None] * len(
@@ -67,7 +68,7 @@ def healthy(column: str, bounds: monitor.Bounds | None) -> list[Any]:
 
 
 def write_with(path: Path, column: str, fault: Fault, place: int) -> Path:
-    columns = {name: healthy(name, bounds) for name, bounds in monitor.bounds(1).items()} | {"monotonic_seconds": TIMES}
+    columns = {name: healthy(name, bounds) for name, bounds in sample.bounds(1).items()} | {"monotonic_seconds": TIMES}
     columns[column] = [fault(value) if at == place else value for at, value in enumerate(columns[column])]
     times = columns.pop("monotonic_seconds")
     return write_samples(path, times, 1, **columns)
@@ -83,11 +84,11 @@ def names(metrics: dict[str, Any]) -> list[str]:
     return [finding["name"] for finding in metrics["checks"]]
 
 
-NUMBERS = [name for name, bounds in monitor.bounds(1).items() if bounds is not None]
+NUMBERS = [name for name, bounds in sample.bounds(1).items() if bounds is not None]
 
 
 @pytest.mark.parametrize("fault", {**POSSIBLE, **IMPOSSIBLE})
-@pytest.mark.parametrize("column", monitor.columns(1))
+@pytest.mark.parametrize("column", sample.columns(1))
 def test_no_value_in_the_samples_costs_the_run(column: str, fault: str, tmp_path: Path) -> None:
     for place in PLACES.values():
         samples = write_with(tmp_path / "samples.csv", column, {**POSSIBLE, **IMPOSSIBLE}[fault], place)
@@ -201,8 +202,8 @@ def test_a_summary_that_breaks_the_schema_costs_the_part_that_breaks_it(
 
 
 def test_a_finding_that_breaks_the_schema_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = checks.Finding("No Name", "info", "something was found", "look at it")
-    monkeypatch.setattr(checks, "CHECKS", (lambda _: odd, *checks.CHECKS))
+    odd = Check("No Name", "info", lambda _: ("something was found", "look at it"))
+    monkeypatch.setattr(checks, "CHECKS", (odd, *checks.CHECKS))
     samples = write_with(tmp_path / "samples.csv", "cpu_mhz", str, 0)
     found = names(kept(samples, completed_on("cpu"), tmp_path))
     assert [name for name in found if name in {"No Name", "not_evaluated"}] == ["not_evaluated"]
@@ -312,20 +313,20 @@ def watch(
     monkeypatch.setattr(monitor, "time", clock)
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(root / "proc"))
     write_machine(root, 1.0)
-    tree = monitor.ProcessTree(ROOT_PID)
+    tree = counters.ProcessTree(ROOT_PID)
     sampling = monitor.samples(tree, (0, 1), "no GPU to read", (), INTERVAL_SECONDS, root=root)
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(monitor.columns(0))
+        writer.writerow(sample.columns(0))
         for at in range(SAMPLES):
             write_machine(root, 1.0 + INTERVAL_SECONDS * at)
             if at == place:
                 fault(root / name)
-            sample = next(sampling, None)
-            if sample is None:
+            taken = next(sampling, None)
+            if taken is None:
                 break
-            writer.writerow(["" if value is None else value for value in astuple(sample[0])])
+            writer.writerow(["" if value is None else value for value in astuple(taken[0])])
             count += 1
     return count
 
