@@ -322,7 +322,12 @@ def test_the_answer_says_from_which_batch_size_on():
 
 def test_the_answer_leaves_out_what_is_not_shown_beside_a_crossover():
     answer = answer_on({64: (2.1, 0.8), 128: (4.0, 0.99), 512: (1.0, 0.99), 1024: (0.5, None)})
-    assert " on; no difference shown at 64; no interval at 1024: " in answer
+    assert " (241 to 272) up to 512; no difference shown at 64; no interval at 1024: " in answer
+
+
+def test_a_crossover_reaches_down_to_what_is_shown():
+    answer = answer_on({64: (0.5, None), 128: (1.0, 0.99), 512: (4.0, 0.99)})
+    assert answer.startswith("**conv**: gpu is faster than cpu from 128 up to a batch size of about ")
 
 
 def test_the_answer_claims_no_crossover_that_no_interval_carries():

@@ -170,6 +170,15 @@ def look(gpus: list[Gpu], *unreadable: str, **environment: str) -> gpu_choice.Vi
             machine(FIRST), {"CUDA_VISIBLE_DEVICES": "0,MIG-typo"}, "has 'MIG-typo', which names", id="a typo"
         ),
         pytest.param(machine(FIRST), {"CUDA_VISIBLE_DEVICES": "1"}, "has '1', which names", id="a number too high"),
+        pytest.param(
+            machine(FIRST), {"CUDA_VISIBLE_DEVICES": "all"}, "has 'all', which names", id="a container's word"
+        ),
+        pytest.param(
+            machine(FIRST),
+            {"CUDA_VISIBLE_DEVICES": FIRST.lower()},
+            f"has '{FIRST.lower()}'",
+            id="a UUID in small letters",
+        ),
         pytest.param(SPLIT, {}, "H200 is in MIG mode and has no slices", id="a card without slices"),
         pytest.param(MIXED, {"CUDA_VISIBLE_DEVICES": "0"}, f"those of nvidia-smi, 1 {TITAN};", id="numbers, no order"),
         pytest.param(
@@ -194,6 +203,7 @@ def test_cards_that_are_not_there_or_may_not_be_meant_are_told(
         pytest.param(machine(FIRST, SECOND), {"CUDA_VISIBLE_DEVICES": "1"}, id="numbers of cards all alike"),
         pytest.param(machine(FIRST, SECOND), {"CUDA_VISIBLE_DEVICES": ""}, id="cards hidden by an empty list"),
         pytest.param(machine(FIRST, SECOND), {"CUDA_VISIBLE_DEVICES": "0,-1"}, id="a list ended on purpose"),
+        pytest.param(machine(FIRST, SECOND), {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, id="cards hidden by a scheduler"),
         pytest.param(SPLIT, {"CUDA_VISIBLE_DEVICES": SMALL}, id="a slice beside a card without any"),
         pytest.param([], {}, id="no card"),
     ],
@@ -266,6 +276,6 @@ def test_a_whole_name_names_that_kind_though_another_begins_with_it() -> None:
 @pytest.mark.parametrize(("wanted", "words"), [("H100", "no kind"), ("NVIDIA", "more than one kind")])
 def test_a_name_of_no_kind_or_of_several_is_refused_with_those_there_are(wanted: str, words: str) -> None:
     with pytest.raises(
-        InputError, match=rf"'device_settings/gpu/card' is '{wanted}'.*{words} .*1 {H200}, 2 NVIDIA TIT"
+        InputError, match=rf"the card of 'gpu' in device_settings is '{wanted}'.*{words} .* of: {H200}, NVIDIA TIT"
     ):
         kind_of(CARDS, wanted)

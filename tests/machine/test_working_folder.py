@@ -166,6 +166,29 @@ def test_a_folder_that_nothing_is_written_to_is_no_problem(tmp_path: Path) -> No
     assert working_folder.unwritable(tmp_path, ["results/tables"]) is None
 
 
+@pytest.mark.parametrize("name", ["results", "results/runs"])
+def test_a_file_in_place_of_a_folder_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    assert working_folder.obstacle(tmp_path) == (
+        f"{name} in {tmp_path} is a file, expected a folder; move it away or give another with --directory"
+    )
+
+
+def test_a_link_to_nowhere_is_told_with_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to("/mnt/absent")
+    told = working_folder.obstacle(tmp_path)
+    assert told is not None
+    assert "results in" in told
+    assert "is a link to /mnt/absent, which is not there; make that folder" in told
+
+
+def test_a_link_to_a_folder_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "roomy").mkdir()
+    (tmp_path / "results").symlink_to("roomy")
+    assert working_folder.obstacle(tmp_path) is None
+
+
 def test_nothing_is_held_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / ".snakemake").symlink_to("/proc")
     assert working_folder.hold(tmp_path / ".snakemake") is None

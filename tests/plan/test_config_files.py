@@ -32,9 +32,9 @@ def file(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def config_of(*files: Path, command_line: dict[str, Any] | None = None) -> dict[str, Any]:
+def config_of(*files: Path, command_line: dict[str, Any] | None = None, arguments: str = "") -> dict[str, Any]:
     layers = [config_files.read(path) for path in (DEFAULT, *files)]
-    return typed([*layers, config_files.of_command_line(command_line or {})])
+    return typed([*layers, config_files.of_command_line(command_line or {}, arguments.split())])
 
 
 def study_in(*files: Path) -> Study:
@@ -134,6 +134,17 @@ def test_a_mapping_may_say_itself_what_it_merges_from_another(file: Callable[[st
 
 
 @pytest.mark.parametrize(
+    ("value", "written"), [(1.1, "1.10"), (1000.0, "1e3"), (128, "0128"), (20260501, "2026_05_01")]
+)
+def test_a_folder_that_the_command_line_names_by_a_number_is_that_of_the_text(value: Any, written: str) -> None:
+    arguments = f"compare --cores 2 -C seed=1 --config repeats=2 baseline={written} --quiet"
+    given = {"seed": 1, "repeats": 2, "baseline": value}
+    config = config_of(command_line=given, arguments=arguments)
+    assert conclusions_of(config).baseline == written
+    assert (config["seed"], config["repeats"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("models: [conv]\nbatch_sizes: [1,\n  x]", "line 3: config key 'batch_sizes/item 2'"),
@@ -141,6 +152,8 @@ def test_a_mapping_may_say_itself_what_it_merges_from_another(file: Callable[[st
         ("device_settings:\n  a/b: {kind: cpu}", "line 2: config key 'device_settings' has an entry \"a/b\""),
         ("device_settings:\n  mine:\n    threads: 1", "line 2: config key 'kind' is missing"),
         ("seed: 1\nbatch_sizes: x", "line 2: config key 'batch_sizes/item 1'"),
+        ("device_settings:\n  012: {kind: cpu,\n    threads: 0}", "line 3: config key 'device_settings/012/threads'"),
+        ("seed: 1\nprices: {cpu: 1,5}", "line 2: config key 'prices/5'"),
     ],
 )
 def test_a_refusal_begins_with_the_file_and_the_line(file: Callable[[str], Path], text: str, told: str) -> None:

@@ -1,5 +1,7 @@
 """Devices take cards of one kind, reserve those alone, and say which kind that is where there are several."""
 
+from dataclasses import replace
+
 import pytest
 
 from trainbench.machine.gpu_choice import Card
@@ -34,8 +36,14 @@ def test_cards_of_one_kind_are_counted_as_gpus_alone() -> None:
 
 
 def test_the_choice_of_a_kind_is_told_with_the_others_and_how_to_take_them() -> None:
-    told = device_cards.choice([GPU, OLD, CPU], CARDS)
+    told = device_cards.choice([replace(GPU, entry="gpu"), OLD, CPU], CARDS)
     assert told is not None
     assert f"(1 {H200}, 2 {TITAN})" in told
     assert f"gpu takes {H200}" in told
+    assert f"'device_settings={{gpu: {{card: \"{TITAN}\"}}}}'" in told
+
+
+def test_a_choice_for_a_device_of_a_list_is_made_where_the_list_is() -> None:
+    told = device_cards.choice([replace(GPU, name="gpu-1g", entry="gpu")], CARDS)
+    assert told is not None
     assert f"'device_settings={{gpu: {{card: \"{TITAN}\"}}}}'" in told

@@ -169,19 +169,23 @@ def apart(runs_mib: float, data_mib: float, records_mib: float) -> dict[str, Any
         pytest.param(
             {"devices": ("gpu-16t",)},
             {},
-            ["'device_settings/gpu-16t/threads' is 16", "its runs get 8 of 32 usable cores"],
+            ["the threads of 'gpu-16t' in device_settings are 16", "its runs get 8 of 32 usable cores"],
             id="more threads than a GPU run's share of the cores",
         ),
         pytest.param(
             {"devices": ("cpu-8t",)},
             {"cores": 4},
-            ["'device_settings/cpu-8t/threads' is 8", "get 4 of 4 usable cores", "--cores"],
+            ["the threads of 'cpu-8t' in device_settings are 8", "get 4 of 4 usable cores", "--cores"],
             id="more threads than cores",
         ),
         pytest.param(
             {"devices": ("titan",)},
             {},
-            ["'device_settings/titan/card' is 'TITAN X'", "no kind of GPU here", "expected one of: 4 NVIDIA H200"],
+            [
+                "the card of 'titan' in device_settings is 'TITAN X'",
+                "no kind of GPU here",
+                "expected one of: NVIDIA H200;",
+            ],
             id="a card that is not there",
         ),
         pytest.param(
@@ -376,7 +380,11 @@ BROKEN = Visible((), "NVML: Driver/library version mismatch", ("NVIDIA's driver 
     ("devices", "gpus", "is_auto", "part"),
     [
         pytest.param(
-            ("cpu",), BROKEN, True, "cannot be asked", id="a driver out of order, of which auto makes a CPU study"
+            ("cpu",),
+            BROKEN,
+            True,
+            "cannot be asked; so 'devices: auto' measures the CPU alone",
+            id="a driver out of order, of which auto makes a CPU study",
         ),
         pytest.param(("cpu",), BROKEN, False, None, id="a driver out of order, and no GPU wanted"),
         pytest.param(("cpu",), Visible((), "NVML: NVML Shared Library Not Found"), True, None, id="no driver at all"),

@@ -110,3 +110,15 @@ def test_a_monitor_that_was_killed_is_found_however_short_the_rest_of_the_run(
     wait_for_second_epoch(launcher, tmp_path)
     child(launcher, "trainbench.run.monitor").kill()
     assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")
+
+
+def test_a_monitor_that_was_killed_before_it_began_costs_no_run(launcher: psutil.Popen, tmp_path: Path) -> None:
+    """Snakemake wants its samples file to be there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any("trainbench.monitor" in process.cmdline() for process in launcher.children()):
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline, "no monitor was started"
+        time.sleep(0.001)
+    child(launcher, "trainbench.monitor").kill()
+    assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")
+    assert (tmp_path / "samples.csv").read_text(encoding="utf-8") == ""

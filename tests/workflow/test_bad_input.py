@@ -40,7 +40,7 @@ def refused(run):
         (["--config", "devices=[..]"], ["devices", "..", "plain name"]),
         (["--config", "dataset={path: nowhere}"], ["nowhere"]),
         (["--config", f"dataset={{path: {'x' * 300}}}"], ["cannot be read (File name too long)"]),
-        (["--config", "device_settings={cpu: {threads: 64}}"], ["device_settings/cpu/threads", "64"]),
+        (["--config", "device_settings={cpu: {threads: 64}}"], ["threads of 'cpu' in device_settings", "64"]),
         (["--cores", "0"], ["--cores is 0", "at least 1"]),
         (["--max-threads", "1"], ["--max-threads alters how many cores runs reserve"]),
         (["--set-threads", "train=1"], ["--set-threads alters how many cores runs reserve"]),
@@ -50,7 +50,7 @@ def refused(run):
         ),
         (
             ["--cores", "1", "--config", "device_settings={cpu: {threads: 2}}"],
-            ["device_settings/cpu/threads", "is 2", "get 1 of 1 usable cores"],
+            ["threads of 'cpu' in device_settings", "are 2", "get 1 of 1 usable cores"],
         ),
     ],
 )

@@ -82,6 +82,18 @@ def test_results_that_are_read_only_are_told_where_something_is_to_be_made(read_
     assert f"in {read_only.folder} cannot be written (read-only file system)" in sentence
 
 
+def test_that_the_data_set_cannot_be_prepared_is_told_before_anything_begins(new_checkout):
+    checkout = new_checkout()
+    folder = checkout.folder / "results/dataset"
+    folder.mkdir(parents=True)
+    with mounted(folder, "--bind", folder):
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        run = checkout.study("--dry-run")
+    assert run.returncode != 0
+    (sentence,) = told(run)
+    assert sentence.startswith(f"trainbench: results/dataset/ in {checkout.folder} cannot be written (read-only file")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     folder = tmp_path / "small"
@@ -110,4 +122,4 @@ def test_results_on_a_full_disk_are_refused_wherever_the_working_folder_is(new_c
     run = checkout.study("--dry-run")
     assert run.returncode != 0
     (sentence,) = told(run)
-    assert sentence.startswith("trainbench: not enough disk space for results/runs/: 6 runs need about 6 MiB there")
+    assert sentence.startswith("trainbench: not enough disk space for results/runs/: 6 runs need about 6 MiB, found")

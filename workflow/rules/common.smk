@@ -87,8 +87,12 @@ def before_anything_begins(build_dag):
         runs = runs_of(jobs)
         if CALL.options.is_main and jobs:
             written = [file for job in jobs for file in (*job.output, *job.log)]
+            to_train = [] if workflow.touch else runs
             with ending_snakemake():
-                beginning.hold_against_machine(CALL, written, [] if workflow.touch else runs)
+                beginning.hold_against_machine(CALL, written, to_train)
+            left_out = call.left_out([STUDY.device(run.device) for run in to_train], os.environ)
+            if left_out is not None:
+                logger.warning(left_out)
         elif CALL.options.in_job and not CALL.options.submits and runs:
             # A job of several runs has them take turns on the cores that it was given, which may be fewer than the node's.
             workflow.register_resource("_cores", max(run_demands.cores(CALL, run) for run in runs))

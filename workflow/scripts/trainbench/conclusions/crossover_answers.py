@@ -1,6 +1,6 @@
 """Says in sentences where each device is faster than the reference, and from which batch size on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from trainbench.conclusions.cell_texts import ratio_text
 from trainbench.conclusions.comparison import Compared
@@ -41,9 +41,9 @@ def _verdict_text(crossing: Row, rows: Sequence[Row], device: str, reference: st
         case Verdict.SLOWER_THROUGHOUT:
             return f"{device} is slower than {reference} {every}"
         case Verdict.FASTER_FROM:
-            lead = f"{device} is faster than {reference} from {_crossing_text(crossing)} on"
+            lead = f"{device} is faster than {reference} from {_crossing_text(crossing)} {_end_text(rows, max)}"
         case Verdict.FASTER_UP_TO:
-            lead = f"{device} is faster than {reference} up to {_crossing_text(crossing)}"
+            lead = f"{device} is faster than {reference} {_end_text(rows, min)}up to {_crossing_text(crossing)}"
         case Verdict.SINGLE_RUNS:
             seen = (Outcome.ABOVE_ONCE, Outcome.BELOW_ONCE, Outcome.EQUAL_ONCE)
             return f"in single runs {device} was {_sides_text([at[said] for said in seen], reference)}"
@@ -53,6 +53,15 @@ def _verdict_text(crossing: Row, rows: Sequence[Row], device: str, reference: st
         case _:
             lead = f"{device} is {_sides_text([at[Outcome.ABOVE], at[Outcome.BELOW]], reference)}"
     return "; ".join([lead, *beside])
+
+
+def _end_text(rows: Sequence[Row], outermost: Callable[[Iterable[int]], int]) -> str:
+    """Where what is shown ends, short of the batch sizes compared that lie beyond a crossover."""
+    shown = outermost(row["batch_size"] for row in rows if outcome_of(row) is Outcome.ABOVE)
+    is_last = shown == outermost(row["batch_size"] for row in rows)
+    if outermost is max:
+        return "on" if is_last else f"up to {shown}"
+    return "" if is_last else f"from {shown} "
 
 
 def _sides_text(at: Sequence[str], reference: str) -> str:

@@ -107,7 +107,8 @@ def left_out(inherited: Iterable[str]) -> list[str]:
 def suspicion(device: str, own: Sequence[str]) -> str:
     """Where to look when a run fails whose device sets variables of its `own`: a part of a sentence."""
     return (
-        f"the device sets {', '.join(own)} (device_settings/{device}/environment), which may be why: try without"
+        f"the device sets {', '.join(own)} (the environment of {device} in device_settings), which may be why: try "
+        "without"
         if own
         else ""
     )

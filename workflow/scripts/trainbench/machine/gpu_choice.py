@@ -16,8 +16,8 @@ from trainbench.machine.nvml import SLICE_PREFIX
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 ORDER: Final = "CUDA_DEVICE_ORDER"
 PCI_ORDER: Final = "PCI_BUS_ID"
-_LOOKS_LIKE_A_CARD: Final = re.compile(r"\d+|(GPU|MIG)-.*")
-"""Other entries, such as -1 or NoDevFiles, are written to hide cards."""
+_HIDES_CARDS: Final = re.compile(r"(-\d+|NoDevFiles|none|void)?", re.IGNORECASE)
+"""What is written to hide cards; anything else was meant to name one."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _doubts(gpus: Sequence[Gpu], cards: Sequence[Card], environment: Mapping[str
     if visible is None:
         return
     unknown = next((entry for entry in _entries(visible) if _named(entry, gpus) is None), None)
-    if unknown is not None and _LOOKS_LIKE_A_CARD.fullmatch(unknown):
+    if unknown is not None and not _HIDES_CARDS.fullmatch(unknown):
         yield (
             f"{VISIBLE} has '{unknown}', which names no single card or MIG slice of this machine (nvidia-smi -L shows "
             "them), so CUDA ends the list there"
@@ -195,12 +195,13 @@ def of_device(cards: Sequence[Card], name: str, wanted: str | None, gpus: int) -
         return ()
     chosen = next(iter(by_kind))
     if wanted is not None:
-        names = [kind for kind in by_kind if kind is not None and wanted.casefold() in kind.casefold()]
+        known = [kind for kind in by_kind if kind is not None]
+        names = [kind for kind in known if wanted.casefold() in kind.casefold()]
         exact = [kind for kind in names if kind.casefold() == wanted.casefold()]
         if len(exact or names) != 1:
             raise InputError(
-                f"config key 'device_settings/{name}/card' is '{wanted}', which is part of the name of "
-                f"{'more than one kind' if names else 'no kind'} of GPU here, expected one of: {listed(cards)}; "
+                f"the card of '{name}' in device_settings is '{wanted}', which is part of the name of "
+                f"{'more than one kind' if names else 'no kind'} of GPU here, expected one of: {', '.join(known)}; "
                 f"correct it or look at {VISIBLE}"
             )
         (chosen,) = exact or names

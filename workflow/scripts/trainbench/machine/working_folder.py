@@ -98,6 +98,20 @@ def unwritable(folder: Path, written: Iterable[str]) -> str | None:
     return None
 
 
+def obstacle(folder: Path) -> str | None:
+    """What is wrong and what to do, where something else stands in `folder` in place of a folder of results."""
+    for name in ("results", "results/runs", "results/tables", "results/figures", "results/logs"):
+        place = folder / name
+        if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - say no of what may not be seen
+            return (
+                f"{name} in {folder} is a link to {place.readlink()}, which is not there; make that folder or remove "
+                "the link"
+            )
+        if os.path.exists(place) and not os.path.isdir(place):  # noqa: PTH110, PTH112 - as above
+            return f"{name} in {folder} is a file, expected a folder; move it away or give another with --directory"
+    return None
+
+
 def is_refusal(error: OSError) -> bool:
     """Whether `error` says that files may not be written where it happened."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)

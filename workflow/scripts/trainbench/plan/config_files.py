@@ -1,7 +1,8 @@
 """Reads config files with every value as the text that stands there, and says in which line a value was set.
 
-Snakemake reads them as YAML 1.1, to which 0512 is 330, 8:00:00 is 28800, 1.10 is 1.1 and 2026-05-01 is no text. Here,
-as in what Snakemake hands over of `--config`, all but null is text, and the schema says what of it is a number.
+Snakemake reads them as YAML 1.1, to which 0512 is 330, 8:00:00 is 28800, 1.10 is 1.1 and 2026-05-01 is no text, and
+takes a value of `--config` for a number where Python would. Here all but null is text, and the schema says what of it
+is a number.
 """
 
 import argparse
@@ -87,9 +88,16 @@ def read(path: Path) -> Layer:
     return Layer(load_configfile(str(path)), None) if "__use_yte__" in values else Layer(values, root)
 
 
-def of_command_line(values: Mapping[str, Any]) -> Layer:
-    """What `--config` sets, in the types that Snakemake gives it."""
-    return Layer(values, yaml.representer.SafeRepresenter().represent_data(dict(values)))
+def of_command_line(values: Mapping[str, Any], arguments: Sequence[str]) -> Layer:
+    """What `--config` sets: `values` as Snakemake hands them over, but numbers as they stand in its `arguments`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    written = dict(pair.split("=", 1) for pair in parser.parse_known_args(arguments)[0].config if "=" in pair)
+    as_written = {
+        key: written.get(key, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        for key, value in values.items()
+    }
+    return Layer(as_written, yaml.representer.SafeRepresenter().represent_data(as_written))
 
 
 def merged(layers: Iterable[Layer]) -> dict[str, Any]:

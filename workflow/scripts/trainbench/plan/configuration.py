@@ -156,6 +156,7 @@ def _devices(name: str, given: Mapping[str, Any]) -> tuple[Device, ...]:
             card=given.get("card"),
             environment=environment,
             resources=given.get("resources", {}),
+            entry=name,
         )
         for thread_count in (threads if isinstance(threads, list) else [threads])
         for gpu_count in (gpus if isinstance(gpus, list) else [gpus])

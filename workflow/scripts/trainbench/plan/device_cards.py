@@ -22,7 +22,8 @@ def refuse_missing(study: Study, devices: Sequence[Device], visible: Visible, li
         asked = f"{study.wanted(device)} needs {needed}, but"
         if not cards:
             because = f" ({visible.problem})" if visible.problem else ""
-            raise InputError(f"{asked} none is found{because}; {cpu_only} or run on a machine with a card")
+            mend = "mend that" if visible.doubts else "run on a machine with a card"
+            raise InputError(f"{asked} none is found{because}; {cpu_only} or {mend}")
         if limit == 0:
             raise InputError(f"{asked} --resources gpu=0 allows none of the {len(cards)} found; raise it or {cpu_only}")
         if limit is not None and limit > len(cards):
@@ -57,14 +58,15 @@ def _own(device: Device, cards: Sequence[Card]) -> tuple[Card, ...]:
 
 def choice(devices: Iterable[Device], cards: Sequence[Card]) -> str | None:
     """A sentence on which kind is measured and how to choose another, where there are several and nobody chose."""
-    unasked = [device.name for device in devices if device.gpus and device.card is None]
+    unasked = [device for device in devices if device.gpus and device.card is None]
     if not unasked or len(kinds(cards)) < 2:  # noqa: PLR2004 - one kind is no choice
         return None
     first, second, *_ = kinds(cards)
     return (
         f"there are GPUs of {len(kinds(cards))} kinds ({listed(cards)}), and a device measures one of them: "
-        f"{', '.join(unasked)} takes {first}. For another, name it as the card of a device, for example --config "
-        f"'device_settings={{{unasked[0]}: {{card: \"{second}\"}}}}', or show no other with {VISIBLE}"
+        f"{', '.join(device.name for device in unasked)} {'takes' if len(unasked) == 1 else 'take'} {first}. For "
+        "another, name it as the card of a device, for example --config "
+        f"'device_settings={{{unasked[0].entry}: {{card: \"{second}\"}}}}', or show no other with {VISIBLE}"
     )
 
 

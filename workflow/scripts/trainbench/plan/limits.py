@@ -144,7 +144,7 @@ def _refuse_missing_cores(study: Study, devices: Sequence[Device], machine: Mach
         given = cores_of_run(device, study.isolation, machine.cores, gpus_side_by_side(study, machine))
         if device.threads != ALL_CORES and device.threads > given:
             raise InputError(
-                f"config key 'device_settings/{device.name}/threads' is {device.threads}, but its runs get {given} of "
+                f"the threads of '{device.name}' in device_settings are {device.threads}, but its runs get {given} of "
                 f"{machine.cores} usable cores (--cores, the process' affinity and its cgroup counted); lower it or "
                 f"give more cores"
             )
@@ -164,6 +164,8 @@ def gpu_warning(study: Study, machine: Machine, *, is_auto: bool) -> str | None:
         return None
     choice = device_cards.choice(study.selected_devices(), machine.gpus.cards)
     told = [*machine.gpus.doubts, *([choice] if choice else [])]
+    if told and is_auto and not machine.gpus.cards:
+        told.append("so 'devices: auto' measures the CPU alone")
     return f"GPUs: {'; '.join(told)}." if told else None
 
 
@@ -207,6 +209,11 @@ def _refuse_missing_disk(runs: Collection[Run], to_prepare: Shape | None, machin
             )
             raise InputError(
                 f"not enough disk space for {' and '.join(f'{folder}/' for folder in written)}: {len(runs)} runs"
-                f"{' and the prepared data set' if DATA_FOLDER in written else ''} need about {needed:.0f} MiB there, "
-                f"found {disk.free_mib:.0f} MiB free; free some, or {elsewhere}"
+                f"{' and the prepared data set' if DATA_FOLDER in written else ''} need about {_mib(needed)} MiB, "
+                f"found {_mib(disk.free_mib)} MiB free; free some, or {elsewhere}"
             )
+
+
+def _mib(amount: float) -> str:
+    """Whole numbers, but two digits of what is less than one."""
+    return f"{amount:.0f}" if amount >= 1 else f"{amount:.2g}"

@@ -22,6 +22,7 @@ class Device:
     `threads` is a number, or "all" for every core that a run is given; `gpus` counts the cards of one run, which share
     each batch, and `card` is part of the name of these cards, None for those that come first in `gpu_choice.kinds`.
     `environment` has the variables that its runs have beside those that pass (`clean_environment`).
+    `entry` is its key in device_settings, which describes several devices where it has a list.
     `resources` are what its runs ask of a scheduler: where they ran is found out by each run, so these are no setting
     of a result.
     """
@@ -35,6 +36,7 @@ class Device:
     card: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, int | str] = field(default_factory=dict)
+    entry: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Study:
 
 def _settings_of(device: Device) -> dict[str, Any]:
     # A device without a card or variables of its own has the settings that it had before there were any.
-    left_out = {"resources", *(key for key in ("card", "environment") if not getattr(device, key))}
+    left_out = {"resources", "entry", *(key for key in ("card", "environment") if not getattr(device, key))}
     return {key: value for key, value in asdict(device).items() if key not in left_out}
 
 

@@ -116,8 +116,22 @@ def _refuse_violations(config: Mapping[str, Any], layers: Sequence[config_files.
     if errors:
         # A misspelt key is both unknown and missing: naming the unknown one helps.
         unknown_first = min(errors, key=lambda error: error.kind.name != "additionalProperties")
-        line = config_files.line_of(layers, [*unknown_first.instance_path, *_found_key(unknown_first)])
-        raise InputError(f"{line}: {_sentence(unknown_first)}" if line else _sentence(unknown_first))
+        path = _as_keys(unknown_first.instance_path, config)
+        line = config_files.line_of(layers, [*path, *_found_key(unknown_first)])
+        sentence = _sentence(unknown_first, _key(path))
+        raise InputError(f"{line}: {sentence}" if line else sentence)
+
+
+def _as_keys(path: Sequence[str | int], config: Any) -> list[str | int]:
+    """`path` with the keys that it passes: jsonschema_rs tells of a key of digits as of a place in a list."""
+    steps: list[str | int] = []
+    for step in path:
+        if isinstance(config, Mapping):
+            steps.append(next(key for key in config if key == str(step) or (key.isdecimal() and int(key) == step)))
+        else:
+            steps.append(step)
+        config = config[steps[-1]]
+    return steps
 
 
 def _found_key(error: jsonschema_rs.ValidationError) -> list[str]:
@@ -130,8 +144,7 @@ def _found_key(error: jsonschema_rs.ValidationError) -> list[str]:
     return []
 
 
-def _sentence(error: jsonschema_rs.ValidationError) -> str:
-    key = _key(error.instance_path)
+def _sentence(error: jsonschema_rs.ValidationError, key: str) -> str:
     schema = _at(error.schema_path[:-1])
     if error.kind.name == "additionalProperties":
         found = error.kind.as_dict()["unexpected"][0]

@@ -25,6 +25,7 @@ def go_on(call: Call) -> int | None:
     if not call.options.is_main:
         return None
     table_params.refuse_absent(call.conclusions)
+    _refuse(working_folder.obstacle(Path.cwd()))
     _refuse_unwritable([str(SNAKEMAKE)])
     held = None
     try:
@@ -48,15 +49,19 @@ def hold_against_machine(call: Call, written: Iterable[str], runs: Sequence[Run]
     """
     # As far as they are the same for thousands of runs.
     folders = {"/".join(path.parent.parts[:2]) for path in map(Path, written) if not path.is_absolute()}
-    _refuse_unwritable(sorted(folders))
-    limits.refuse_no_core(call.machine)
     prepared = Path(call.prepared).exists()
+    # The prepared data set is no output of any job.
+    _refuse_unwritable(sorted(folders | ({limits.DATA_FOLDER} if runs and not prepared else set())))
+    limits.refuse_no_core(call.machine)
     limits.refuse_impossible(call.study, runs, idx.read_shape(call.dataset_files), call.machine, prepared=prepared)
     if runs and not prepared:
         idx.read_contents(call.data_folder)
 
 
 def _refuse_unwritable(folders: Iterable[str]) -> None:
-    problem = working_folder.unwritable(Path.cwd(), folders)
+    _refuse(working_folder.unwritable(Path.cwd(), folders))
+
+
+def _refuse(problem: str | None) -> None:
     if problem is not None:
         raise InputError(problem)

@@ -88,7 +88,7 @@ def config_of(workflow: Any, files: Sequence[str], taken_in: Mapping[str, Any]) 
     replaced = settings.replace_workflow_config and settings.overwrite_config
     layers = [config_files.read(Path(file)) for file in ([] if replaced else files)]
     layers += [config_files.read(Path(file)) for file in settings.configfiles]
-    return typed_config.typed([*layers, config_files.of_command_line(settings.config)])
+    return typed_config.typed([*layers, config_files.of_command_line(settings.config, sys.argv[1:])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,6 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
                 f"{framework} is installed in its build for CPUs alone "
                 f"({engines.how_to_install(framework, for_gpus=True)})."
             )
-        warnings += _left_out(study, os.environ)
     return Call(
         repository=repository,
         options=options,
@@ -241,13 +240,13 @@ def _data_folder(study: Study, repository: Path) -> Path:
     return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder  # noqa: PTH110
 
 
-def _left_out(study: Study, environment: Mapping[str, str]) -> list[str]:
-    """Which variables of the shell would change the speed of runs, which do not get them."""
-    set_by_devices = {name for device in study.selected_devices() for name in device.environment}
+def left_out(devices: Sequence[Device], environment: Mapping[str, str]) -> str | None:
+    """Which variables of the shell would change the speed of runs on these devices, which do not get them."""
+    set_by_devices = {name for device in devices for name in device.environment}
     names = [name for name in clean_environment.left_out(environment) if name not in set_by_devices]
-    if not names:
-        return []
-    return [
+    if not names or not devices:
+        return None
+    return (
         f"Runs start in a clean environment, without {', '.join(names)}. To measure with a variable, give it to a "
-        f"device: device_settings='{{{study.devices[0]}: {{environment: {{{names[0]}: ...}}}}}}' (config/README.md)."
-    ]
+        f"device: device_settings='{{{devices[0].entry}: {{environment: {{{names[0]}: ...}}}}}}' (config/README.md)."
+    )

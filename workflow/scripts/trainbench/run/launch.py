@@ -97,7 +97,7 @@ def _threads(task: Task, usable_threads: int) -> int:
         return available
     if asked > available:
         raise InputError(
-            f"{task.name}: device_settings/{task.device['name']}/threads is {asked}, but the run was given "
+            f"{task.name}: the threads of its device in device_settings are {asked}, but the run was given "
             f"{task.cores} cores and may use {usable_threads}; give more with --cores or lower threads"
         )
     return int(asked)

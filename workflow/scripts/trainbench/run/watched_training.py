@@ -154,6 +154,8 @@ def _monitor(task: Task, pid: int, place: Place, log: TextIO) -> Iterator[Proces
     if task.monitor_interval_seconds is None:
         yield None
         return
+    # Snakemake takes a run for failed that leaves no samples file; a monitor killed while it starts has made none.
+    task.samples.write_bytes(b"")
     cores = ",".join(str(core) for core in place.cores.cores)
     arguments = [str(pid), str(os.getpid()), str(task.monitor_interval_seconds), str(task.samples), cores]
     # What the device sets is for the training alone.
