@@ -18,7 +18,7 @@ from trainbench.files import fingerprint, full_disk
 from trainbench.machine import clean_environment, gpu_cards, gpu_choice, host, working_folder
 from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
 from trainbench.plan.question import Conclusions
-from trainbench.plan.study import Run, Study
+from trainbench.plan.study import Device, Run, Study
 from trainbench.rules import rooms
 
 
