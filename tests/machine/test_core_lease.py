@@ -7,8 +7,8 @@ import pytest
 
 from lock_holders import Start, first_line, kill, remove_all, started_programs, wait_until  # noqa: F401  # the last is a fixture
 from trainbench.machine import core_lease, locks
+from trainbench.machine.control_groups import CpuQuota
 from trainbench.machine.core_lease import CoreLease
-from trainbench.machine.host import CpuQuota
 
 HOLD = """
 import subprocess, sys

@@ -4,8 +4,8 @@ import pytest
 
 from trainbench.errors import InputError
 from trainbench.machine import gpu_choice
+from trainbench.machine.gpu_cards import Gpu, Inventory, Slice
 from trainbench.machine.gpu_choice import Card
-from trainbench.machine.nvml import Gpu, Inventory, Slice
 
 FIRST, SECOND, THIRD = "GPU-aa11-1", "GPU-aa22-2", "GPU-bb33-3"
 SMALL, LARGE = "MIG-5c2d3b1e-0000", "MIG-77aa3b1e-0000"

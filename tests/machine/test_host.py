@@ -12,16 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from recorded_machine import write, write_cgroup_v1, write_cgroup_v2
 from trainbench.machine import host
 
 XEON = "Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz"
-GIB_IN_MIB = 1024
-
-
-def write(root: Path, path: str, text: str) -> None:
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{text}\n", encoding="utf-8")
 
 
 def span(numbers: Iterable[int]) -> str:
@@ -67,31 +61,6 @@ def write_arm_cpuinfo(root: Path, cores: list[tuple[str, str]]) -> None:
         for number, (implementer, part) in enumerate(cores)
     )
     write(root, "proc/cpuinfo", "\n".join(blocks))
-
-
-def write_cgroup_v2(root: Path, own: str, mounted_root: str = "/") -> None:
-    write(root, "proc/self/cgroup", f"0::{own}")
-    write(
-        root,
-        "proc/self/mountinfo",
-        "22 27 0:21 / /proc rw - proc proc rw\n"
-        f"31 23 0:28 {mounted_root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate",
-    )
-
-
-def write_cgroup_v1(root: Path, own: str, mounted_root: str = "/") -> None:
-    write(
-        root,
-        "proc/self/cgroup",
-        f"9:name=systemd:{own}\n4:memory:{own}\n1:cpu,cpuacct:{own}\n0::/system.slice",
-    )
-    write(
-        root,
-        "proc/self/mountinfo",
-        f"32 31 0:29 {mounted_root} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-        f"35 31 0:32 {mounted_root} /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n"
-        "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -166,97 +135,6 @@ def test_arm_cores_are_named_by_implementer_and_part(tmp_path, cores, model):
     assert host.read_cpu(tmp_path).model == model
 
 
-@pytest.mark.parametrize(("listed", "numbers"), [("0-3,8", [0, 1, 2, 3, 8]), ("5", [5]), ("", []), (None, [])])
-def test_the_kernels_list_format_is_expanded(listed, numbers):
-    assert host.parse_cpu_list(listed) == numbers
-
-
-def test_a_v2_quota_is_given_in_cores(tmp_path):
-    write_cgroup_v2(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/job/cpu.max", "250000 100000")
-    assert host.read_cpu_quota_cores(tmp_path) == 2.5
-
-
-def test_the_smallest_v2_quota_above_the_process_counts(tmp_path):
-    write_cgroup_v2(tmp_path, "/slurm/job/step")
-    write(tmp_path, "sys/fs/cgroup/slurm/cpu.max", "1600000 100000")
-    write(tmp_path, "sys/fs/cgroup/slurm/job/cpu.max", "400000 100000")
-    write(tmp_path, "sys/fs/cgroup/slurm/job/step/cpu.max", "max 100000")
-    assert host.read_cpu_quota_cores(tmp_path) == 4.0
-
-
-def test_the_smallest_quota_is_told_with_the_group_that_shares_it(tmp_path):
-    write_cgroup_v2(tmp_path, "/pod/container")
-    write(tmp_path, "sys/fs/cgroup/pod/cpu.max", "100000 100000")
-    write(tmp_path, "sys/fs/cgroup/pod/container/cpu.max", "200000 100000")
-    assert host.read_cpu_quota(tmp_path) == host.CpuQuota(1.0, tmp_path / "sys/fs/cgroup/pod")
-
-
-@pytest.mark.parametrize("own", ["/", "/../other"], ids=["in_it", "outside_of_it"])
-def test_in_a_cgroup_namespace_the_quota_stands_at_the_mount_point(tmp_path, own):
-    write_cgroup_v2(tmp_path, own)
-    write(tmp_path, "sys/fs/cgroup/cpu.max", "300000 100000")
-    assert host.read_cpu_quota_cores(tmp_path) == 3.0
-
-
-def test_a_v1_quota_is_given_in_cores(tmp_path):
-    write_cgroup_v1(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "150000")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000")
-    assert host.read_cpu_quota_cores(tmp_path) == 1.5
-
-
-def test_a_group_inside_a_v1_container_is_found_below_what_the_container_mounts(tmp_path):
-    write_cgroup_v1(tmp_path, "/docker/4f2a/job", mounted_root="/docker/4f2a")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "200000")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000")
-    assert host.read_cpu_quota_cores(tmp_path) == 2.0
-
-
-def test_an_unlimited_v1_quota_is_none(tmp_path):
-    write_cgroup_v1(tmp_path, "/")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000")
-    assert host.read_cpu_quota_cores(tmp_path) is None
-
-
-def test_an_unlimited_v2_quota_is_none(tmp_path):
-    write_cgroup_v2(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/job/cpu.max", "max 100000")
-    assert host.read_cpu_quota_cores(tmp_path) is None
-
-
-def test_a_system_without_cgroups_has_no_quota(tmp_path):
-    assert host.read_cpu_quota_cores(tmp_path) is None
-
-
-def test_the_smallest_v2_memory_limit_above_the_process_counts(tmp_path):
-    write_cgroup_v2(tmp_path, "/slurm/job")
-    write(tmp_path, "sys/fs/cgroup/slurm/memory.max", str(8 * 2**30))
-    write(tmp_path, "sys/fs/cgroup/slurm/job/memory.max", str(16 * 2**30))
-    assert host.read_memory_limit_mib(tmp_path) == 8 * GIB_IN_MIB
-
-
-def test_an_unlimited_v2_memory_limit_is_none(tmp_path):
-    write_cgroup_v2(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/job/memory.max", "max")
-    assert host.read_memory_limit_mib(tmp_path) is None
-
-
-def test_a_v1_memory_limit_is_given_in_mib(tmp_path):
-    write_cgroup_v1(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/memory/job/memory.limit_in_bytes", str(4 * 2**30))
-    assert host.read_memory_limit_mib(tmp_path) == 4 * GIB_IN_MIB
-
-
-@pytest.mark.parametrize("page_bytes", [4096, 65536])
-def test_an_unlimited_v1_memory_limit_is_none_whatever_the_page_size(tmp_path, page_bytes):
-    write_cgroup_v1(tmp_path, "/job")
-    unlimited = (2**63 - 1) // page_bytes * page_bytes
-    write(tmp_path, "sys/fs/cgroup/memory/job/memory.limit_in_bytes", str(unlimited))
-    assert host.read_memory_limit_mib(tmp_path) is None
-
-
 def test_available_memory_is_what_the_limit_leaves_with_cached_files_counted_as_free(tmp_path):
     write_cgroup_v2(tmp_path, "/job")
     write(tmp_path, "sys/fs/cgroup/job/memory.max", str(100 * 2**20))
@@ -280,15 +158,6 @@ def test_without_a_limit_the_available_memory_is_the_machines(tmp_path):
 @pytest.mark.parametrize(("allowed", "quota_cores", "usable"), [(8, None, 8), (8, 2.9, 2), (8, 0.5, 1), (2, 16.0, 2)])
 def test_usable_threads_are_the_whole_cores_of_the_quota_within_the_affinity(allowed, quota_cores, usable):
     assert host.usable_threads(allowed, quota_cores) == usable
-
-
-def test_affinity_counts_the_cpus_this_process_may_run_on():
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert host.affinity_threads() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 @pytest.mark.parametrize(
@@ -385,26 +254,3 @@ def test_the_metrics_file_gets_every_field_it_documents():
         ],
         ["model", "architecture", "sockets", "cores", "threads", "numa_nodes", "max_mhz", "caches"],
     )
-
-
-def test_processes_killed_for_lack_of_memory_are_those_of_the_own_v2_group(tmp_path):
-    write_cgroup_v2(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/memory.events", "low 0\noom 9\noom_kill 9\n")
-    write(tmp_path, "sys/fs/cgroup/job/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
-    write(tmp_path, "proc/vmstat", "oom_kill 40\n")
-    assert host.read_oom_kills(tmp_path) == 2
-
-
-def test_processes_killed_for_lack_of_memory_are_those_of_the_own_v1_group(tmp_path):
-    write_cgroup_v1(tmp_path, "/job")
-    write(tmp_path, "sys/fs/cgroup/memory/job/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
-    assert host.read_oom_kills(tmp_path) == 3
-
-
-def test_without_a_group_that_counts_the_whole_machines_killed_processes_count(tmp_path):
-    write(tmp_path, "proc/vmstat", "nr_free_pages 7\noom_kill 4\n")
-    assert host.read_oom_kills(tmp_path) == 4
-
-
-def test_a_kernel_that_does_not_count_killed_processes_leaves_them_unknown(tmp_path):
-    assert host.read_oom_kills(tmp_path) is None

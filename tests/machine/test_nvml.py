@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
-from trainbench.machine import nvml
+from trainbench.machine import gpu_cards, nvml
 
 TITAN, VOLTA, SPLIT, NAMELESS = (f"GPU-00000000-0000-0000-0000-00000000000{index}" for index in range(4))
 
@@ -32,7 +32,7 @@ def replay(nvml_library, tmp_path):
     def run(code: str, *more_lines: str) -> str:
         trace = tmp_path / "trace.txt"
         trace.write_text(CARDS + "\n".join(more_lines) + "\n", encoding="utf-8")
-        program = f"import time\nfrom trainbench.machine import nvml\nTITAN, VOLTA = {TITAN!r}, {VOLTA!r}\n"
+        program = f"import time\nfrom trainbench.machine import gpu_cards, nvml\nTITAN, VOLTA = {TITAN!r}, {VOLTA!r}\n"
         return run_python(program + textwrap.dedent(code), nvml_library, trace).strip()
 
     return run
@@ -45,13 +45,13 @@ def without_library(code: str) -> str:
 
 
 def test_a_machine_without_the_library_has_no_cards_and_a_reason():
-    printed = without_library("from trainbench.machine import nvml; print(nvml.inventory())")
-    assert printed == repr(nvml.Inventory(None, None, (), "NVML Shared Library Not Found"))
+    printed = without_library("from trainbench.machine import gpu_cards; print(gpu_cards.inventory())")
+    assert printed == repr(gpu_cards.Inventory(None, None, (), "NVML Shared Library Not Found"))
 
 
 def test_a_machine_without_a_loaded_driver_says_so(nvml_library):
     printed = run_python(
-        "from trainbench.machine import nvml; print(nvml.inventory().problem)", nvml_library, trace=None
+        "from trainbench.machine import gpu_cards; print(gpu_cards.inventory().problem)", nvml_library, trace=None
     )
     assert printed.strip() == "Driver Not Loaded"
 
@@ -77,17 +77,17 @@ def test_importing_the_module_does_not_load_the_library():
 
 def test_the_inventory_lists_four_cards_and_leaves_open_what_nvml_does_not_know(replay):
     cards = (
-        nvml.Gpu(0, "NVIDIA TITAN X (Pascal)", TITAN, 12213.0, "00000000:02:00.0"),
-        nvml.Gpu(1, "Tesla V100-SXM2-32GB", VOLTA, 32768.0, "00000000:03:00.0"),
-        nvml.Gpu(2, "NVIDIA H200", SPLIT, None, None),
-        nvml.Gpu(3, None, NAMELESS, 12213.0, "00000000:83:00.0"),
+        gpu_cards.Gpu(0, "NVIDIA TITAN X (Pascal)", TITAN, 12213.0, "00000000:02:00.0"),
+        gpu_cards.Gpu(1, "Tesla V100-SXM2-32GB", VOLTA, 32768.0, "00000000:03:00.0"),
+        gpu_cards.Gpu(2, "NVIDIA H200", SPLIT, None, None),
+        gpu_cards.Gpu(3, None, NAMELESS, 12213.0, "00000000:83:00.0"),
     )
-    printed = replay("print(nvml.inventory())")
-    assert printed == repr(nvml.Inventory("580.65.06", "13.0", cards, None))
+    printed = replay("print(gpu_cards.inventory())")
+    assert printed == repr(gpu_cards.Inventory("580.65.06", "13.0", cards, None))
 
 
 def test_a_card_lost_before_the_inventory_keeps_its_place_in_the_list(replay):
-    assert replay("print(nvml.inventory().gpus[1])", "lost 0 1") == repr(nvml.Gpu(1, None, None, None, None))
+    assert replay("print(gpu_cards.inventory().gpus[1])", "lost 0 1") == repr(gpu_cards.Gpu(1, None, None, None, None))
 
 
 def test_a_reading_gives_every_value_in_the_unit_of_its_name(replay):
@@ -310,10 +310,10 @@ client 5 4242 -
 
 
 def test_the_inventory_lists_the_slices_of_a_card_in_mig_mode(replay):
-    printed = replay("print([gpu.slices for gpu in nvml.inventory().gpus])", SLICES)
+    printed = replay("print([gpu.slices for gpu in gpu_cards.inventory().gpus])", SLICES)
     slices = (
-        nvml.Slice("Tesla V100-SXM2-32GB MIG 1g.10gb", "MIG-aaaa", 10240.0, 1, 0),
-        nvml.Slice(None, "MIG-bbbb", None, 5, 0),
+        gpu_cards.Slice("Tesla V100-SXM2-32GB MIG 1g.10gb", "MIG-aaaa", 10240.0, 1, 0),
+        gpu_cards.Slice(None, "MIG-bbbb", None, 5, 0),
     )
     assert printed == repr([None, slices, (), None])
 
@@ -362,7 +362,7 @@ def test_a_process_on_a_slice_is_on_that_one_alone(replay):
     ids=["lost", "unknown error", "not for this user", "none"],
 )
 def test_of_a_card_that_is_counted_and_cannot_be_asked_the_reason_is_told(replay, lines, reasons):
-    assert replay("print(list(nvml.inventory().unreadable))", *lines) == repr(reasons)
+    assert replay("print(list(gpu_cards.inventory().unreadable))", *lines) == repr(reasons)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_of_a_card_that_is_counted_and_cannot_be_asked_the_reason_is_told(replay
 )
 def test_a_driver_that_is_there_and_cannot_be_asked_is_broken(replay, code, is_broken):
     """On a machine without a card, as most that run tests are."""
-    program = "nvml._is_on_bus = lambda root: False\nprint(nvml.inventory().is_broken)"
+    program = "gpu_cards._is_on_bus = lambda root: False\nprint(gpu_cards.inventory().is_broken)"
     assert replay(program, f"broken {code}") == str(is_broken)
 
 
@@ -389,7 +389,7 @@ def test_a_card_on_the_bus_is_one_of_nvidia_that_computes(tmp_path, vendor, kind
     device.mkdir(parents=True)
     (device / "vendor").write_text(f"{vendor}\n")
     (device / "class").write_text(f"{kind}\n")
-    assert nvml._is_on_bus(tmp_path) is is_there
+    assert gpu_cards._is_on_bus(tmp_path) is is_there
 
 
 def test_reasons_without_a_name_are_reported_by_number():

@@ -20,7 +20,8 @@ from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the 
 from study_builder import CPU, make_study
 from trainbench.datasets import dataset
 from trainbench.errors import InputError, RunFailed
-from trainbench.machine import gpu_lease, host, nvml
+from trainbench.machine import control_groups, gpu_lease, host
+from trainbench.machine.gpu_cards import Gpu, Slice
 from trainbench.plan.study import ModelSettings, Run
 from trainbench.records import record
 from trainbench.run import journal, launch
@@ -84,7 +85,7 @@ def counter(*values: int | None) -> Callable[[], int | None]:
 def test_a_training_process_that_the_kernel_killed_for_lack_of_memory_is_a_result(
     task: launch.Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "read_oom_kills", counter(4, 5))
+    monkeypatch.setattr(control_groups, "oom_kills", counter(4, 5))
     launch.run(task, announce=lambda _: None)
     metrics = record.read(task.metrics)
     assert metrics["status"] == "out_of_memory"
@@ -97,7 +98,7 @@ def test_a_training_process_that_the_kernel_killed_for_lack_of_memory_is_a_resul
 def test_a_training_process_that_somebody_killed_is_no_result(
     counts: tuple[int | None, int | None], task: launch.Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "read_oom_kills", counter(*counts))
+    monkeypatch.setattr(control_groups, "oom_kills", counter(*counts))
     with pytest.raises(RunFailed, match="ended with signal 9"):
         launch.run(task, announce=lambda _: None)
     assert not task.metrics.exists()
@@ -285,8 +286,8 @@ def test_the_training_process_sees_the_leased_cards_alone_by_their_uuids() -> No
 def test_a_state_is_gone_on_from_on_the_same_kind_of_card_or_slice_alone(
     task: launch.Task, leased: tuple[str, ...], names: list[str]
 ) -> None:
-    slices = (nvml.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-1", None, 1, 0), nvml.Slice(None, "MIG-2", None, 2, 0))
-    cards = (nvml.Gpu(0, "NVIDIA H200", FIRST, None, None, slices), nvml.Gpu(1, "NVIDIA H200", SECOND, None, None))
+    slices = (Slice("NVIDIA H200 MIG 1g.18gb", "MIG-1", None, 1, 0), Slice(None, "MIG-2", None, 2, 0))
+    cards = (Gpu(0, "NVIDIA H200", FIRST, None, None, slices), Gpu(1, "NVIDIA H200", SECOND, None, None))
     machine = dataclasses.replace(host.inventory(), gpus=cards)
     assert launch._identity(task, machine, 1, gpu_lease.Lease(leased, (), 0.0))["gpus"] == names
 

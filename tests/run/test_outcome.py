@@ -9,7 +9,7 @@ import pytest
 
 from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed, settings
 from samples_file import write_samples
-from trainbench.machine import host, nvml
+from trainbench.machine import gpu_cards, host
 from trainbench.records import record
 from trainbench.run import outcome
 
@@ -131,7 +131,7 @@ def test_the_device_used_is_the_hardware(kind: str, name: str | None, observe: O
 
 
 def test_a_run_on_a_slice_of_a_card_can_be_written_and_names_card_and_profile(observe: Observe, tmp_path: Path) -> None:
-    part = nvml.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-GPU-2/9/0", 16_000.0, 9, 0)
+    part = gpu_cards.Slice("NVIDIA H200 MIG 1g.18gb", "MIG-GPU-2/9/0", 16_000.0, 9, 0)
     seen = observe("gpu", gpu_uuids=("MIG-GPU-2/9/0",))
     machine = replace(seen.machine, gpus=(CARD, replace(CARDS[1], slices=(part,))))
     answer = completed_on("gpu")

@@ -10,11 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from trainbench.machine import host, locks
-
-_SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+from trainbench.machine import kernel_files, locks
+from trainbench.machine.control_groups import CpuQuota
 
 
 @dataclass(frozen=True)
@@ -37,27 +35,14 @@ def preferred(allowed: Collection[int], near: Collection[int] | None, root: Path
     """
 
     def rank(core: int) -> tuple[bool, int, int]:
-        siblings = _siblings(core, root)
+        siblings = kernel_files.siblings(core, root)
         position = siblings.index(core) if core in siblings else 0
         return (near is not None and core not in near, position, core)
 
     return tuple(sorted(allowed, key=rank))
 
 
-def _siblings(core: int, root: Path) -> list[int]:
-    """Logical CPUs of the physical core of `core`, lowest first."""
-    try:
-        text = (root / _SIBLINGS.format(core)).read_text(encoding="ascii")
-    except OSError:
-        return [core]
-    siblings: list[int] = []
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        siblings += range(int(first), int(last or first) + 1)
-    return siblings
-
-
-def quota_locks(quota: host.CpuQuota | None) -> tuple[str, ...] | None:
+def quota_locks(quota: CpuQuota | None) -> tuple[str, ...] | None:
     """A name for each whole core that `quota` has time for, one at least; None where there is no quota.
 
     The directory of a group names it on the whole machine by its inode, under whatever path a container sees it.

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from trainbench.errors import InputError
-from trainbench.machine.nvml import SLICE_PREFIX, Gpu, Inventory
+from trainbench.machine.gpu_cards import Gpu, Inventory
+from trainbench.machine.nvml import SLICE_PREFIX
 
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 ORDER: Final = "CUDA_DEVICE_ORDER"

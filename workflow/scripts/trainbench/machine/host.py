@@ -10,22 +10,20 @@ import math
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import psutil
 
-from trainbench.machine import nvml
+from trainbench.machine import control_groups, gpu_cards
+from trainbench.machine.kernel_files import CPUS, cpu_list, number, text
 
 BYTES_PER_KIB = 2**10
 BYTES_PER_MIB = 2**20
 MIB_PER_GIB = 1024
 SLUG_LENGTH = 24
 ROOT = Path("/")
-
-# cgroup v1 writes "no limit" as the largest signed 64-bit number, rounded down to a page.
-NO_MEMORY_LIMIT_BYTES = 2**62
 
 # 64-bit ARM kernels give numbers (register MIDR_EL1) instead of a name: implementer and part. Names as in
 # util-linux, sys-utils/lscpu-arm.c, here for the cores of machines that people train on. lscpu itself is not
@@ -82,14 +80,6 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class CpuQuota:
-    """CPU time, in cores, that all processes in the control group whose directory is `group` have together."""
-
-    cores: float
-    group: Path
-
-
-@dataclass(frozen=True)
 class Cpu:
     """The machine's CPUs, counting what is online.
 
@@ -142,15 +132,17 @@ class Host:
     cgroup_memory_limit_mib: float | None
     usable_threads: int
     gpu_driver_version: str | None
-    gpus: tuple[nvml.Gpu, ...]
+    gpus: tuple[gpu_cards.Gpu, ...]
 
 
 def inventory(root: Path = ROOT) -> Host:
     """Take stock of the machine, as far as this process can see it."""
-    cards = nvml.inventory()
+    cards = gpu_cards.inventory()
     cpu = read_cpu(root)
     memory_mib = psutil.virtual_memory().total / BYTES_PER_MIB
-    quota_cores = read_cpu_quota_cores(root)
+    quota = control_groups.cpu_quota(root)
+    quota_cores = None if quota is None else quota.cores
+    memory_limit_bytes = min((limit for limit, _ in control_groups.memory_limits(root)), default=None)
     name = platform.uname()
     return Host(
         id=host_id(cpu, memory_mib),
@@ -160,8 +152,8 @@ def inventory(root: Path = ROOT) -> Host:
         cpu=cpu,
         memory_mib=memory_mib,
         cgroup_cpu_quota_cores=quota_cores,
-        cgroup_memory_limit_mib=read_memory_limit_mib(root),
-        usable_threads=usable_threads(affinity_threads(), quota_cores),
+        cgroup_memory_limit_mib=None if memory_limit_bytes is None else memory_limit_bytes / BYTES_PER_MIB,
+        usable_threads=usable_threads(len(os.sched_getaffinity(0)), quota_cores),
         gpu_driver_version=cards.driver_version,
         gpus=cards.gpus,
     )
@@ -206,53 +198,26 @@ def usable_threads(allowed_threads: int, quota_cores: float | None) -> int:
     return allowed_threads if quota_cores is None else min(allowed_threads, max(1, math.floor(quota_cores)))
 
 
-def affinity_threads() -> int:
-    """Count the logical CPUs that this process may run on; all of them where the system has no affinity."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def available_memory_mib(root: Path = ROOT) -> float:
     """Tell how much memory can still be taken: of the machine's, and of every limit above this process."""
-    headrooms_bytes = [limit - used for limit, used in _memory_limits(root) if used is not None]
+    headrooms_bytes = [limit - used for limit, used in control_groups.memory_limits(root) if used is not None]
     return max(0, min([psutil.virtual_memory().available, *headrooms_bytes])) / BYTES_PER_MIB
-
-
-def read_cpu_quota_cores(root: Path = ROOT) -> float | None:
-    """Read the smallest CPU quota above this process, in cores; None where nothing limits it."""
-    quota = read_cpu_quota(root)
-    return None if quota is None else quota.cores
-
-
-def read_cpu_quota(root: Path = ROOT) -> CpuQuota | None:
-    """Read the smallest CPU quota above this process, and whose it is; None where nothing limits it."""
-    # A child's quota may exceed its parent's, and the parent's still holds: so every level counts.
-    quotas = ((_cpu_quota_cores(group), group) for group in _groups(root, "cpu"))
-    limits = [CpuQuota(cores, group) for cores, group in quotas if cores is not None]
-    return min(limits, key=lambda quota: quota.cores, default=None)
-
-
-def read_memory_limit_mib(root: Path = ROOT) -> float | None:
-    """Read the smallest memory limit above this process; None where nothing limits it."""
-    smallest = min((limit for limit, _ in _memory_limits(root)), default=None)
-    return None if smallest is None else smallest / BYTES_PER_MIB
 
 
 def read_cpu(root: Path = ROOT) -> Cpu:
     """Read the CPUs from /proc/cpuinfo and /sys/devices/system."""
-    processors = parse_cpuinfo(_read(root / "proc/cpuinfo") or "")
-    devices = root / "sys/devices/system/cpu"
-    online = parse_cpu_list(_read(devices / "online"))
-    directories = [devices / f"cpu{number}" for number in online]
+    processors = parse_cpuinfo(text(root / "proc/cpuinfo") or "")
+    devices = root / CPUS
+    online = cpu_list(text(devices / "online"))
+    directories = [devices / f"cpu{cpu}" for cpu in online]
     return Cpu(
         model=cpu_model(processors),
         architecture=platform.machine(),
-        sockets=_distinct(directories, "topology/physical_package_id", lambda text: text != "-1"),
+        sockets=_distinct(directories, "topology/physical_package_id"),
         cores=_distinct(directories, "topology/core_cpus_list")
         or _distinct(directories, "topology/thread_siblings_list"),
         threads=len(online) or len(processors) or os.cpu_count() or 1,
-        numa_nodes=len(parse_cpu_list(_read(root / "sys/devices/system/node/has_cpu"))) or None,
+        numa_nodes=len(cpu_list(text(root / "sys/devices/system/node/has_cpu"))) or None,
         max_mhz=_max_mhz(directories),
         caches=_caches(directories),
     )
@@ -260,18 +225,18 @@ def read_cpu(root: Path = ROOT) -> Cpu:
 
 def last_level_cache_bytes(cpus: Iterable[int], root: Path = ROOT) -> int | None:
     """Add up the caches of the highest level that these logical CPUs use; None where the kernel does not tell."""
-    caches = _caches(root / f"sys/devices/system/cpu/cpu{number}" for number in cpus) or ()
+    caches = _caches(root / CPUS / f"cpu{cpu}" for cpu in cpus) or ()
     highest = max((cache.level for cache in caches), default=None)
     sizes_kib = [(cache.size_kib, cache.instances) for cache in caches if cache.level == highest]
     total_kib = sum(size_kib * instances for size_kib, instances in sizes_kib if size_kib is not None)
     return total_kib * BYTES_PER_KIB or None
 
 
-def parse_cpuinfo(text: str) -> list[dict[str, str]]:
+def parse_cpuinfo(told: str) -> list[dict[str, str]]:
     """Split /proc/cpuinfo into one mapping for each logical CPU, keys in lower case."""
     blocks = (
         {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
-        for block in text.split("\n\n")
+        for block in told.split("\n\n")
     )
     return [block for block in blocks if "processor" in block]
 
@@ -280,12 +245,6 @@ def cpu_model(processors: Iterable[dict[str, str]]) -> str | None:
     """Name the CPU, or the kinds of cores joined by " + " where they differ."""
     names = dict.fromkeys(filter(None, map(_processor_name, processors)))
     return " + ".join(names) or None
-
-
-def parse_cpu_list(text: str | None) -> list[int]:
-    """Expand the kernel's list format, as in "0-3,8"; nothing for None."""
-    spans = (part.partition("-") for part in (text or "").split(",") if part)
-    return [number for first, _, last in spans for number in range(int(first), int(last or first) + 1)]
 
 
 def _processor_name(processor: dict[str, str]) -> str | None:
@@ -297,13 +256,13 @@ def _processor_name(processor: dict[str, str]) -> str | None:
     return ARM_CORES.get((implementer, part), f"ARM {implementer} {part}")
 
 
-def _distinct(directories: Iterable[Path], file: str, is_known: Callable[[str], bool] = bool) -> int | None:
-    texts = (_read(directory / file) for directory in directories)
-    return len({text for text in texts if text is not None and is_known(text)}) or None
+def _distinct(directories: Iterable[Path], file: str) -> int | None:
+    """How many different texts the directories have in `file`; -1 stands for what the kernel does not know."""
+    return len({text(directory / file) for directory in directories} - {None, "-1"}) or None
 
 
 def _max_mhz(directories: Iterable[Path]) -> float | None:
-    clocks_khz = (_number(directory / "cpufreq/cpuinfo_max_freq") for directory in directories)
+    clocks_khz = (number(directory / "cpufreq/cpuinfo_max_freq") for directory in directories)
     return max((khz / 1000 for khz in clocks_khz if khz is not None), default=None)
 
 
@@ -311,106 +270,9 @@ def _caches(directories: Iterable[Path]) -> tuple[Cache, ...] | None:
     users: dict[tuple[int, str, int | None], set[str]] = {}
     for directory in directories:
         for cache in sorted(directory.glob("cache/index*")):
-            level, size_kib = _number(cache / "level"), _number(cache / "size")
-            kind, shared = _read(cache / "type"), _read(cache / "shared_cpu_list")
+            level, size_kib = number(cache / "level"), number(cache / "size")
+            kind, shared = text(cache / "type"), text(cache / "shared_cpu_list")
             if level and kind and shared:
                 users.setdefault((level, kind.lower(), size_kib), set()).add(shared)
     ordered = sorted(users.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or 0))
     return tuple(Cache(*cache, instances=len(shared)) for cache, shared in ordered) or None
-
-
-def _cpu_quota_cores(group: Path) -> float | None:
-    version_2 = (_read(group / "cpu.max") or "").split()
-    if version_2 and version_2[0] != "max":
-        return int(version_2[0]) / int(version_2[1])
-    quota_us, period_us = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
-    # Version 1 writes "no quota" as -1.
-    return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
-
-
-def _memory_limits(root: Path) -> Iterator[tuple[int, int | None]]:
-    """Yield limit and use in bytes of every group above this process that has a limit."""
-    for group in _groups(root, "memory"):
-        for limit_file, use_file, cached_key in (
-            ("memory.max", "memory.current", "inactive_file"),
-            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-        ):
-            # Version 2 writes "no limit" as "max", which is no number.
-            limit, use = _number(group / limit_file), _number(group / use_file)
-            if limit is not None and limit < NO_MEMORY_LIMIT_BYTES:
-                statistics = dict(line.split() for line in (_read(group / "memory.stat") or "").splitlines())
-                # Cached files count as used, but the kernel drops them before it refuses memory.
-                yield limit, None if use is None else use - int(statistics.get(cached_key, 0))
-
-
-def read_oom_kills(root: Path = ROOT) -> int | None:
-    """How many processes the kernel has killed so far for lack of memory, or None where it does not tell.
-
-    Counted are those of this process' control group, whichever limit they met (kernel's
-    Documentation/admin-guide/cgroup-v2.rst, memory.events); where no group counts, those of the whole machine.
-    """
-    candidates = [group / name for group in _groups(root, "memory") for name in ("memory.events", "memory.oom_control")]
-    for path in [*candidates, root / "proc/vmstat"]:
-        for line in (_read(path) or "").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return None
-
-
-def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the directories of this process' control groups, its own first, then each one above it.
-
-    Both versions are looked at: where they are mixed, a controller is in one of them.
-    """
-    for mount, mounted_root, controllers in _cgroup_mounts(root):
-        own = _own_group(root, controllers)
-        if own is None or (controllers and controller not in controllers):
-            continue
-        # A container may see a part of the hierarchy: mounted_root is what its mount point shows. Where the
-        # process is outside of that part, directories below the mount point do not exist and say nothing.
-        visible = own.relative_to(mounted_root) if own.is_relative_to(mounted_root) else PurePosixPath()
-        directory = mount / visible
-        yield directory
-        while directory != mount:
-            directory = directory.parent
-            yield directory
-
-
-def _cgroup_mounts(root: Path) -> Iterator[tuple[Path, PurePosixPath, frozenset[str]]]:
-    """Yield mount point, the group mounted there and its controllers (version 2: none).
-
-    The format is in proc(5), /proc/pid/mountinfo.
-    """
-    for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.partition(" ")
-        if kind in ("cgroup", "cgroup2"):
-            mounted_root, mount = before.split()[3:5]
-            controllers = options.split()[-1].split(",") if kind == "cgroup" else ()
-            yield root / mount.lstrip("/"), PurePosixPath(mounted_root), frozenset(controllers)
-
-
-def _own_group(root: Path, controllers: frozenset[str]) -> PurePosixPath | None:
-    """Find this process' group in the hierarchy that has these controllers; see cgroups(7)."""
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
-        _, names, path = line.split(":", maxsplit=2)
-        if (controllers and controllers.intersection(names.split(","))) or (not controllers and not names):
-            return PurePosixPath(path)
-    return None
-
-
-def _read(path: Path) -> str | None:
-    """Read a small file of the kernel's without the white space around it; None where that cannot be done."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None
-
-
-def _number(path: Path) -> int | None:
-    """Read a whole number, where a "K" behind it goes without saying; None where there is none."""
-    try:
-        return int((_read(path) or "").removesuffix("K"))
-    except ValueError:
-        return None

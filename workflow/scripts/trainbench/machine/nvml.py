@@ -1,16 +1,14 @@
-"""Asks NVML, the library behind nvidia-smi, which NVIDIA cards there are and what they are doing.
+"""Asks NVML, the library behind nvidia-smi, what NVIDIA cards are doing.
 
-The only module that imports pynvml. Importing it does not touch the driver. A value that NVML does not know,
-for whatever reason (an old card, an old driver, a card split by MIG), is None, never 0.
+Importing this module does not touch the driver. A value that NVML does not know, for whatever reason (an old card, an
+old driver, a card split by MIG), is None, never 0.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 import psutil
@@ -61,68 +59,6 @@ class GpuLost(Exception):  # noqa: N818  # the name says what is the case
 
 
 @dataclass(frozen=True)
-class Slice:
-    """A part of a card in MIG mode, which computes as a card of its own.
-
-    Attributes:
-        name: The card's name and the slice's profile, as in "NVIDIA H200 MIG 1g.18gb".
-        uuid: As in "MIG-5c2d3b1e-...", from drivers before 470 "MIG-GPU-.../1/0"; CUDA_VISIBLE_DEVICES accepts it.
-        memory_mib: All of its memory.
-        gpu_instance: Number of the part of the card.
-        compute_instance: Number of the slice among those that share the part's memory.
-    """
-
-    name: str | None
-    uuid: str | None
-    memory_mib: float | None
-    gpu_instance: int | None
-    compute_instance: int | None
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One card.
-
-    Attributes:
-        index: Its number in NVML's order (PCI order), which is not always CUDA's.
-        name: The product's name, as in "NVIDIA H200".
-        uuid: NVIDIA's name for this very card; CUDA_VISIBLE_DEVICES accepts it.
-        memory_mib: All of its memory.
-        pci_address: Domain, bus and device, as in "00000000:1B:00.0".
-        slices: What CUDA sees of a card in MIG mode in its place; None where it is not in that mode.
-    """
-
-    index: int
-    name: str | None
-    uuid: str | None
-    memory_mib: float | None
-    pci_address: str | None
-    slices: tuple[Slice, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """The cards NVML sees.
-
-    Attributes:
-        driver_version: The NVIDIA driver, as in "580.65.06".
-        cuda_driver_version: The newest CUDA that the driver supports, as in "13.0".
-        gpus: The cards in NVML's order; empty where NVML cannot be used.
-        problem: NVML's own reason why it cannot be used, None where it can.
-        is_broken: Whether there ought to be cards that NVML cannot tell of, rather than none.
-        unreadable: Of each card that is counted and cannot be asked about, a sentence with NVML's reason; a card that
-            this user may not use, as under a scheduler, is none of them.
-    """
-
-    driver_version: str | None
-    cuda_driver_version: str | None
-    gpus: tuple[Gpu, ...]
-    problem: str | None
-    is_broken: bool = False
-    unreadable: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Reading:
     """What one card, or a slice of one, is doing at one moment.
 
@@ -155,7 +91,7 @@ class Reading:
     process_memory_mib: float | None
 
 
-class _Questions:
+class Questions:
     """Puts questions about one card to NVML, and tells a value nobody knows from a card that is gone."""
 
     def __init__(self, card: str) -> None:
@@ -215,14 +151,11 @@ class Session:
             raise NvmlUnavailable(str(error)) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._handles.clear()
-        _shutdown()
+        # A driver that went away while it was read has shut itself down.
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
     def read(self, uuid: str, process_ids: Collection[int] = (), *, with_processes: bool = True) -> Reading:
         """Read everything about one card.
@@ -236,7 +169,7 @@ class Session:
             GpuLost: The card is not there.
         """
         handle = self._handle(uuid)
-        questions = _Questions(f"GPU {uuid}")
+        questions = Questions(f"GPU {uuid}")
         ask = questions.ask
         is_slice = uuid.startswith(SLICE_PREFIX)
         card = _card_of(handle) if is_slice else handle
@@ -256,12 +189,12 @@ class Session:
         processes = ask(lambda: _processes(handle)) if with_processes else None
         questions.require_a_card()
         return Reading(
-            utilization_percent=_scaled(utilization, 1),
-            memory_used_mib=_scaled(memory_bytes, BYTES_PER_MIB),
-            power_watts=_scaled(power_milliwatts, 1000),
-            energy_joules=_scaled(energy_millijoules, 1000),
-            temperature_celsius=_scaled(temperature, 1),
-            sm_clock_mhz=_scaled(clock, 1),
+            utilization_percent=scaled(utilization, 1),
+            memory_used_mib=scaled(memory_bytes, BYTES_PER_MIB),
+            power_watts=scaled(power_milliwatts, 1000),
+            energy_joules=scaled(energy_millijoules, 1000),
+            temperature_celsius=scaled(temperature, 1),
+            sm_clock_mhz=scaled(clock, 1),
             throttle_reasons=None if reasons is None else throttle_reasons(reasons),
             process_ids=None if processes is None else tuple(processes),
             process_memory_mib=_memory_of(processes or {}, process_ids),
@@ -276,7 +209,7 @@ class Session:
         handle = self._handle(uuid)
         card = _card_of(handle) if uuid.startswith(SLICE_PREFIX) else handle
         words = -(-(os.cpu_count() or 1) // _BITS_PER_WORD)
-        mask = _Questions(f"GPU {uuid}").ask(lambda: list(pynvml.nvmlDeviceGetCpuAffinity(card, words)))
+        mask = Questions(f"GPU {uuid}").ask(lambda: list(pynvml.nvmlDeviceGetCpuAffinity(card, words)))
         if mask is None:
             return None
         bits = range(words * _BITS_PER_WORD)
@@ -289,7 +222,7 @@ class Session:
             GpuLost: The card is not there.
         """
         handle = self._handle(uuid)
-        return _Questions(f"GPU {uuid}").ask(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).free))
+        return Questions(f"GPU {uuid}").ask(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).free))
 
     def lists_processes(self, uuids: Collection[str], process_ids: Collection[int]) -> bool | None:
         """Tell whether each of the cards or slices lists any of the processes.
@@ -299,13 +232,13 @@ class Session:
         it may leave out. But a driver that lists the processes on some card lists them wherever they compute.
         """
         found = set()
-        for index in range(_Questions("the driver").ask(pynvml.nvmlDeviceGetCount) or 0):
-            questions = _Questions(f"GPU {index}")
+        for index in range(Questions("the driver").ask(pynvml.nvmlDeviceGetCount) or 0):
+            questions = Questions(f"GPU {index}")
             with suppress(GpuLost):
                 for handle in _computing_handles(questions, index):
                     listed = questions.ask(partial(_processes, handle)) or {}
                     if not listed.keys().isdisjoint(process_ids):
-                        found.add(_text(questions.ask(partial(pynvml.nvmlDeviceGetUUID, handle))))
+                        found.add(questions.ask(partial(pynvml.nvmlDeviceGetUUID, handle)))
         return found.issuperset(uuids) if found else None
 
     def _handle(self, uuid: str) -> object:
@@ -315,49 +248,6 @@ class Session:
             except pynvml.NVMLError as error:
                 raise GpuLost(f"GPU {uuid} cannot be found (NVML: {error})") from error
         return self._handles[uuid]
-
-
-def inventory() -> Inventory:
-    """List the cards; a machine without card, driver or library has none and says why in `problem`."""
-    try:
-        with _initialised():
-            questions = _Questions("the driver")
-            driver = questions.ask(pynvml.nvmlSystemGetDriverVersion)
-            cuda = questions.ask(pynvml.nvmlSystemGetCudaDriverVersion_v2, pynvml.nvmlSystemGetCudaDriverVersion)
-            asked = [_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
-            return Inventory(
-                driver_version=_text(driver),
-                cuda_driver_version=cuda_version(cuda),
-                gpus=tuple(gpu for gpu, _ in asked),
-                problem=None,
-                unreadable=tuple(reason for _, reason in asked if reason is not None),
-            )
-    except (pynvml.NVMLError, GpuLost) as error:
-        return Inventory(None, None, (), str(error), is_broken=not _is_absent(error))
-
-
-def _is_absent(error: Exception) -> bool:
-    """Whether there is no driver because nobody has installed one, or because there is no card for it."""
-    code = getattr(error, "value", None)
-    if code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
-        return not _is_on_bus(Path("/"))
-    return bool(code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-
-
-def _is_on_bus(root: Path) -> bool:
-    """Whether the kernel knows of a card: 0x10de is NVIDIA, 0x03 the class of displays, also of cards without one.
-
-    Source: the PCI ID Repository (https://pci-ids.ucw.cz); Linux, Documentation/ABI/testing/sysfs-bus-pci.
-    """
-    devices = (root / "sys/bus/pci/devices").glob("*")
-    return any(_begins(device / "vendor", "0x10de") and _begins(device / "class", "0x03") for device in devices)
-
-
-def _begins(path: Path, text: str) -> bool:
-    try:
-        return path.read_text(encoding="ascii").startswith(text)
-    except OSError:
-        return False
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
@@ -372,74 +262,7 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
     return (*named, f"other_{unnamed:#x}") if unnamed else named
 
 
-def cuda_version(number: int | None) -> str | None:
-    """Write NVML's 1000 * major + 10 * minor as "major.minor"."""
-    return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
-
-
-@contextmanager
-def _initialised() -> Iterator[None]:
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        _shutdown()
-
-
-def _shutdown() -> None:
-    try:
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        # A driver that went away while it was read has shut itself down.
-        return
-
-
-def _gpu(index: int) -> tuple[Gpu, str | None]:
-    """One card, and why it cannot be asked about, if it cannot."""
-    # The driver still counts a card that has failed: it keeps its place in the list.
-    nothing = Gpu(index, None, None, None, None)
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    except pynvml.NVMLError as error:
-        is_hidden = error.value == pynvml.NVML_ERROR_NO_PERMISSION
-        return nothing, None if is_hidden else f"GPU {index} cannot be asked about (NVML: {error})"
-    try:
-        questions = _Questions(f"GPU {index}")
-        gpu = Gpu(
-            index=index,
-            name=_text(questions.ask(lambda: pynvml.nvmlDeviceGetName(handle))),
-            uuid=_text(questions.ask(lambda: pynvml.nvmlDeviceGetUUID(handle))),
-            memory_mib=_scaled(questions.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total), BYTES_PER_MIB),
-            pci_address=_text(questions.ask(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)),
-            slices=_slices(questions, handle),
-        )
-        questions.require_a_card()
-    except GpuLost as error:
-        return nothing, str(error)
-    return gpu, None
-
-
-def _slices(questions: _Questions, card: object) -> tuple[Slice, ...] | None:
-    """The slices of a card, None where it is not in MIG mode."""
-    handles = _slice_handles(questions, card)
-    if handles is None:
-        return None
-    ask = questions.ask
-    return tuple(
-        Slice(
-            name=_text(ask(partial(pynvml.nvmlDeviceGetName, handle))),
-            uuid=_text(ask(partial(pynvml.nvmlDeviceGetUUID, handle))),
-            memory_mib=_scaled(
-                getattr(ask(partial(pynvml.nvmlDeviceGetMemoryInfo, handle)), "total", None), BYTES_PER_MIB
-            ),
-            gpu_instance=ask(partial(pynvml.nvmlDeviceGetGpuInstanceId, handle)),
-            compute_instance=ask(partial(pynvml.nvmlDeviceGetComputeInstanceId, handle)),
-        )
-        for handle in handles
-    )
-
-
-def _slice_handles(questions: _Questions, card: object) -> list[object] | None:
+def slice_handles(questions: Questions, card: object) -> list[object] | None:
     mode = questions.ask(lambda: pynvml.nvmlDeviceGetMigMode(card)[0])
     if mode != pynvml.NVML_DEVICE_MIG_ENABLE:
         return None
@@ -451,15 +274,15 @@ def _slice_handles(questions: _Questions, card: object) -> list[object] | None:
 
 def _card_of(slice_handle: object) -> object:
     """The card that a slice is part of; what can be asked of nothing is unknown."""
-    return _Questions("a slice").ask(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle))
+    return Questions("a slice").ask(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle))
 
 
-def _computing_handles(questions: _Questions, index: int) -> list[object]:
+def _computing_handles(questions: Questions, index: int) -> list[object]:
     """What CUDA sees of a card: itself, or its slices."""
     handle = questions.ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
     if handle is None:
         return []
-    slices = _slice_handles(questions, handle)
+    slices = slice_handles(questions, handle)
     return [handle] if slices is None else slices
 
 
@@ -487,9 +310,5 @@ def _memory_of(listed: dict[int, int | None], process_ids: Collection[int]) -> f
     return sum(known) / BYTES_PER_MIB if known and len(known) == len(memory_bytes) else None
 
 
-def _scaled(number: float | None, divisor: int) -> float | None:
+def scaled(number: float | None, divisor: int) -> float | None:
     return None if number is None else number / divisor
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

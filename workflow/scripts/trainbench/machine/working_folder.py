@@ -13,13 +13,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from trainbench.files import full_disk
-from trainbench.machine import locks
+from trainbench.machine import kernel_files, locks
 
 LOCK_NAME: Final = "trainbench.lock"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -53,9 +52,7 @@ def hold(snakemake: Path) -> int | None:
     if descriptor is None:
         return None
     # Containers change their name, and a machine its kernel's id when it is started anew: one of both will do.
-    machine = {socket.gethostname()}
-    with suppress(OSError):
-        machine.add(_BOOT_ID.read_text(encoding="ascii").strip())
+    machine = {socket.gethostname(), kernel_files.text(_BOOT_ID) or ""} - {""}
     if machine & set(os.pread(descriptor, 4096, 0).decode(errors="replace").splitlines()):
         shutil.rmtree(snakemake / "locks", ignore_errors=True)
     os.ftruncate(descriptor, 0)

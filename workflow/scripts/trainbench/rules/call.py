@@ -15,7 +15,7 @@ from trainbench import engines
 from trainbench.datasets import idx
 from trainbench.errors import InputError
 from trainbench.files import fingerprint, full_disk
-from trainbench.machine import clean_environment, gpu_choice, host, nvml, working_folder
+from trainbench.machine import clean_environment, gpu_cards, gpu_choice, host, working_folder
 from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
 from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Run, Study
@@ -211,7 +211,7 @@ def _machine(options: Options) -> limits.Machine:
         max_threads=options.max_threads,
         set_threads=options.sets_threads,
         cores=given_cores(options, host.inventory().usable_threads),
-        gpus=gpu_choice.look(nvml.inventory(), os.environ),
+        gpus=gpu_choice.look(gpu_cards.inventory(), os.environ),
         gpu_limit=options.gpus,
         frameworks=None if options.uses_conda else _installed_frameworks(),  # conda brings what runs need
         memory_mib=host.available_memory_mib(),

@@ -23,6 +23,7 @@ from trainbench.files import full_disk
 from trainbench.machine import (
     canary,
     clean_environment,
+    control_groups,
     core_lease,
     gpu_choice,
     gpu_lease,
@@ -111,7 +112,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         gpus = stack.enter_context(_gpus(task, machine, announce))
         near = _near_cores(gpus)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
-        quota_locks = core_lease.quota_locks(host.read_cpu_quota())
+        quota_locks = core_lease.quota_locks(control_groups.cpu_quota())
         cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ), quota_locks))
         place = _Place(
             threads=threads,
@@ -281,7 +282,7 @@ def _train(
             "state": str(place.unfinished / "state.safetensors"),
             "identity": place.identity,
         }
-        kills_before = host.read_oom_kills()
+        kills_before = control_groups.oom_kills()
         request.write_text(json.dumps(fields), encoding="utf-8")
         # Both processes end by themselves when this one dies; leaving the block covers the ways in which it does not.
         training = stack.enter_context(
@@ -318,7 +319,7 @@ def _train(
         _demand_room(watching, task)
         _demand_room(training, task)
         answer = journal.read(notes)
-        if "status" not in answer and code == -signal.SIGKILL and _more(kills_before, host.read_oom_kills()):
+        if "status" not in answer and code == -signal.SIGKILL and _more(kills_before, control_groups.oom_kills()):
             # Whoever else kills the process, the kernel does not count it among those killed for lack of memory.
             answer |= {"status": "out_of_memory", "message": _OUT_OF_HOST_MEMORY}
         if "status" not in answer:
