@@ -1,6 +1,7 @@
 """Each check keeps quiet up to its bound, speaks beyond it, and says what to do."""
 
-import inspect
+import importlib
+import pkgutil
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from samples_file import make_samples
 from trainbench.machine.canary import Timing
+from trainbench.records.finding import Finding
 from trainbench.run import checks, usage
-from trainbench.run.checks import Facts
+from trainbench.run.checks.check import Check, Facts
 
+CHECK = {check.name: check for check in checks.CHECKS}
 TIMES = np.arange(0, 10.05, 0.1)
 SPAN = (1.0, 9.0)
 
@@ -236,12 +239,12 @@ LOUD = [pytest.param(name, case, id=f"{name}-{i}") for name, (_, b) in BOUNDS.it
 
 @pytest.mark.parametrize(("name", "case"), QUIET)
 def test_a_check_keeps_quiet_up_to_its_bound(name: str, case: dict[str, Any], facts: FactsOf) -> None:
-    assert getattr(checks, name)(facts(**case)) is None
+    assert CHECK[name](facts(**case)) is None
 
 
 @pytest.mark.parametrize(("name", "case"), LOUD)
 def test_a_check_speaks_beyond_its_bound(name: str, case: dict[str, Any], facts: FactsOf) -> None:
-    assert getattr(checks, name)(facts(**case)) is not None
+    assert CHECK[name](facts(**case)) is not None
 
 
 # --- checks that read files ---
@@ -269,7 +272,7 @@ def test_a_governor_that_may_lower_the_clocks_is_named(
 ) -> None:
     for core, governor in enumerate(governors):
         write(tmp_path, f"cpu{core}/cpufreq/scaling_governor", governor)
-    finding = checks.frequency_governor(facts())
+    finding = CHECK["frequency_governor"](facts())
     assert (finding and finding.finding.rpartition(" is ")[2]) == found
 
 
@@ -287,7 +290,7 @@ def test_turbo_is_reported_where_it_is_on(
     name: str, text: str, *, speaks: bool, tmp_path: Path, facts: FactsOf
 ) -> None:
     write(tmp_path, name, text)
-    assert (checks.turbo(facts()) is not None) is speaks
+    assert (CHECK["turbo"](facts()) is not None) is speaks
 
 
 def write_machine(root: Path, flags: str, siblings: tuple[str, ...]) -> None:
@@ -315,17 +318,17 @@ def test_cores_that_slow_each_other_down_are_found_where_they_are_said_to_be_sep
     flags: str, siblings: tuple[str, ...], when: str, *, speaks: bool, tmp_path: Path, facts: FactsOf
 ) -> None:
     write_machine(tmp_path, flags, siblings)
-    assert (checks.cores_contend(facts(**{when: CONTENDING})) is not None) is speaks
+    assert (CHECK["cores_contend"](facts(**{when: CONTENDING})) is not None) is speaks
 
 
 def test_cores_that_are_a_little_slower_together_are_no_finding(tmp_path: Path, facts: FactsOf) -> None:
     write_machine(tmp_path, "hypervisor", ("0", "1"))
-    assert checks.cores_contend(facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.0499))) is None
+    assert CHECK["cores_contend"](facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.0499))) is None
 
 
 def test_the_finding_of_contending_cores_has_both_times(tmp_path: Path, facts: FactsOf) -> None:
     write_machine(tmp_path, "hypervisor", ("0", "1"))
-    finding = checks.cores_contend(facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.07)))
+    finding = CHECK["cores_contend"](facts(canary_after=timing(0.2, cpu_alone=0.04, cpu_together=0.07)))
     assert finding is not None
     assert (
         "0.040 s of a core's time alone and 0.070 s on 2 cores at once (1.75 times), after the run" in finding.finding
@@ -334,34 +337,34 @@ def test_the_finding_of_contending_cores_has_both_times(tmp_path: Path, facts: F
 
 @pytest.mark.parametrize("name", ["machine_speed", "cores_contend"])
 def test_a_fixed_computation_that_could_not_be_timed_is_no_finding(name: str, facts: FactsOf) -> None:
-    assert getattr(checks, name)(facts(canary_before=None, canary_after=None)) is None
+    assert CHECK[name](facts(canary_before=None, canary_after=None)) is None
 
 
 # --- what findings say ---
 
 
 @pytest.fixture
-def all_findings(tmp_path: Path, facts: FactsOf) -> list[checks.Finding]:
+def all_findings(tmp_path: Path, facts: FactsOf) -> list[Finding]:
     """Give a finding of every check, and of every way to come to it."""
-    loud = [getattr(checks, name)(facts(**case)) for name, (_, beyond) in BOUNDS.items() for case in beyond]
+    loud = [CHECK[name](facts(**case)) for name, (_, beyond) in BOUNDS.items() for case in beyond]
     for core in (0, 1):
         write(tmp_path, f"cpu{core}/cpufreq/scaling_governor", "powersave")
     write(tmp_path, "cpufreq/boost", "1")
     write_machine(tmp_path, "hypervisor", ("0", "1"))
-    of_files = (checks.frequency_governor, checks.turbo, checks.cores_contend)
+    of_files = (CHECK["frequency_governor"], CHECK["turbo"], CHECK["cores_contend"])
     return [*loud, *(check(facts(canary_after=CONTENDING)) for check in of_files)]
 
 
-def test_every_check_has_been_made_to_speak(all_findings: list[checks.Finding]) -> None:
-    assert {finding.name for finding in all_findings} == {check.__name__ for check in checks.CHECKS}
+def test_every_check_has_been_made_to_speak(all_findings: list[Finding]) -> None:
+    assert {finding.name for finding in all_findings} == CHECK.keys()
 
 
-def test_every_finding_has_a_sentence_and_an_advice(all_findings: list[checks.Finding]) -> None:
+def test_every_finding_has_a_sentence_and_an_advice(all_findings: list[Finding]) -> None:
     texts = [text for finding in all_findings for text in (finding.finding, finding.advice)]
     assert [text for text in texts if len(text.split()) < 4] == []
 
 
-def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[checks.Finding]) -> None:
+def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[Finding]) -> None:
     texts = [text for finding in all_findings for text in (finding.finding, finding.advice)]
     assert [text for text in texts if re.search(r"\b(None|nan|inf)\b|[{}\[\]]", text)] == []
 
@@ -398,12 +401,12 @@ def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[checks.Find
     ],
 )
 def test_a_finding_says_what_was_found(name: str, case: dict[str, Any], words: str, facts: FactsOf) -> None:
-    finding = getattr(checks, name)(facts(**case))
+    finding = CHECK[name](facts(**case))
     assert words in finding.finding
 
 
 def test_a_slice_of_which_nvml_tells_no_utilisation_is_not_asked_for_more_epochs(facts: FactsOf) -> None:
-    assert checks.gpu_few_samples(facts(gpu={"samples": 0, "utilization_percent": None})) is None
+    assert CHECK["gpu_few_samples"](facts(gpu={"samples": 0, "utilization_percent": None})) is None
 
 
 def test_clocks_that_somebody_has_set_leave_no_mark_on_a_number(facts: FactsOf) -> None:
@@ -413,7 +416,7 @@ def test_clocks_that_somebody_has_set_leave_no_mark_on_a_number(facts: FactsOf) 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 other process "), (2, "2 other processes ")])
 def test_other_processes_on_the_gpu_are_counted_in_english(count: int, words: str, facts: FactsOf) -> None:
-    finding = checks.gpu_shared(facts(gpu={"other_processes": count}))
+    finding = CHECK["gpu_shared"](facts(gpu={"other_processes": count}))
     assert finding is not None
     assert words in finding.finding
 
@@ -421,12 +424,11 @@ def test_other_processes_on_the_gpu_are_counted_in_english(count: int, words: st
 # --- all of them ---
 
 
-def test_all_check_functions_of_the_module_are_listed() -> None:
-    functions = inspect.getmembers(checks, inspect.isfunction)
-    written = [
-        name for name, function in functions if inspect.signature(function).return_annotation == checks.Finding | None
-    ]
-    assert sorted(written) == sorted(check.__name__ for check in checks.CHECKS)
+def test_a_check_that_is_written_beside_the_others_is_one_of_them() -> None:
+    names = [module.name for module in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
+    modules = [importlib.import_module(name) for name in names]
+    written = {found.name for module in modules for found in vars(module).values() if isinstance(found, Check)}
+    assert written == CHECK.keys()
 
 
 @pytest.mark.parametrize(

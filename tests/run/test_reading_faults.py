@@ -21,6 +21,7 @@ from finished_run import CARDS, COMPLETED, completed_between, completed_on, obse
 from samples_file import write_samples
 from trainbench.records import record
 from trainbench.run import checks, monitor, outcome, usage
+from trainbench.run.checks.check import Check
 
 TIMES = [100.5 + 0.5 * number for number in range(52)]
 """From before the first epoch to after the last one."""
@@ -201,8 +202,8 @@ def test_a_summary_that_breaks_the_schema_costs_the_part_that_breaks_it(
 
 
 def test_a_finding_that_breaks_the_schema_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = checks.Finding("No Name", "info", "something was found", "look at it")
-    monkeypatch.setattr(checks, "CHECKS", (lambda _: odd, *checks.CHECKS))
+    odd = Check("No Name", "info", lambda _: ("something was found", "look at it"))
+    monkeypatch.setattr(checks, "CHECKS", (odd, *checks.CHECKS))
     samples = write_with(tmp_path / "samples.csv", "cpu_mhz", str, 0)
     found = names(kept(samples, completed_on("cpu"), tmp_path))
     assert [name for name in found if name in {"No Name", "not_evaluated"}] == ["not_evaluated"]

@@ -14,6 +14,7 @@ from trainbench.records import record
 from trainbench.records.finding import Finding
 from trainbench.records.steady import positions_of_last_part
 from trainbench.run import checks, usage
+from trainbench.run.checks.check import Facts
 
 Value = TypeVar("Value")
 
@@ -175,7 +176,7 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         "steady": _exact(summary("steady", train[1:]), epochs[1:]),
         "span": summary("span", [span]),
     }
-    facts = checks.Facts(
+    facts = Facts(
         threads=max(answer["threads"].values()),
         cores=observed.cores,
         shared_cores=observed.shared_cores,
