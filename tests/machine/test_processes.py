@@ -16,11 +16,11 @@ ASKED = "import sys; from trainbench.machine import processes; print(processes.d
 
 FAMILY = """
 import os, subprocess, sys
-from trainbench.run import monitor, training; from trainbench.machine import processes
+from trainbench.run import counters, training; from trainbench.machine import processes
 child = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
 grandchild = int(child.stdout.readline())
 expected = sorted([child.pid, grandchild])
-tree = monitor.ProcessTree(os.getpid())
+tree = counters.ProcessTree(os.getpid())
 tree.find_descendants()
 print(sorted(processes.descendants(os.getpid())) == expected)
 print(sorted(tree.process_ids) == sorted([os.getpid(), *expected]), tree.read() is not None)

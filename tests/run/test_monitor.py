@@ -20,7 +20,9 @@ import pytest
 from finished_run import completed_between, observed
 from nvml_library import compiled_nvml_library, replay_environment  # noqa: F401  # the first is a fixture
 from trainbench.records import record
-from trainbench.run import checks, monitor, outcome, usage
+from trainbench.run import counters, outcome, usage
+from trainbench.run.checks import gpu
+from trainbench.run.checks.check import Facts
 
 PATIENCE_SECONDS = 20.0
 INTERVAL_SECONDS = 0.02
@@ -355,8 +357,8 @@ def has_a_problem(samples: usage.Samples) -> bool:
     return samples.texts["gpu0_problem"][-1] != ""
 
 
-def facts_of(samples: usage.Samples, summary: dict[str, Any]) -> checks.Facts:
-    return checks.Facts(
+def facts_of(samples: usage.Samples, summary: dict[str, Any]) -> Facts:
+    return Facts(
         threads=2,
         cores=(0, 1),
         shared_cores=(),
@@ -407,7 +409,7 @@ def test_a_sample_has_every_value_of_the_card_in_the_unit_of_its_name(watch_card
 
 
 def test_what_holds_the_clocks_down_is_named_and_found(watch_card: Watched) -> None:
-    finding = checks.gpu_throttled(facts_of(*watch_card(CARDS[1])))
+    finding = gpu.gpu_throttled(facts_of(*watch_card(CARDS[1])))
     assert finding is not None
     assert "software power cap, software thermal slowdown" in finding.finding
 
@@ -437,7 +439,7 @@ def test_energy_of_a_card_without_counter_and_power_is_unknown(watch_card: Watch
 @pytest.mark.parametrize("how", ["", "unknown"])
 def test_a_card_that_vanishes_leaves_its_reason_and_is_found(watch_card: Watched, how: str) -> None:
     samples, summary = watch_card(CARDS[1], [f"lost 200 1 {how}"], has_a_problem)
-    finding = checks.gpu_unread(facts_of(samples, summary))
+    finding = gpu.gpu_unread(facts_of(samples, summary))
     assert finding is not None
     assert (samples.texts["gpu0_problem"][0], CARDS[1] in finding.finding, finding.level) == ("", True, "error")
 
@@ -451,13 +453,13 @@ def test_another_process_on_the_card_is_counted_and_found(watch_card: Watched) -
     samples, summary = watch_card(CARDS[1], [f"process 1 WATCHED {50 * 2**20}", f"process 1 {os.getpid()} {2**30}"])
     card = summary["gpus"][0]
     assert (card["other_processes"], card["process_memory_mib"]) == (1, 50)
-    assert checks.gpu_shared(facts_of(samples, summary)) is not None
+    assert gpu.gpu_shared(facts_of(samples, summary)) is not None
 
 
 def test_a_run_alone_on_its_card_is_not_found_to_share_it(watch_card: Watched) -> None:
     samples, summary = watch_card(CARDS[1], ["process 1 WATCHED 1048576", f"process 2 {os.getpid()} 1048576"])
     assert summary["gpus"][0]["other_processes"] == 0
-    assert checks.gpu_shared(facts_of(samples, summary)) is None
+    assert gpu.gpu_shared(facts_of(samples, summary)) is None
 
 
 def test_a_list_of_processes_that_lacks_the_watched_one_says_nothing_of_others(watch_card: Watched) -> None:
@@ -555,7 +557,7 @@ def rapl_zone(root: Path, zone: str, name: str, microjoules: int | None, limit: 
 
 def test_energy_of_the_cpu_counts_from_the_start(tmp_path: Path) -> None:
     rapl_zone(tmp_path, "intel-rapl:0", "package-0", 700_000_000)
-    rapl = monitor.Rapl(tmp_path)
+    rapl = counters.Rapl(tmp_path)
     rapl_zone(tmp_path, "intel-rapl:0", "package-0", 702_500_000)
     assert rapl.joules() == pytest.approx(2.5)
 
@@ -571,7 +573,7 @@ def test_energy_is_added_up_over_packages_but_not_over_their_parts_or_the_platfo
     }
     for zone, name in zones.items():
         rapl_zone(tmp_path, zone, name, 0)
-    rapl = monitor.Rapl(tmp_path)
+    rapl = counters.Rapl(tmp_path)
     for zone, name in zones.items():
         rapl_zone(tmp_path, zone, name, 3_000_000)
     assert rapl.joules() == pytest.approx(6)
@@ -579,7 +581,7 @@ def test_energy_is_added_up_over_packages_but_not_over_their_parts_or_the_platfo
 
 def test_a_counter_that_passes_its_end_goes_on(tmp_path: Path) -> None:
     rapl_zone(tmp_path, "intel-rapl:0", "package-0", 990_000_000)
-    rapl = monitor.Rapl(tmp_path)
+    rapl = counters.Rapl(tmp_path)
     found = []
     for microjoules in (999_000_000, 4_000_000, 998_000_000, 1_000_000):
         rapl_zone(tmp_path, "intel-rapl:0", "package-0", microjoules)
@@ -593,7 +595,7 @@ def test_energy_is_unknown_while_one_package_cannot_be_read_and_right_afterwards
         rapl_zone(tmp_path, "intel-rapl:1", "package-1", second)
 
     both(0, 0)
-    rapl = monitor.Rapl(tmp_path)
+    rapl = counters.Rapl(tmp_path)
     found = []
     for first, second in ((1_000_000, None), (2_000_000, None), (3_000_000, 5_000_000)):
         both(first, second)
@@ -605,18 +607,18 @@ def test_energy_is_unknown_while_one_package_cannot_be_read_and_right_afterwards
 def test_energy_of_a_machine_whose_counters_cannot_be_read_is_unknown(tmp_path: Path, *, readable: bool) -> None:
     if readable:
         rapl_zone(tmp_path, "intel-rapl:0", "package-0", None)
-    assert monitor.Rapl(tmp_path).joules() is None
+    assert counters.Rapl(tmp_path).joules() is None
 
 
 def test_the_clock_is_the_mean_of_the_runs_cores(tmp_path: Path) -> None:
     for core, kilohertz in enumerate((2_000_000, 3_000_000, 9_000_000)):
         write(tmp_path / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq", f"{kilohertz}\n")
-    assert monitor.cpu_mhz((0, 1), tmp_path) == pytest.approx(2500)
+    assert counters.cpu_mhz((0, 1), tmp_path) == pytest.approx(2500)
 
 
 def test_the_clock_is_unknown_where_that_of_one_core_is(tmp_path: Path) -> None:
     write(tmp_path / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "2000000\n")
-    assert monitor.cpu_mhz((0, 1), tmp_path) is None
+    assert counters.cpu_mhz((0, 1), tmp_path) is None
 
 
 def test_idle_waiting_and_stolen_time_is_not_busy_time(tmp_path: Path) -> None:
@@ -629,15 +631,15 @@ def test_idle_waiting_and_stolen_time_is_not_busy_time(tmp_path: Path) -> None:
         tmp_path / "proc/pressure/cpu", "some avg10=1.00 avg60=2.00 avg300=3.00 total=2500000\nfull avg10=0 total=7\n"
     )
     ticks = os.sysconf("SC_CLK_TCK")
-    expected = monitor.HostCounters(
+    expected = counters.HostCounters(
         busy=(100 + 20 + 30 + 4 + 5) / ticks,
         busy_on_cores=(1 + 2 + 3 + 4 + 5 + 5) / ticks,
         steal=70 / ticks,
         pressure=2.5,
     )
-    assert monitor.HostCounters.read((0, 10), tmp_path) == expected
+    assert counters.HostCounters.read((0, 10), tmp_path) == expected
 
 
 def test_pressure_is_unknown_on_a_kernel_that_does_not_count_it(tmp_path: Path) -> None:
     write(tmp_path / "proc/stat", "cpu  100 20 30 9000 800 4 5 70 60 50\n")
-    assert monitor.HostCounters.read((0,), tmp_path).pressure is None
+    assert counters.HostCounters.read((0,), tmp_path).pressure is None

@@ -20,7 +20,7 @@ import pytest
 from finished_run import CARDS, COMPLETED, completed_between, completed_on, observed
 from samples_file import write_samples
 from trainbench.records import record
-from trainbench.run import checks, monitor, outcome, usage
+from trainbench.run import checks, counters, monitor, outcome, sample, usage
 from trainbench.run.checks.check import Check
 
 TIMES = [100.5 + 0.5 * number for number in range(52)]
@@ -58,7 +58,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def healthy(column: str, bounds: monitor.Bounds | None) -> list[Any]:
+def healthy(column: str, bounds: sample.Bounds | None) -> list[Any]:
     """Values that a column can have; all that are no counters can be 50."""
     if bounds is None:
         return [CARDS[0].uuid if column.endswith("uuid") else "none" if column.endswith("reasons") else None] * len(
@@ -68,7 +68,7 @@ def healthy(column: str, bounds: monitor.Bounds | None) -> list[Any]:
 
 
 def write_with(path: Path, column: str, fault: Fault, place: int) -> Path:
-    columns = {name: healthy(name, bounds) for name, bounds in monitor.bounds(1).items()} | {"monotonic_seconds": TIMES}
+    columns = {name: healthy(name, bounds) for name, bounds in sample.bounds(1).items()} | {"monotonic_seconds": TIMES}
     columns[column] = [fault(value) if at == place else value for at, value in enumerate(columns[column])]
     times = columns.pop("monotonic_seconds")
     return write_samples(path, times, 1, **columns)
@@ -84,11 +84,11 @@ def names(metrics: dict[str, Any]) -> list[str]:
     return [finding["name"] for finding in metrics["checks"]]
 
 
-NUMBERS = [name for name, bounds in monitor.bounds(1).items() if bounds is not None]
+NUMBERS = [name for name, bounds in sample.bounds(1).items() if bounds is not None]
 
 
 @pytest.mark.parametrize("fault", {**POSSIBLE, **IMPOSSIBLE})
-@pytest.mark.parametrize("column", monitor.columns(1))
+@pytest.mark.parametrize("column", sample.columns(1))
 def test_no_value_in_the_samples_costs_the_run(column: str, fault: str, tmp_path: Path) -> None:
     for place in PLACES.values():
         samples = write_with(tmp_path / "samples.csv", column, {**POSSIBLE, **IMPOSSIBLE}[fault], place)
@@ -313,20 +313,20 @@ def watch(
     monkeypatch.setattr(monitor, "time", clock)
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(root / "proc"))
     write_machine(root, 1.0)
-    tree = monitor.ProcessTree(ROOT_PID)
+    tree = counters.ProcessTree(ROOT_PID)
     sampling = monitor.samples(tree, (0, 1), "no GPU to read", (), INTERVAL_SECONDS, root=root)
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(monitor.columns(0))
+        writer.writerow(sample.columns(0))
         for at in range(SAMPLES):
             write_machine(root, 1.0 + INTERVAL_SECONDS * at)
             if at == place:
                 fault(root / name)
-            sample = next(sampling, None)
-            if sample is None:
+            taken = next(sampling, None)
+            if taken is None:
                 break
-            writer.writerow(["" if value is None else value for value in astuple(sample[0])])
+            writer.writerow(["" if value is None else value for value in astuple(taken[0])])
             count += 1
     return count
 

@@ -23,7 +23,7 @@ from trainbench.figures import of_study
 from trainbench.records import record
 from trainbench.results import cross_checks, sources
 from trainbench.results.tables import TableOrder
-from trainbench.run import checks, monitor
+from trainbench.run import checks, sample
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -85,7 +85,7 @@ def test_the_page_has_no_table_that_is_not_made():
 
 
 def test_the_columns_of_the_samples_are_those_on_the_page():
-    assert once(documented("`samples.csv`", "column")) == sorted(monitor.columns(gpu_count=1))
+    assert once(documented("`samples.csv`", "column")) == sorted(sample.columns(gpu_count=1))
 
 
 def test_the_figures_are_those_on_the_page():

@@ -1,6 +1,6 @@
 """Sums up what the monitor sampled over windows of a run: start-up, the first epoch, the steady ones, the whole span.
 
-Samples become numbers in `read_samples` alone: what a reading cannot be (`monitor.Bounds`) is unknown from there on.
+Samples become numbers in `read_samples` alone: what a reading cannot be (`sample.Bounds`) is unknown from there on.
 
 What a sample says of the time since the sample before (CPU percentages) is weighted by how much of that time lies
 inside the windows; what it says of one moment (memory, clocks, a GPU's utilisation) counts when that moment does.
@@ -14,12 +14,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbench.run.monitor import Bounds, bounds
+from trainbench.run.sample import Bounds, bounds
 
 Window = tuple[float, float]
 Numbers = NDArray[np.float64]
@@ -159,60 +159,120 @@ def over_windows(samples: Samples, windows: Sequence[Window], gpu_count: int) ->
     """Everything about `windows`, as the metrics file has it, or None where there is no window."""
     if not windows:
         return None
-    overlaps, inside = _overlaps(samples.times, windows), _inside(samples.times, windows)
-    joules = _counted(samples, "cpu_energy_joules", windows)
-
-    def weighted(column: str) -> float | None:
-        return _weighted_mean(samples.numbers[column], overlaps)
-
-    def of_moments(column: str, summary: Literal["mean", "max", "min"]) -> float | None:
-        return _summary(samples.numbers[column][inside], summary)
-
+    within = _Within(samples, windows)
+    joules = within.counted("cpu_energy_joules")
     return {
         "seconds": sum(end - begin for begin, end in windows),
-        "samples": int(np.count_nonzero(overlaps)),
-        "cpu_percent": weighted("cpu_percent"),
-        "resident_memory_mib": of_moments("resident_memory_mib", "max"),
-        "process_threads": _whole(of_moments("process_threads", "max")),
-        "other_cpu_percent": _not_negative(weighted("other_cpu_percent")),
-        "other_on_cores_percent": _not_negative(weighted("other_on_cores_percent")),
-        "cpu_pressure_percent": _at_most_all(weighted("cpu_pressure_percent")),
-        "steal_percent": weighted("steal_percent"),
-        "cpu_mhz": of_moments("cpu_mhz", "mean"),
+        "samples": int(np.count_nonzero(within.overlaps)),
+        "cpu_percent": within.weighted("cpu_percent"),
+        "resident_memory_mib": within.most("resident_memory_mib"),
+        "process_threads": _whole(within.most("process_threads")),
+        # Counters that are brought up to date late show more than there was, and less before.
+        "other_cpu_percent": within.weighted("other_cpu_percent", least=0.0),
+        "other_on_cores_percent": within.weighted("other_on_cores_percent", least=0.0),
+        "cpu_pressure_percent": within.weighted("cpu_pressure_percent", most=100.0),
+        "steal_percent": within.weighted("steal_percent"),
+        "cpu_mhz": within.mean("cpu_mhz"),
         "cpu_energy_joules": joules,
         "cpu_energy_source": None if joules is None else "rapl",
-        "gpus": [_gpu(samples, windows, overlaps, inside, f"gpu{number}_") for number in range(gpu_count)],
+        "gpus": [_gpu(within, f"gpu{number}_") for number in range(gpu_count)],
     }
 
 
-def _gpu(
-    samples: Samples, windows: Sequence[Window], overlaps: Numbers, inside: NDArray[np.bool_], prefix: str
-) -> dict[str, Any]:
-    def of_moments(column: str, summary: Literal["mean", "max", "min"]) -> float | None:
-        return _summary(samples.numbers[prefix + column][inside], summary)
-
-    lists = np.array(samples.texts[f"{prefix}throttle_reasons"], object)[inside]
+def _gpu(within: "_Within", prefix: str) -> dict[str, Any]:
+    samples = within.samples
+    lists = np.array(samples.texts[f"{prefix}throttle_reasons"], object)[within.inside]
     reasons = {reason for reasons in lists for reason in reasons.split() if reason != "none"}
-    problems = np.array(samples.texts[f"{prefix}problem"], object)[inside | (overlaps > 0)]
-    joules, source = _counted(samples, f"{prefix}energy_joules", windows), "counter"
+    problems = np.array(samples.texts[f"{prefix}problem"], object)[within.inside | (within.overlaps > 0)]
+    joules, source = within.counted(f"{prefix}energy_joules"), "counter"
     if joules is None:
-        joules, source = _integrated(samples, f"{prefix}power_watts", windows), "power"
+        joules, source = within.integrated(f"{prefix}power_watts"), "power"
     return {
         "uuid": next(iter(samples.texts[f"{prefix}uuid"]), None),
-        "samples": int(np.count_nonzero(~np.isnan(samples.numbers[f"{prefix}utilization_percent"][inside]))),
-        "utilization_percent": of_moments("utilization_percent", "mean"),
-        "memory_used_mib": of_moments("memory_used_mib", "max"),
-        "process_memory_mib": of_moments("process_memory_mib", "max"),
-        "power_watts": of_moments("power_watts", "mean"),
+        "samples": len(within.known(f"{prefix}utilization_percent")),
+        "utilization_percent": within.mean(f"{prefix}utilization_percent"),
+        "memory_used_mib": within.most(f"{prefix}memory_used_mib"),
+        "process_memory_mib": within.most(f"{prefix}process_memory_mib"),
+        "power_watts": within.mean(f"{prefix}power_watts"),
         "energy_joules": joules,
         "energy_source": None if joules is None else source,
-        "temperature_celsius": of_moments("temperature_celsius", "max"),
-        "sm_clock_mhz": of_moments("sm_clock_mhz", "mean"),
-        "sm_clock_min_mhz": of_moments("sm_clock_mhz", "min"),
+        "temperature_celsius": within.most(f"{prefix}temperature_celsius"),
+        "sm_clock_mhz": within.mean(f"{prefix}sm_clock_mhz"),
+        "sm_clock_min_mhz": min(within.known(f"{prefix}sm_clock_mhz").tolist(), default=None),
         "throttle_reasons": sorted(reasons) if any(lists) else None,
-        "other_processes": _whole(of_moments("other_processes", "max")),
+        "other_processes": _whole(within.most(f"{prefix}other_processes")),
         "problem": next(filter(None, problems), None),
     }
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+class _Within:
+    """The samples of some windows: which of them count there, and how much of a percentage's time."""
+
+    def __init__(self, samples: Samples, windows: Sequence[Window]) -> None:
+        self.samples, self.windows = samples, windows
+        self.overlaps = _overlaps(samples.times, windows)
+        self.inside = np.zeros(samples.times.shape, np.bool_)
+        for begin, end in windows:
+            self.inside |= (begin <= samples.times) & (samples.times <= end)
+
+    def weighted(self, column: str, least: float = -math.inf, most: float = math.inf) -> float | None:
+        """Mean of a percentage, weighted by the time it is about, and no less or more than it can be."""
+        values = self.samples.numbers[column]
+        known = ~np.isnan(values) & (self.overlaps > 0)
+        if not known.any():
+            return None
+        return min(most, max(least, float(np.average(values[known], weights=self.overlaps[known]))))
+
+    def known(self, column: str) -> Numbers:
+        """What is known of moments inside."""
+        values = self.samples.numbers[column][self.inside]
+        return values[~np.isnan(values)]
+
+    def mean(self, column: str) -> float | None:
+        """Mean of moments inside."""
+        known = self.known(column)
+        return float(known.mean()) if len(known) else None
+
+    def most(self, column: str) -> float | None:
+        """The highest of moments inside."""
+        return max(self.known(column).tolist(), default=None)
+
+    def counted(self, column: str) -> float | None:
+        """Rise of a counter, straight lines between samples, or None where it does not cover the windows."""
+        times, values = self._covering(column)
+        if not len(times):
+            return None
+        return float(sum(np.diff(np.interp(window, times, values))[0] for window in self.windows))
+
+    def integrated(self, column: str) -> float | None:
+        """Integral of a rate by the trapezoidal rule, or None where it does not cover the windows."""
+        times, rates = self._covering(column)
+        if not len(times):
+            return None
+        integral = 0.0
+        for begin, end in self.windows:
+            moments = np.concatenate([[begin], times[(begin < times) & (times < end)], [end]])
+            integral += float(np.trapezoid(np.interp(moments, times, rates), moments))
+        return integral
+
+    def _covering(self, column: str) -> tuple[Numbers, Numbers]:
+        """Times and values that are known, none where they do not reach from before the windows to their end.
+
+        They may fall short of it by an interval where sampling ended, but not where they became unknown.
+        """
+        times, values = self.samples.times, self.samples.numbers[column]
+        known = ~np.isnan(values)
+        if np.count_nonzero(known) < 2:  # noqa: PLR2004 - a difference takes two
+            return np.empty(0), np.empty(0)
+        short = float(np.max(np.diff(times))) if known[-1] else 0.0
+        times, values = times[known], values[known]
+        begins, ends = min(begin for begin, _ in self.windows), max(end for _, end in self.windows)
+        covers = times[0] <= begins and times[-1] + short >= ends
+        return (times, values) if covers else (np.empty(0), np.empty(0))
 
 
 def highest_stretch(samples: Samples, column: str, window: Window, stretch_seconds: float) -> float | None:
@@ -263,67 +323,3 @@ def _overlaps(times: Numbers, windows: Sequence[Window]) -> Numbers:
     for begin, end in windows:
         overlaps += np.clip(np.minimum(times, end) - np.maximum(before, begin), 0.0, None)
     return overlaps
-
-
-def _inside(times: Numbers, windows: Sequence[Window]) -> NDArray[np.bool_]:
-    inside = np.zeros(times.shape, np.bool_)
-    for begin, end in windows:
-        inside |= (begin <= times) & (times <= end)
-    return inside
-
-
-def _weighted_mean(values: Numbers, weights: Numbers) -> float | None:
-    known = ~np.isnan(values) & (weights > 0)
-    return float(np.average(values[known], weights=weights[known])) if known.any() else None
-
-
-def _summary(values: Numbers, summary: Literal["mean", "max", "min"]) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(getattr(known, summary)()) if len(known) else None
-
-
-def _not_negative(value: float | None) -> float | None:
-    return None if value is None else max(0.0, value)
-
-
-def _at_most_all(percent: float | None) -> float | None:
-    """A share of time; counters that are brought up to date late show more than there was, and less before."""
-    return None if percent is None else min(100.0, percent)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _counted(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
-    """Rise of a counter inside `windows`, straight lines between samples, or None where it does not cover them."""
-    known = ~np.isnan(samples.numbers[column])
-    if not _cover(samples.times, known, windows):
-        return None
-    times, values = samples.times[known], samples.numbers[column][known]
-    return float(sum(np.interp(end, times, values) - np.interp(begin, times, values) for begin, end in windows))
-
-
-def _integrated(samples: Samples, column: str, windows: Sequence[Window]) -> float | None:
-    """Integral of a rate inside `windows` by the trapezoidal rule, or None where it does not cover them."""
-    known = ~np.isnan(samples.numbers[column])
-    if not _cover(samples.times, known, windows):
-        return None
-    times, rates = samples.times[known], samples.numbers[column][known]
-    integral = 0.0
-    for begin, end in windows:
-        moments = np.concatenate([[begin], times[(begin < times) & (times < end)], [end]])
-        integral += float(np.trapezoid(np.interp(moments, times, rates), moments))
-    return integral
-
-
-def _cover(times: Numbers, known: NDArray[np.bool_], windows: Sequence[Window]) -> bool:
-    """Whether known values reach from before the windows to their end.
-
-    They may fall short of it by an interval where sampling ended, but not where they became unknown.
-    """
-    if np.count_nonzero(known) < 2:  # noqa: PLR2004 - a difference takes two
-        return False
-    short = float(np.max(np.diff(times))) if known[-1] else 0.0
-    begins, ends = min(begin for begin, _ in windows), max(end for _, end in windows)
-    return bool(times[known][0] <= begins and times[known][-1] + short >= ends)
