@@ -13,7 +13,8 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,12 +29,6 @@ _NAME = re.compile(
     r"(?P<prefix>(?:[^.].*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)(?P<joint>[-.])"
     r"(?:(?<=images.)idx3|(?<=labels.)idx1)-ubyte(?P<gz>\.gz)?"
 )
-_STEMS = {
-    "train_images": ("train-images", "idx3-ubyte"),
-    "train_labels": ("train-labels", "idx1-ubyte"),
-    "test_images": ("t10k-images", "idx3-ubyte"),
-    "test_labels": ("t10k-labels", "idx1-ubyte"),
-}
 _SUMS_LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64}) [ *](?P<name>.+)")
 
 
@@ -53,6 +48,14 @@ class Kind:
 
 IMAGES = Kind("images", magic=2051, dimensions=3)
 LABELS = Kind("labels", magic=2049, dimensions=1)
+
+_ROLES = {
+    "train_images": ("train-images", IMAGES),
+    "train_labels": ("train-labels", LABELS),
+    "test_images": ("t10k-images", IMAGES),
+    "test_labels": ("t10k-labels", LABELS),
+}
+"""How the name of each of the four files begins, and what it holds."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +129,17 @@ def read_payload(path: Path, kind: Kind) -> Payload:
         InputError: the file cannot be read, is not of `kind`, is cut short or goes on after its last value.
     """
     sizes = _read_header(path, kind)
-    expected_bytes = _expected_bytes(kind, sizes)
+    expected_bytes = kind.header_bytes + math.prod(sizes)
     content = bytearray()
-    try:
-        with _open(path) as stream:
-            # read1 hands over what was decompressed before an error, so that the message can say how much.
-            while chunk := stream.read1(_CHUNK_BYTES):
-                content += chunk
-    except EOFError as error:
-        raise InputError(
-            f"{path} is cut short: its gzip stream breaks off after {len(content)} decompressed bytes where "
-            f"its header ({_text(sizes)}) promises {expected_bytes}; fetch or write it again."
-        ) from error
-    except (OSError, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    _check_length(path, sizes, found_bytes=len(content), expected_bytes=expected_bytes)
+
+    def so_far() -> str:
+        return f"after {len(content)} decompressed bytes where its header ({_text(sizes)}) promises {expected_bytes}"
+
+    with _opened(path, so_far) as stream:
+        # read1 hands over what was decompressed before an error, so that the message can say how much.
+        while chunk := stream.read1(_CHUNK_BYTES):
+            content += chunk
+    _check_length(path, kind, sizes, found_bytes=len(content))
     return Payload(sizes=sizes, content=bytes(content), header_bytes=kind.header_bytes)
 
 
@@ -151,16 +150,18 @@ def read_contents(directory: Path) -> dict[Path, Payload]:
         InputError: they are missing or broken, disagree with each other, with copies of them or with their sums.
     """
     copies = _find_copies(directory)
-    files = find_files(directory)
-    read_shape(files)
-    kinds = {
-        files.train_images: IMAGES,
-        files.train_labels: LABELS,
-        files.test_images: IMAGES,
-        files.test_labels: LABELS,
-    }
-    payloads = {path: read_payload(path, kind) for path, kind in kinds.items()}
-    _refuse_different(copies, payloads)
+    read_shape(find_files(directory))
+    payloads: dict[Path, Payload] = {}
+    different = []
+    for role, (_, kind) in _ROLES.items():
+        first, *others = copies[role]
+        payloads[first] = read_payload(first, kind)
+        different += [f"{first.name} and {copy.name}" for copy in others if read_payload(copy, kind) != payloads[first]]
+    if different:
+        raise InputError(
+            f"{directory} has {', '.join(different)} with different contents, where copies of one file were expected: "
+            "remove one of each."
+        )
     check_sums(directory, {plain_name(path): payload.content for path, payload in payloads.items()})
     return payloads
 
@@ -214,7 +215,7 @@ def _find_copies(directory: Path) -> dict[str, list[Path]]:
         raise _unreadable(directory, error) from error
     sets: dict[str, dict[str, list[Path]]] = {}
     for match in sorted(matches, key=lambda found: (found["part"] == "test", found["joint"] == ".", found["gz"] or "")):
-        found = sets.setdefault(match["prefix"], {role: [] for role in _STEMS})
+        found = sets.setdefault(match["prefix"], {role: [] for role in _ROLES})
         role = f"{'train' if match['part'] == 'train' else 'test'}_{match['kind']}"
         found[role].append(directory / match[0])
     complete = [prefix for prefix in sorted(sets) if all(sets[prefix].values())]
@@ -226,33 +227,14 @@ def _find_copies(directory: Path) -> dict[str, list[Path]]:
     nearest = max(sorted(sets), key=lambda prefix: sum(map(bool, sets[prefix].values())), default="")
     prefix = "" if "" in sets else nearest
     copies = sets.get(prefix, {})
-    for role, (part_and_kind, ending) in _STEMS.items():
+    for role, (begin, kind) in _ROLES.items():
         if not copies.get(role):
-            stem = prefix + part_and_kind
-            names = ", ".join(f"{stem}{joint}{ending}{gz}" for joint in "-." for gz in ("", ".gz"))
+            stem = prefix + begin
+            names = ", ".join(f"{stem}{joint}idx{kind.dimensions}-ubyte{gz}" for joint in "-." for gz in ("", ".gz"))
             raise InputError(
                 f"{directory} has no {stem} file: one of {names} was expected; put it there or correct dataset.path."
             )
     return copies
-
-
-def _refuse_different(copies: Mapping[str, Sequence[Path]], payloads: Mapping[Path, Payload]) -> None:
-    """`payloads` has the first copy of each file.
-
-    Raises:
-        InputError: a copy cannot be read or holds something else than the first; the text names all such.
-    """
-    different = [
-        f"{first.name} and {copy.name}"
-        for role, (first, *others) in copies.items()
-        for copy in others
-        if read_payload(copy, IMAGES if role.endswith("images") else LABELS) != payloads[first]
-    ]
-    if different:
-        raise InputError(
-            f"{next(iter(payloads)).parent} has {', '.join(different)} with different contents, where copies of one "
-            "file were expected: remove one of each."
-        )
 
 
 def _read_pair_shape(images: Path, labels: Path) -> tuple[int, tuple[int, int]]:
@@ -270,22 +252,15 @@ def _read_pair_shape(images: Path, labels: Path) -> tuple[int, tuple[int, int]]:
                 found_bytes = path.stat().st_size
             except OSError as error:
                 raise _unreadable(path, error) from error
-            _check_length(path, sizes, found_bytes=found_bytes, expected_bytes=_expected_bytes(kind, sizes))
+            _check_length(path, kind, sizes, found_bytes=found_bytes)
     return samples, (height, width)
 
 
 def _read_header(path: Path, kind: Kind) -> tuple[int, ...]:
     """Returns the size of each dimension; of a gzip file, decompresses only the beginning."""
-    try:
-        with _open(path) as stream:
-            header = stream.read(kind.header_bytes)
-    except EOFError as error:
-        raise InputError(
-            f"{path} is cut short: its gzip stream breaks off within the header of {kind.header_bytes} "
-            f"bytes that an IDX file of {kind.name} has; fetch or write it again."
-        ) from error
-    except (OSError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+    within = f"within the header of {kind.header_bytes} bytes that an IDX file of {kind.name} has"
+    with _opened(path, lambda: within) as stream:
+        header = stream.read(kind.header_bytes)
     # The magic number first: a file of another kind may well be shorter than this header.
     magic = int.from_bytes(header[:_MAGIC_BYTES], "big")
     if len(header) >= _MAGIC_BYTES and magic != kind.magic:
@@ -307,11 +282,8 @@ def _read_header(path: Path, kind: Kind) -> tuple[int, ...]:
     return sizes
 
 
-def _expected_bytes(kind: Kind, sizes: tuple[int, ...]) -> int:
-    return kind.header_bytes + math.prod(sizes)
-
-
-def _check_length(path: Path, sizes: tuple[int, ...], *, found_bytes: int, expected_bytes: int) -> None:
+def _check_length(path: Path, kind: Kind, sizes: tuple[int, ...], *, found_bytes: int) -> None:
+    expected_bytes = kind.header_bytes + math.prod(sizes)
     if found_bytes == expected_bytes:
         return
     fault = "is cut short" if found_bytes < expected_bytes else "goes on after its last value"
@@ -347,8 +319,22 @@ def _read_sums(path: Path) -> dict[str, str]:
     return sums
 
 
-def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def _opened(path: Path, where: Callable[[], str]) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+    """The contents of `path`, decompressed; `where` says where its gzip stream breaks off, should it do so.
+
+    Raises:
+        InputError: it cannot be read to where the block reads it.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            yield stream
+    except EOFError as error:
+        raise InputError(
+            f"{path} is cut short: its gzip stream breaks off {where()}; fetch or write it again."
+        ) from error
+    except (OSError, zlib.error) as error:
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
