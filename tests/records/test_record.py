@@ -170,13 +170,3 @@ def test_plain_text_stays_as_it_is_at_every_depth() -> None:
 
 def test_a_list_that_was_a_tuple_is_still_made_plain() -> None:
     assert record.plain({"gpus": ({"name": "a\tb"},)}) == {"gpus": [{"name": "a b"}]}
-
-
-# --- unknown values ---
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(1.5, 1.5), (0.0, 0.0), (None, None), (math.nan, None), (math.inf, None), (-math.inf, None)]
-)
-def test_a_value_that_is_not_finite_is_unknown(value: float | None, expected: float | None) -> None:
-    assert record.finite_or_none(value) == expected

@@ -1,14 +1,18 @@
 """The measured process notes what it measured; an interrupted one goes on; finding the ceilings disturbs nothing."""
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import toy_engine
 from idx_writer import write_idx_directory
 from trainbench import engines
 from trainbench.datasets import dataset
@@ -42,7 +46,7 @@ def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     """Give a function that trains in this process, its ceilings found by another function."""
 
     def trained(ceilings: Callable[[], interface.Ceilings]) -> dict[str, Any]:
-        engine = engines.start("tensorflow", interface.Execution("cpu", threads=1, batch_size=BATCH_SIZE))
+        engine = toy_engine.start(interface.Execution("cpu", threads=1, batch_size=BATCH_SIZE))
         monkeypatch.setattr(engine, "ceilings", ceilings)
         monkeypatch.setattr(engines, "start", lambda *_: engine)
         request = training.Request(
@@ -54,6 +58,12 @@ def answer(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return trained
 
 
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begins in no time, and every framework's run goes the same way."""
+    monkeypatch.setattr(engines, "start", lambda _, execution: toy_engine.start(execution))
+
+
 def ended(data: Path, folder: Path) -> dict[str, Any]:
     """How the measured process notes that it ended, after training on the data set `data`."""
     cores = sorted(os.sched_getaffinity(0))[:1]
@@ -62,6 +72,7 @@ def ended(data: Path, folder: Path) -> dict[str, Any]:
     return journal.read(folder / "journal.jsonl")
 
 
+@pytest.mark.usefixtures("toy")
 def test_a_broken_data_set_refuses_the_run_with_the_advice(prepared: Path, tmp_path: Path) -> None:
     (broken := tmp_path / "broken.safetensors").write_bytes(prepared.read_bytes()[:-7])
     found = ended(broken, tmp_path)
@@ -70,6 +81,7 @@ def test_a_broken_data_set_refuses_the_run_with_the_advice(prepared: Path, tmp_p
     assert found["message"].endswith("delete it and run snakemake again, which prepares the data set anew.")
 
 
+@pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
 def test_a_file_that_cannot_be_used_refuses_the_run_and_is_named(
     number: int, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,18 +155,24 @@ def test_the_peak_of_memory_is_that_of_the_training(
 
 # --- interruptions and too little memory ---
 
-LONG = {
-    **SETTINGS,
+LONG = {**SETTINGS, "epochs": 4}
+CONV = {
+    **LONG,
     "model": "conv",
-    "epochs": 4,
     "hyperparameters": {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5},
 }
+
+
+Start = Callable[[interface.Execution], Any]
 
 
 class Attempts:
     """Trains the same run again and again in this process, each time with a new engine."""
 
-    def __init__(self, prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, prepared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], start: Start
+    ) -> None:
+        self._settings, self._start = settings, start
         self.state = folder / "unfinished" / "state.safetensors"
         self._prepared = prepared
         self._notes = folder / "journal.jsonl"
@@ -168,8 +186,8 @@ class Attempts:
         **identity: Any,
     ) -> dict[str, Any]:
         """Train; `failure` is raised instead of training the epoch that is this process' number `fail_in`."""
-        settings = {**LONG, "device": {**SETTINGS["device"], "precision": computes_in}}
-        engine = engines.start("tensorflow", interface.Execution("cpu", 1, BATCH_SIZE, computes_in))
+        settings = {**self._settings, "device": {**SETTINGS["device"], "precision": computes_in}}
+        engine = self._start(interface.Execution("cpu", 1, BATCH_SIZE, computes_in))
         train_epoch, calls = engine.train_epoch, iter(range(1, 100))
 
         def failing() -> float:
@@ -201,7 +219,14 @@ class Attempts:
 
 @pytest.fixture
 def attempts(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
-    return Attempts(prepared, tmp_path, monkeypatch)
+    """Of logistic regression with the toy engine: what is interrupted and noted is the same with all."""
+    return Attempts(prepared, tmp_path, monkeypatch, LONG, toy_engine.start)
+
+
+@pytest.fixture
+def of_conv(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    """Of a network with dropout, an optimiser's state and low precisions."""
+    return Attempts(prepared, tmp_path, monkeypatch, CONV, partial(engines.start, "tensorflow"))
 
 
 @pytest.fixture
@@ -212,11 +237,13 @@ def saving_always() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("saving_always")
-def test_a_run_that_was_interrupted_twice_has_the_losses_and_accuracies_of_one_that_was_not(attempts: Attempts) -> None:
-    whole = attempts.train(other="run")
-    attempts.train(3, KeyboardInterrupt())
-    attempts.train(2, KeyboardInterrupt())
-    found = attempts.train()
+def test_a_run_that_was_interrupted_twice_has_the_losses_and_accuracies_of_one_that_was_not(
+    of_conv: Attempts,
+) -> None:
+    whole = of_conv.train(other="run")
+    of_conv.train(3, KeyboardInterrupt())
+    of_conv.train(2, KeyboardInterrupt())
+    found = of_conv.train()
     assert found["resumed_after_epochs"] == [2, 3]
     assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2, 3, 4]
     for name in ("loss", "accuracy"):
@@ -234,10 +261,10 @@ def loss_scale_grows() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("saving_always", "loss_scale_grows")
-def test_a_run_in_float16_that_was_interrupted_goes_on_with_its_loss_scale(attempts: Attempts) -> None:
-    whole = attempts.train(computes_in="float16", other="run")
-    attempts.train(3, KeyboardInterrupt(), computes_in="float16")
-    found = attempts.train(computes_in="float16")
+def test_a_run_in_float16_that_was_interrupted_goes_on_with_its_loss_scale(of_conv: Attempts) -> None:
+    whole = of_conv.train(computes_in="float16", other="run")
+    of_conv.train(3, KeyboardInterrupt(), computes_in="float16")
+    found = of_conv.train(computes_in="float16")
     assert found["resumed_after_epochs"] == [2]
     assert found["loss_scaling"] == whole["loss_scaling"]
     # 48 steps, so five times: none was left out.
@@ -246,22 +273,22 @@ def test_a_run_in_float16_that_was_interrupted_goes_on_with_its_loss_scale(attem
 
 @pytest.mark.parametrize(("computes_in", "bytes_of_image"), [("float32", 4 * 96), ("bfloat16", 2 * 96)])
 def test_images_and_activations_of_mixed_precision_count_half_the_bytes_and_parameters_all(
-    attempts: Attempts, computes_in: str, bytes_of_image: int
+    of_conv: Attempts, computes_in: str, bytes_of_image: int
 ) -> None:
-    spec = MODELS["conv"].specify(ImageShape(8, 12, 4), LONG["hyperparameters"])
+    spec = MODELS["conv"].specify(ImageShape(8, 12, 4), CONV["hyperparameters"])
     of_step = (2 * 2 + 2) * 4 * spec.parameter_count
     bytes_of_activations = bytes_of_image // 96 * 2 * spec.activations_per_example
-    found = attempts.train(computes_in=computes_in)["arithmetic"]["train_bytes_per_example"]
+    found = of_conv.train(computes_in=computes_in)["arithmetic"]["train_bytes_per_example"]
     assert found == pytest.approx(bytes_of_image + bytes_of_activations + of_step / BATCH_SIZE)
 
 
 @pytest.mark.parametrize("computes_in", ["float32", "bfloat16"])
-def test_what_was_proven_of_the_precision_stands_in_the_answer(attempts: Attempts, computes_in: str) -> None:
-    assert attempts.train(computes_in=computes_in)["proof"]["product_types"] == [computes_in]
+def test_what_was_proven_of_the_precision_stands_in_the_answer(of_conv: Attempts, computes_in: str) -> None:
+    assert of_conv.train(computes_in=computes_in)["proof"]["product_types"] == [computes_in]
 
 
-def test_a_run_that_does_not_compute_in_the_precision_asked_for_is_refused(attempts: Attempts) -> None:
-    found = attempts.train(computes_in="tf32")
+def test_a_run_that_does_not_compute_in_the_precision_asked_for_is_refused(of_conv: Attempts) -> None:
+    found = of_conv.train(computes_in="tf32")
     assert found["status"] == "refused"
     assert found["message"].startswith("tf32 was asked for, but products multiply float32")
 
@@ -346,3 +373,9 @@ def test_a_run_out_of_memory_keeps_the_epochs_that_it_finished(
     assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
     assert found["samples_trained"] == sum(epoch["samples"] for epoch in found["epochs"])
     assert found["clock"]["train_seconds"] > 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_unknown(value: float) -> None:
+    engine: Any = SimpleNamespace(train_epoch=lambda: value, evaluate=lambda: 1)
+    assert training._epoch(engine, 1, 16, 10)["loss"] is None

@@ -13,11 +13,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from trainbench.machine import control_groups, gpu_cards
+from trainbench.machine import control_groups
 from trainbench.machine.kernel_files import CPUS, cpu_list, number, text
+
+if TYPE_CHECKING:
+    from trainbench.machine.gpu_cards import Gpu
 
 BYTES_PER_KIB = 2**10
 BYTES_PER_MIB = 2**20
@@ -132,11 +136,14 @@ class Host:
     cgroup_memory_limit_mib: float | None
     usable_threads: int
     gpu_driver_version: str | None
-    gpus: tuple[gpu_cards.Gpu, ...]
+    gpus: "tuple[Gpu, ...]"
 
 
 def inventory(root: Path = ROOT) -> Host:
     """Take stock of the machine, as far as this process can see it."""
+    # Imported late: what trains asks for caches and memory alone, and shall not need pynvml.
+    from trainbench.machine import gpu_cards
+
     cards = gpu_cards.inventory()
     cpu = read_cpu(root)
     memory_mib = psutil.virtual_memory().total / BYTES_PER_MIB

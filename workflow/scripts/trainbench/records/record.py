@@ -130,8 +130,3 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any part of a record
         case list() | tuple():
             return [plain(item) for item in value]
     return value
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """`value`, or None where it is NaN or infinite: JSON knows neither (a diverged loss is unknown)."""
-    return value if value is not None and math.isfinite(value) else None

@@ -7,12 +7,13 @@ state from which an interrupted run goes on.
 
 import gc
 import json
+import math
 import os
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,7 @@ from trainbench.errors import InputError
 from trainbench.files import full_disk
 from trainbench.machine import clean_environment, lifetime, processes
 from trainbench.networks import parameters, precision
-from trainbench.networks.models import MODELS, ImageShape, ModelSpec
-from trainbench.records import record
+from trainbench.networks.models import MODELS, ImageShape
 from trainbench.run import journal, state
 
 SAVE_AFTER_SECONDS: Final = 2.0
@@ -116,7 +116,14 @@ def train(request: Request, notes: journal.Journal) -> None:
     """
     settings = request.settings
     device = settings["device"]
-    engine = engines.start(device["framework"], _execution(device, request.threads, settings["batch_size"]))
+    execution = interface.Execution(
+        kind=device["kind"],
+        threads=request.threads,
+        batch_size=settings["batch_size"],
+        precision=device["precision"],
+        replicas=max(1, device["gpus"]),
+    )
+    engine = engines.start(device["framework"], execution)
     started = time.monotonic()
 
     data = dataset.load(request.dataset)
@@ -147,20 +154,25 @@ def train(request: Request, notes: journal.Journal) -> None:
             "launched_at": request.launched_at,
             "proof": {**asdict(on_device), **computes_in},
             "threads": asdict(engine.threads()),
-            "arithmetic": _arithmetic(spec, batch_size, device["precision"]),
+            "arithmetic": {
+                "train_flop_per_example": spec.train_flop_per_example,
+                "train_bytes_per_example": spec.train_bytes_per_example(
+                    batch_size, precision.PRECISIONS[device["precision"]].bytes_per_value
+                ),
+            },
         }
     )
     run = _Run(
-        engine=engine,
-        notes=notes,
-        state_path=request.state,
+        engine,
+        notes,
+        request,
         identity={**request.identity, "dataset_sha256": data.sha256, "versions": versions},
-        launched_at=request.launched_at,
         start_clock={
             "startup_seconds": started - request.launched_at,
             "data_seconds": placed - started,
             "compile_seconds": compiled - placed,
         },
+        own_seconds=compiled - request.launched_at,
     )
     run.resume()
     # What has come to stay is no garbage: no collection between epochs needs to look at it.
@@ -182,89 +194,72 @@ def train(request: Request, notes: journal.Journal) -> None:
     )
 
 
-def _execution(device: Mapping[str, Any], threads: int, batch_size: int) -> interface.Execution:
-    return interface.Execution(
-        kind=device["kind"],
-        threads=threads,
-        batch_size=batch_size,
-        precision=device["precision"],
-        replicas=max(1, device["gpus"]),
-    )
-
-
+@dataclass
 class _Run:
-    """What a run has measured so far, in this process and in earlier ones, and how it is kept."""
+    """What a run has measured so far, in this process and in earlier ones, and how it is kept.
 
-    def __init__(
-        self,
-        *,
-        engine: interface.Engine,
-        notes: journal.Journal,
-        state_path: Path,
-        identity: Mapping[str, Any],
-        launched_at: float,
-        start_clock: Mapping[str, float],
-    ) -> None:
-        self.epochs: list[Mapping[str, Any]] = []
-        self._engine = engine
-        self._notes = notes
-        self._state_path = state_path
-        self._identity = identity
-        self._start_clock = start_clock
-        self._own_seconds = sum(start_clock.values())
-        self._launched_at = launched_at
-        self._aside_seconds = 0.0
-        self._resumed_after_epochs: list[int] = []
-        self._earlier_peak_mib: float | None = None
-        self._unsaved_seconds = 0.0
+    `own_seconds` are those of this process up to its last epoch's end, without those that keeping took (`aside`).
+    """
+
+    engine: interface.Engine
+    notes: journal.Journal
+    request: Request
+    identity: Mapping[str, Any]
+    start_clock: Mapping[str, float]
+    own_seconds: float
+    aside_seconds: float = 0.0
+    epochs: list[Mapping[str, Any]] = field(default_factory=list)
+    resumed_after_epochs: list[int] = field(default_factory=list)
+    earlier_peak_mib: float | None = None
+    unsaved_seconds: float = 0.0
 
     def resume(self) -> None:
         """Go on from where an interrupted process of the same run had come to; a state that fits no more is deleted."""
         begin = time.monotonic()
-        kept = state.load(self._identity, self._state_path)
+        kept = state.load(self.identity, self.request.state)
         if kept is None:
-            self._state_path.unlink(missing_ok=True)
+            self.request.state.unlink(missing_ok=True)
         else:
-            self._engine.restore(kept.arrays)
+            self.engine.restore(kept.arrays)
             self.epochs = list(kept.epochs)
-            self._resumed_after_epochs = [*kept.resumed_after_epochs, len(kept.epochs)]
-            self._earlier_peak_mib = kept.peak_memory_mib
+            self.resumed_after_epochs = [*kept.resumed_after_epochs, len(kept.epochs)]
+            self.earlier_peak_mib = kept.peak_memory_mib
             print(f"resumed after epoch {len(kept.epochs)}", flush=True)
         self._note(self.epochs)
-        self._aside_seconds += time.monotonic() - begin
+        self.aside_seconds += time.monotonic() - begin
 
     def keep(self, measured: Mapping[str, Any]) -> None:
         """Note an epoch, and save the state if enough has been trained since it was saved last."""
         self.epochs.append(measured)
-        self._own_seconds = measured["eval_window_monotonic_seconds"][1] - self._launched_at - self._aside_seconds
+        self.own_seconds = measured["eval_window_monotonic_seconds"][1] - self.request.launched_at - self.aside_seconds
         self._note([measured])
-        self._unsaved_seconds += measured["train_seconds"] + measured["eval_seconds"]
-        if self._unsaved_seconds >= SAVE_AFTER_SECONDS:
+        self.unsaved_seconds += measured["train_seconds"] + measured["eval_seconds"]
+        if self.unsaved_seconds >= SAVE_AFTER_SECONDS:
             begin = time.monotonic()
-            between = state.State(self._engine.state(), self.epochs, self._resumed_after_epochs, self.peak_memory_mib())
-            state.save(between, self._identity, self._state_path)
-            self._unsaved_seconds = 0.0
-            self._aside_seconds += time.monotonic() - begin
+            between = state.State(self.engine.state(), self.epochs, self.resumed_after_epochs, self.peak_memory_mib())
+            state.save(between, self.identity, self.request.state)
+            self.unsaved_seconds = 0.0
+            self.aside_seconds += time.monotonic() - begin
 
     def peak_memory_mib(self) -> float | None:
         """The highest of this and of earlier processes."""
-        return max(filter(None, [_peak_memory_mib(), self._earlier_peak_mib]), default=None)
+        return max(filter(None, [_peak_memory_mib(), self.earlier_peak_mib]), default=None)
 
     def _note(self, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Note these epochs, and what has been measured of all of them together."""
         train_seconds, eval_seconds = _seconds(self.epochs)
         # What was lost, and the time until the run went on, are no part of what it takes.
-        earlier_seconds = sum(_seconds(self.epochs[: max(self._resumed_after_epochs, default=0)]))
-        self._notes.note(
+        earlier_seconds = sum(_seconds(self.epochs[: max(self.resumed_after_epochs, default=0)]))
+        self.notes.note(
             {
                 "epochs": list(epochs),
-                "resumed_after_epochs": self._resumed_after_epochs,
+                "resumed_after_epochs": self.resumed_after_epochs,
                 "samples_trained": sum(epoch["samples"] for epoch in self.epochs),
                 "clock": {
-                    **self._start_clock,
+                    **self.start_clock,
                     "train_seconds": train_seconds,
                     "eval_seconds": eval_seconds,
-                    "total_seconds": self._own_seconds + earlier_seconds,
+                    "total_seconds": self.own_seconds + earlier_seconds,
                 },
             }
         )
@@ -273,14 +268,6 @@ class _Run:
 def _seconds(epochs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Seconds of training and of evaluation."""
     return sum(epoch["train_seconds"] for epoch in epochs), sum(epoch["eval_seconds"] for epoch in epochs)
-
-
-def _arithmetic(spec: ModelSpec, batch_size: int, precision_name: str) -> dict[str, float]:
-    bytes_per_activation = precision.PRECISIONS[precision_name].bytes_per_value
-    return {
-        "train_flop_per_example": spec.train_flop_per_example,
-        "train_bytes_per_example": spec.train_bytes_per_example(batch_size, bytes_per_activation),
-    }
 
 
 def _epoch(engine: interface.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
@@ -300,7 +287,7 @@ def _epoch(engine: interface.Engine, epoch: int, samples: int, test_samples: int
         "epoch": epoch,
         "train_seconds": train_end - train_begin,
         "eval_seconds": eval_end - eval_begin,
-        "loss": record.finite_or_none(loss),
+        "loss": loss if math.isfinite(loss) else None,  # JSON knows neither NaN nor infinity
         "accuracy": right / test_samples,
         "samples": samples,
         "cpu_seconds": cpu_after - cpu_before + max(0.0, descendants_after - descendants_before),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from trainbench.engines.shared.interface import Ceilings, OutOfMemory
-from trainbench.machine import host, nvml
+from trainbench.machine import host
 from trainbench.networks.models import BYTES_PER_FLOAT32
 
 PROBE_SECONDS: Final = 0.35
@@ -61,6 +61,9 @@ def room(kind: str) -> Room:
     if kind == "cpu":
         caches = host.last_level_cache_bytes(os.sched_getaffinity(0))
         return Room(host.available_memory_mib() * host.BYTES_PER_MIB, caches or UNKNOWN_CACHE_BYTES)
+    # Imported late: a run on a CPU shall not need pynvml.
+    from trainbench.machine import nvml
+
     try:
         with nvml.Session() as session:
             # The probes run on the first of a run's cards.
