@@ -38,9 +38,8 @@ import one_run
 from trainbench.figures import axes as figure_axes
 from trainbench.figures import looks as figure_looks
 from trainbench.figures import style
-from trainbench.machine import host
+from trainbench.machine import clean_environment, host
 from trainbench.results import statistics
-from trainbench.run import launch
 
 SCRIPT: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"
@@ -132,7 +131,7 @@ def measure(
     images = IMAGES.get(model, IMAGES_AN_EPOCH)
     # Ours trains in the environment that its launcher gives it, the others in the user's.
     plain = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment = launch.environment(plain, threads, ()) if contender in OWN else plain
+    environment = clean_environment.of_process(plain, threads, ()) if contender in OWN else plain
     options = {"images": images, "epochs": EPOCHS[model], "threads": threads}
     process = subprocess.run(
         [

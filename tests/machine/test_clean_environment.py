@@ -7,7 +7,6 @@ import pytest
 
 from documentation import Page, names, rows
 from trainbench.machine import clean_environment
-from trainbench.run import launch
 
 PAGE = Page.read(Path(__file__).parents[2] / "docs" / "measuring.md")
 (SECTION,) = (section for section in PAGE.sections if section.heading == "Environment")
@@ -20,12 +19,12 @@ def test_what_passes_is_what_the_page_says() -> None:
 
 def test_what_trainbench_sets_is_what_the_page_says() -> None:
     (sentence,) = re.findall(r"trainbench itself sets .*?\.", SECTION.text, re.DOTALL)
-    assert set(names(" ".join(sentence.split()))) == set(launch.environment({}, 2, ())) - {"PYTHONPATH"}
+    assert set(names(" ".join(sentence.split()))) == set(clean_environment.of_process({}, 2, ())) - {"PYTHONPATH"}
 
 
 def test_what_a_run_is_given_by_trainbench_no_device_can_set() -> None:
     changeable = {"PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"}
-    assert set(launch.environment({}, 2, ())) - changeable <= clean_environment.SET_BY_TRAINBENCH.keys()
+    assert set(clean_environment.of_process({}, 2, ())) - changeable <= clean_environment.SET_BY_TRAINBENCH.keys()
 
 
 def test_what_does_not_pass_is_left_out() -> None:
@@ -39,7 +38,8 @@ def test_a_variable_of_the_device_takes_the_place_of_one_that_passes() -> None:
 
 
 def test_a_device_adds_to_the_search_path_and_cannot_hide_trainbench() -> None:
-    package, *rest = launch.environment({"PYTHONPATH": "/a"}, 1, (), {"PYTHONPATH": "/b:/c"})["PYTHONPATH"].split(":")
+    made = clean_environment.of_process({"PYTHONPATH": "/a"}, 1, (), {"PYTHONPATH": "/b:/c"})
+    package, *rest = made["PYTHONPATH"].split(":")
     assert (Path(package, "trainbench", "run", "training.py").exists(), rest) == (True, ["/b", "/c"])
 
 

@@ -15,29 +15,34 @@ from typing import Any
 import psutil
 import pytest
 
+import toy_process
 from idx_writer import write_idx_directory
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401  # the first is a fixture
 from study_builder import CPU, make_study
 from trainbench.datasets import dataset
 from trainbench.errors import InputError, RunFailed
-from trainbench.machine import control_groups, gpu_lease, host
+from trainbench.machine import clean_environment, control_groups, gpu_lease, host
 from trainbench.machine.gpu_cards import Gpu, Slice
 from trainbench.plan.study import ModelSettings, Run
 from trainbench.records import record
 from trainbench.run import journal, launch
+from trainbench.run.task import Task
 
-RUN = Run("conv", 16, "cpu", 1)
+RUN = Run("logistic", 16, "cpu", 1)
 HYPERPARAMETERS = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
-STUDY = make_study({RUN.model: ModelSettings(10_000, HYPERPARAMETERS)}, (RUN.batch_size,), validation_samples=40)
+LEARNING_RATE = {"learning_rate": 0.05}
 
 
 @pytest.fixture
-def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> launch.Task:
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     """A run that takes minutes, if nothing ends it."""
     monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
     dataset.prepare(write_idx_directory(tmp_path / "data"), tmp_path / "dataset.safetensors")
-    return launch.Task(
-        settings=STUDY.settings(RUN, "ab" * 32),
+    cpu = replace(CPU, environment=toy_process.variables(tmp_path / "toy", epoch_seconds=0.01))
+    settings = {RUN.model: ModelSettings(10_000, LEARNING_RATE)}
+    study = make_study(settings, (RUN.batch_size,), validation_samples=40, device_settings={"cpu": cpu})
+    return Task(
+        settings=study.settings(RUN, "ab" * 32),
         dataset=tmp_path / "dataset.safetensors",
         cores=1,
         gpus=0,
@@ -51,13 +56,13 @@ def is_seen(epochs: Sequence[Mapping[str, Any]]) -> bool:
     if len(epochs) < 3:
         return False
     begin, end = epochs[0]["train_window_monotonic_seconds"][0], epochs[-1]["eval_window_monotonic_seconds"][1]
-    return bool(end - begin > 5 * STUDY.monitor_interval_seconds)
+    return bool(end - begin > 0.5)
 
 
 @pytest.fixture
-def killer(task: launch.Task) -> Iterator[threading.Thread]:
+def killer(task: Task) -> Iterator[threading.Thread]:
     """Kills the training process with SIGKILL when three epochs have ended and the monitor has seen some of them."""
-    notes = task.metrics.parent / launch.UNFINISHED_NAME / "journal.jsonl"
+    notes = task.notes
 
     over = threading.Event()
 
@@ -83,7 +88,7 @@ def counter(*values: int | None) -> Callable[[], int | None]:
 
 @pytest.mark.usefixtures("killer")
 def test_a_training_process_that_the_kernel_killed_for_lack_of_memory_is_a_result(
-    task: launch.Task, monkeypatch: pytest.MonkeyPatch
+    task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_groups, "oom_kills", counter(4, 5))
     launch.run(task, announce=lambda _: None)
@@ -96,7 +101,7 @@ def test_a_training_process_that_the_kernel_killed_for_lack_of_memory_is_a_resul
 @pytest.mark.usefixtures("killer")
 @pytest.mark.parametrize("counts", [(4, 4), (None, None)])
 def test_a_training_process_that_somebody_killed_is_no_result(
-    counts: tuple[int | None, int | None], task: launch.Task, monkeypatch: pytest.MonkeyPatch
+    counts: tuple[int | None, int | None], task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_groups, "oom_kills", counter(*counts))
     with pytest.raises(RunFailed, match="ended with signal 9"):
@@ -104,7 +109,7 @@ def test_a_training_process_that_somebody_killed_is_no_result(
     assert not task.metrics.exists()
 
 
-def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -> None:
+def test_a_disk_without_room_ends_the_run_with_one_sentence(task: Task) -> None:
     """A limit on the size of files stands in for the disk: what a run notes soon grows beyond it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
@@ -113,7 +118,7 @@ def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -
             launch.run(task, announce=lambda _: None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(raised.value).startswith(f"conv 16 on cpu, repeat 1: {task.metrics.parent} ")
+    assert str(raised.value).startswith(f"logistic 16 on cpu, repeat 1: {task.metrics.parent} ")
     left = [child.cmdline() for child in psutil.Process(os.getpid()).children()]
     assert [arguments for arguments in left if any("trainbench." in argument for argument in arguments)] == []
 
@@ -121,7 +126,7 @@ def test_a_disk_without_room_ends_the_run_with_one_sentence(task: launch.Task) -
 def test_the_training_process_starts_without_keras() -> None:
     """TensorFlow imports it along with itself, a quarter of its time, unless the environment keeps it from that."""
     program = "import sys, trainbench.engines.tensorflow.engine; print('keras' in sys.modules)"
-    environment = launch.environment(os.environ, 1, ())
+    environment = clean_environment.of_process(os.environ, 1, ())
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
@@ -129,7 +134,7 @@ def test_the_training_process_starts_without_keras() -> None:
 
 
 def test_what_the_training_process_prints_is_utf8_whatever_the_terminal_shows() -> None:
-    environment = launch.environment({**os.environ, "PYTHONIOENCODING": "ascii"}, 1, ())
+    environment = clean_environment.of_process({**os.environ, "PYTHONIOENCODING": "ascii"}, 1, ())
     done = subprocess.run(
         [sys.executable, "-c", "print('\\u2020')"], env=environment, capture_output=True, check=True, timeout=60
     )
@@ -139,10 +144,10 @@ def test_what_the_training_process_prints_is_utf8_whatever_the_terminal_shows() 
 # --- the environment ---
 
 
-def with_variables(task: launch.Task, model: str = "conv", framework: str = "tensorflow", **own: str) -> launch.Task:
+def with_variables(task: Task, model: str = "conv", framework: str = "tensorflow", **own: str) -> Task:
     """The run on a device that sets variables of its own."""
     cpu = replace(CPU, framework=framework, environment=own)
-    settings = ModelSettings(2, {"learning_rate": 0.05} if model == "logistic" else HYPERPARAMETERS)
+    settings = ModelSettings(2, LEARNING_RATE if model == "logistic" else HYPERPARAMETERS)
     study = make_study({model: settings}, (16,), validation_samples=40, device_settings={"cpu": cpu})
     return replace(task, settings=study.settings(Run(model, 16, "cpu", 1), "ab" * 32))
 
@@ -156,7 +161,7 @@ def folder_of_python(folder: Path, begin: str) -> str:
 
 
 def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
-    task: launch.Task, monkeypatch: pytest.MonkeyPatch
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen from outside, in what the kernel says of both processes."""
     slowing = {
@@ -174,7 +179,8 @@ def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
                 if module in child.cmdline():
                     seen[module] = set(child.environ())
 
-    launch.run(with_variables(task, "logistic", A_VARIABLE="1"), announce)
+    toy = toy_process.variables(tmp_path / "other_toy")
+    launch.run(with_variables(task, "logistic", A_VARIABLE="1", **toy), announce)
     assert {module: names & {*slowing, "LANG", "A_VARIABLE"} for module, names in seen.items()} == {
         "trainbench.run.training": {"LANG", "A_VARIABLE"},
         "trainbench.run.monitor": {"LANG"},
@@ -183,7 +189,7 @@ def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
 
 @pytest.mark.parametrize("name", ["JAX_ENABLE_X64", "JAX_DISABLE_JIT"])
 def test_a_variable_of_the_shell_with_which_jax_cannot_train_does_not_reach_it(
-    name: str, task: launch.Task, monkeypatch: pytest.MonkeyPatch
+    name: str, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "1")
     launch.run(with_variables(task, "logistic", "jax"), announce=lambda _: None)
@@ -191,22 +197,20 @@ def test_a_variable_of_the_shell_with_which_jax_cannot_train_does_not_reach_it(
 
 
 @pytest.mark.parametrize("name", ["JAX_ENABLE_X64", "JAX_DISABLE_JIT"])
-def test_a_variable_of_the_device_with_which_jax_cannot_train_is_told_in_one_sentence(
-    name: str, task: launch.Task
-) -> None:
+def test_a_variable_of_the_device_with_which_jax_cannot_train_is_told_in_one_sentence(name: str, task: Task) -> None:
     with pytest.raises(InputError, match=rf"the device sets {name} .*try without") as raised:
         launch.run(with_variables(task, "logistic", "jax", **{name: "1"}), announce=lambda _: None)
     assert "\n" not in str(raised.value)
     assert "Traceback" in task.log.read_text()
 
 
-def test_a_preloaded_library_that_is_not_there_ends_the_run_instead_of_being_done_without(task: launch.Task) -> None:
+def test_a_preloaded_library_that_is_not_there_ends_the_run_instead_of_being_done_without(task: Task) -> None:
     with pytest.raises(InputError, match=r"'/nowhere/lib\.so' from LD_PRELOAD cannot be preloaded.*the device sets"):
         launch.run(with_variables(task, "logistic", LD_PRELOAD="/nowhere/lib.so"), announce=lambda _: None)
 
 
 def test_a_training_process_that_its_devices_variables_kill_is_told_with_their_names(
-    task: launch.Task, tmp_path: Path
+    task: Task, tmp_path: Path
 ) -> None:
     search_path = folder_of_python(tmp_path / "site", "import os; os.abort()")
     with pytest.raises(RunFailed, match=r"signal 6 and left no result; the device sets PYTHONPATH .*try without"):
@@ -230,7 +234,7 @@ NOTES_AN_EPOCH_AND_SLEEPS = """
     ("hang", "last"), [(SLEEPS, "its start"), (SPINS, "its start"), (NOTES_AN_EPOCH_AND_SLEEPS, "epoch 1")]
 )
 def test_a_training_process_without_progress_is_ended_with_its_last_sign_of_life(
-    hang: str, last: str, task: launch.Task, tmp_path: Path
+    hang: str, last: str, task: Task, tmp_path: Path
 ) -> None:
     stuck = with_variables(task, PYTHONPATH=folder_of_python(tmp_path / "site", hang))
     with pytest.raises(RunFailed, match=rf"no sign of life for .*, the last was {last}; it was ended.*train:no_prog"):
@@ -261,7 +265,7 @@ def replay(nvml_library: Path, tmp_path: Path) -> Replay:
         trace = tmp_path / "trace.txt"
         trace.write_text(CARDS + "\n".join(lines) + "\n", encoding="utf-8")
         begin = (
-            "import os\nfrom trainbench.machine import gpu_lease\nfrom trainbench.run import launch\n"
+            "import os\nfrom trainbench.machine import gpu_lease\nfrom trainbench.run import launch, watched_training\n"
             f"FIRST, SECOND, THIRD = {[FIRST, SECOND, THIRD]}\n"
         )
         return run_python(begin + textwrap.dedent(program), nvml_library, trace).strip()
@@ -270,7 +274,7 @@ def replay(nvml_library: Path, tmp_path: Path) -> Replay:
 
 
 def test_the_training_process_sees_the_leased_cards_alone_by_their_uuids() -> None:
-    made = launch.environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, (SECOND, FIRST))
+    made = clean_environment.of_process({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, (SECOND, FIRST))
     assert (made["CUDA_VISIBLE_DEVICES"], made["CUDA_DEVICE_ORDER"]) == (f"{SECOND},{FIRST}", "PCI_BUS_ID")
 
 
@@ -284,7 +288,7 @@ def test_the_training_process_sees_the_leased_cards_alone_by_their_uuids() -> No
     ids=["a card", "a slice", "a slice without a name"],
 )
 def test_a_state_is_gone_on_from_on_the_same_kind_of_card_or_slice_alone(
-    task: launch.Task, leased: tuple[str, ...], names: list[str]
+    task: Task, leased: tuple[str, ...], names: list[str]
 ) -> None:
     slices = (Slice("NVIDIA H200 MIG 1g.18gb", "MIG-1", None, 1, 0), Slice(None, "MIG-2", None, 2, 0))
     cards = (Gpu(0, "NVIDIA H200", FIRST, None, None, slices), Gpu(1, "NVIDIA H200", SECOND, None, None))
@@ -293,7 +297,7 @@ def test_a_state_is_gone_on_from_on_the_same_kind_of_card_or_slice_alone(
 
 
 def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:
-    assert launch.environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, ())["CUDA_VISIBLE_DEVICES"] == ""
+    assert clean_environment.of_process({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 4, ())["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.parametrize(
@@ -318,12 +322,12 @@ def test_the_training_process_of_a_cpu_run_sees_no_card() -> None:
     ],
 )
 def test_a_run_is_listed_where_each_of_its_cards_lists_it(replay: Replay, listed: list[str], answer: str) -> None:
-    assert replay("print(launch._gpus_list([FIRST, SECOND], os.getpid()))", *listed) == answer
+    assert replay("print(watched_training._gpus_list([FIRST, SECOND], os.getpid()))", *listed) == answer
 
 
 def test_a_process_that_the_training_started_counts_as_the_training(replay: Replay) -> None:
     """Some frameworks train on each card with a process of its own."""
-    program = "print(launch._gpus_list([FIRST, SECOND], os.getppid()))"
+    program = "print(watched_training._gpus_list([FIRST, SECOND], os.getppid()))"
     assert replay(program, f"process 0 {os.getpid()} 1048576", "process 1 self 1048576") == "True"
 
 

@@ -8,55 +8,51 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+import toy_process
 from idx_writer import write_idx_directory
 from nvml_library import replay_environment
-from study_builder import make_study
+from study_builder import CPU, make_study
 from trainbench.datasets import dataset
 from trainbench.plan.study import ModelSettings, Run
 from trainbench.records import record
-from trainbench.run import journal, launch
+from trainbench.run import journal
+from trainbench.run.task import UNFINISHED_NAME
 
 PATIENCE_SECONDS = 120.0
 STOPPED_SECONDS = 1.5
 
-RUN = Run("conv", 64, "cpu", 1)
-HYPERPARAMETERS = {"learning_rate": 0.001, "decay": 0.9, "keep_conv": 0.8, "keep_hidden": 0.5}
-STUDY = make_study({RUN.model: ModelSettings(2, HYPERPARAMETERS)}, (RUN.batch_size,))
+EPOCH_SECONDS = 1.5
+"""Long enough to be stopped in its middle."""
+
+RUN = Run("logistic", 16, "cpu", 1)
+SETTINGS = {RUN.model: ModelSettings(2, {"learning_rate": 0.05})}
 
 LAUNCH = """
 import json, sys
 from pathlib import Path
 from trainbench.run import launch
+from trainbench.run.task import Task
 fields = json.load(sys.stdin)
 paths = {name: Path(fields.pop(name)) for name in ("dataset", "metrics", "samples", "log")}
-launch.run(launch.Task(**fields, **paths, cores=1, gpus=0), announce=print)
+launch.run(Task(**fields, **paths, cores=1, gpus=0), announce=print)
 """
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of which an epoch takes long enough to be stopped in its middle."""
-    folder = tmp_path_factory.mktemp("images")
-    dataset.prepare(
-        write_idx_directory(folder / "data", train_samples=4000, height=28, width=28), folder / "dataset.safetensors"
-    )
-    return folder / "dataset.safetensors"
-
-
 @pytest.fixture
-def launcher(prepared: Path, tmp_path: Path) -> Iterator[psutil.Popen]:
+def launcher(tmp_path: Path) -> Iterator[psutil.Popen]:
     """A run in a process group of its own, as a shell starts it."""
-    fields = {
-        "settings": STUDY.settings(RUN, "ab" * 32),
-        "dataset": str(prepared),
-        **{name: str(tmp_path / file) for name, file in (("metrics", "metrics.json"), ("samples", "samples.csv"))},
-        "log": str(tmp_path / "train.log"),
-    }
+    dataset.prepare(write_idx_directory(tmp_path / "data"), tmp_path / "dataset.safetensors")
+    cpu = replace(CPU, environment=toy_process.variables(tmp_path / "toy", EPOCH_SECONDS))
+    study = make_study(SETTINGS, (RUN.batch_size,), device_settings={"cpu": cpu})
+    files = {"metrics": "metrics.json", "samples": "samples.csv", "log": "train.log", "dataset": "dataset.safetensors"}
+    paths = {name: str(tmp_path / file) for name, file in files.items()}
+    fields = {"settings": study.settings(RUN, "ab" * 32), **paths}
     environment = replay_environment(None, None) | {"TRAINBENCH_LEASE_FOLDER": str(tmp_path / "leases")}
     process = psutil.Popen(
         [sys.executable, "-c", LAUNCH], stdin=subprocess.PIPE, text=True, env=environment, process_group=0
@@ -76,7 +72,7 @@ def child(launcher: psutil.Popen, module: str) -> psutil.Process:
 
 def wait_for_second_epoch(launcher: psutil.Popen, folder: Path) -> None:
     """Return in the middle of it: at its beginning the state of the run is saved, which is part of no figure."""
-    notes = folder / launch.UNFINISHED_NAME / "journal.jsonl"
+    notes = folder / UNFINISHED_NAME / "journal.jsonl"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (epochs := journal.read(notes).get("epochs", [])):
         assert launcher.poll() is None

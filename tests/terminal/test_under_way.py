@@ -10,7 +10,7 @@ from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.plan.study import Run
 from trainbench.rules.forecast import History, Place, time_text
-from trainbench.run import journal, launch
+from trainbench.run import journal, task
 from trainbench.terminal.under_way import NOTES_NAME, Watch
 
 RUN = Run("conv", 512, "cpu", 1)
@@ -54,10 +54,10 @@ def study(tmp_path):
 
 
 def test_the_notes_lie_where_the_launcher_puts_them():
-    tree = ast.parse(Path(launch.__file__).read_text())
+    tree = ast.parse(Path(task.__file__).read_text())
     names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     folder, name = NOTES_NAME.split("/")
-    assert folder == launch.UNFINISHED_NAME
+    assert folder == task.UNFINISHED_NAME
     assert name in names
 
 

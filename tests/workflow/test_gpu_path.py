@@ -230,13 +230,13 @@ def test_a_run_reserves_no_more_cores_than_it_is_given_and_the_machine_has(check
 LAUNCH = """
 import json, sys
 from pathlib import Path
-from trainbench.datasets import dataset; from trainbench.run import launch
+from trainbench.datasets import dataset; from trainbench.run import launch; from trainbench.run.task import Task
 from trainbench.errors import InputError, RunFailed
 
 folder = Path({folder!r})
 dataset.prepare(Path({data!r}), folder / "dataset.safetensors")
 settings = json.loads({settings!r})
-task = launch.Task(
+task = Task(
     settings=settings, dataset=folder / "dataset.safetensors", cores=1, gpus=settings["device"]["gpus"],
     metrics=folder / "metrics.json", samples=folder / "samples.csv", log=folder / "train.log",
 )

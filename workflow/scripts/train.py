@@ -9,10 +9,11 @@ from trainbench.datasets import dataset
 from trainbench.rules import unrecorded
 from trainbench.rules.rule_script import announce, ending_with_one_sentence
 from trainbench.run import launch
+from trainbench.run.task import Task
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     settings, data = snakemake.params.settings, snakemake.params.data
-    task = launch.Task(
+    task = Task(
         settings=settings,
         dataset=Path(data["prepared"]),
         cores=snakemake.threads,
@@ -26,7 +27,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         monitor_interval_seconds=settings["monitor_interval_seconds"],
     )
     if unrecorded.give_back(task.metrics.parent, settings, task.code_sha256):
-        announce(f"{launch.run_name(settings)}: had finished before the interruption")
+        announce(f"{task.name}: had finished before the interruption")
     else:
         dataset.prepare_if_absent(Path(data["folder"]), task.dataset, settings["dataset_files_sha256"])
         launch.run(task, announce)

@@ -4,7 +4,9 @@ Nothing that was exported for another purpose shall change a measurement, or be 
 Standard library only: rules import this module whenever Snakemake reads them.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 PASSED: Final = frozenset(
@@ -57,6 +59,28 @@ _OF_TERRAFORM: Final = ("TF_CLI_", "TF_VAR_", "TF_DATA_DIR", "TF_PLUGIN_CACHE_DI
 def of_run(inherited: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """What passes of the caller's variables, and a device's `own`, which replace these."""
     return {**{name: value for name, value in inherited.items() if name in PASSED}, **own}
+
+
+def of_process(
+    inherited: Mapping[str, str], threads: int, gpu_uuids: Sequence[str], own: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a run's process: what passes of the caller's, the variables of its device (`own`), its
+    threads, its cards or none, the package to import.
+    """
+    given = {"TF_CPP_MIN_LOG_LEVEL": "1", **of_run(inherited, own or {})}
+    search_path = [str(Path(__file__).resolve().parents[2]), *filter(None, [given.get("PYTHONPATH")])]
+    return {
+        **given,
+        "PYTHONPATH": os.pathsep.join(search_path),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log's, whatever the terminal's is
+        "OMP_NUM_THREADS": str(threads),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),
+        # TensorFlow imports Keras along with itself, a quarter of its time, unless it is to take Keras from the package
+        # tf_keras instead, which is not installed. Nothing here uses either.
+        "TF_USE_LEGACY_KERAS": "1",
+    }
 
 
 def recorded(environment: Mapping[str, str], own: Iterable[str]) -> dict[str, str]:

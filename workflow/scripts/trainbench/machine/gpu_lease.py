@@ -23,11 +23,14 @@ _REPORT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True)
 class Lease:
-    """Leased cards and their open lock files; a process that inherits `descriptors` holds the lease too."""
+    """Leased cards and their open lock files; a process that inherits `descriptors` holds the lease too.
+
+    `waited_seconds` is None of a run that asked for no card.
+    """
 
     uuids: tuple[str, ...]
     descriptors: tuple[int, ...]
-    waited_seconds: float
+    waited_seconds: float | None
 
 
 @contextmanager
