@@ -161,7 +161,7 @@ def folder_of_python(folder: Path, begin: str) -> str:
 
 
 def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen from outside, in what the kernel says of both processes."""
     slowing = {
@@ -179,8 +179,7 @@ def test_neither_training_nor_monitor_gets_what_would_slow_them_down(
                 if module in child.cmdline():
                     seen[module] = set(child.environ())
 
-    toy = toy_process.variables(tmp_path / "other_toy")
-    launch.run(with_variables(task, "logistic", A_VARIABLE="1", **toy), announce)
+    launch.run(with_variables(task, "logistic", A_VARIABLE="1"), announce)
     assert {module: names & {*slowing, "LANG", "A_VARIABLE"} for module, names in seen.items()} == {
         "trainbench.run.training": {"LANG", "A_VARIABLE"},
         "trainbench.run.monitor": {"LANG"},

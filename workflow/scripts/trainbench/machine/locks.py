@@ -3,8 +3,9 @@
 A lock is flock(2) on a file in a folder that all users of the machine share. The kernel drops it when the last process
 that holds the open file has ended, however it ended, so that no lock outlives its run and none needs cleaning up.
 
-Not by filelock or portalocker: neither opens another user's file in a sticky folder, hands its descriptor on to a
-child, or keeps its file from a cleaner of temporary folders.
+Not by filelock 4.3, which refuses a file that neither this user nor the folder's owner made, takes one that was removed
+meanwhile for one that is held, and hands out no descriptor for a child to hold; nor by portalocker 4.4, which follows
+links and opens with O_CREAT unless it is given `_open`: left for it then are a call of flock and a look at two inodes.
 
 Standard library only: rules import this module whenever Snakemake reads them.
 """

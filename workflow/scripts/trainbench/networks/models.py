@@ -151,7 +151,6 @@ class ModelSpec:
     parameters: tuple[Parameter, ...]
     layers: tuple[Layer, ...]
     optimiser: Optimiser
-    forward_flop_per_example: int
     train_flop_per_example: int
     activations_per_example: int
     """Values that the layers with parameters put out, kept for the backward pass: a lower bound."""
@@ -220,7 +219,6 @@ def logistic(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSp
         parameters=(Parameter("weights", (pixels, shape.classes), Normal(STANDARD_DEVIATION)),),
         layers=(Reshape((pixels,)), Dense("weights")),
         optimiser=Sgd(hyperparameters["learning_rate"]),
-        forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=shape.classes,
         inputs_per_example=pixels,
@@ -259,7 +257,6 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
         parameters=tuple(parameters),
         layers=tuple(layers),
         optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
-        forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=activations,
         inputs_per_example=shape.height * shape.width,
@@ -289,7 +286,6 @@ def lstm(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
             Dense("output_weights", "output_bias"),
         ),
         optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
-        forward_flop_per_example=sum(flop),
         train_flop_per_example=_train_flop(flop),
         activations_per_example=shape.height * gates + shape.classes,
         inputs_per_example=shape.height * shape.width,

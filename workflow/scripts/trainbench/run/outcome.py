@@ -4,6 +4,7 @@ import platform
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,11 +113,10 @@ def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
         "clock": answer.get("clock"),
         "epochs": epochs,
         "resumed_after_epochs": resumed,
-        "samples_trained": answer.get("samples_trained"),
-        "peak_memory_mib": answer.get("peak_memory_mib"),
-        "arithmetic": answer.get("arithmetic"),
-        "loss_scaling": answer.get("loss_scaling"),
-        "ceilings": answer.get("ceilings"),
+        **{
+            name: answer.get(name)
+            for name in ("samples_trained", "peak_memory_mib", "arithmetic", "loss_scaling", "ceilings")
+        },
         "canary": {
             "cores": len(observed.cores),
             "before": observed.canary_before and asdict(observed.canary_before),
@@ -132,17 +132,14 @@ def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any
     return {
         "kind": proof["kind"],
         "name": observed.machine.cpu.model if proof["kind"] == "cpu" else next(iter(cards), None),
-        "gpu_uuids": list(observed.gpu_uuids),
+        "gpu_uuids": observed.gpu_uuids,
         "gpu_wait_seconds": observed.gpu_wait_seconds,
         "gpu_lists_process": observed.gpu_listed,
-        "parameters_on": proof["parameters_on"],
-        "computation_on": proof["computation_on"],
-        "product_types": proof["product_types"],
-        "product_error": proof["product_error"],
+        **proof,
         "cores_given": observed.cores_given,
-        "cores": list(observed.cores),
-        "shared_cores": list(observed.shared_cores),
-        "near_cores": None if observed.near_cores is None else list(observed.near_cores),
+        "cores": observed.cores,
+        "shared_cores": observed.shared_cores,
+        "near_cores": observed.near_cores,
         "threads": answer["threads"],
     }
 
@@ -158,8 +155,7 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
     gpu_count = len(observed.gpu_uuids)
     lost: list[Finding] = []
     nothing = usage.no_samples(gpu_count)
-    path = observed.samples
-    samples = _made("samples", lambda: usage.read_samples(path, gpu_count), lost) or nothing
+    samples = _made("samples", partial(usage.read_samples, observed.samples, gpu_count), lost) or nothing
     train, evaluation = (
         [tuple(epoch[f"{kind}_window_monotonic_seconds"]) for epoch in epochs] for kind in ("train", "eval")
     )

@@ -13,6 +13,7 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,17 +60,15 @@ def read_samples(path: Path, gpu_count: int = 0, cpus: int = os.cpu_count() or 1
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     # A cut inside the last value leaves a line with all its columns: only its missing end gives it away.
-    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
-    header, lines = (lines[0], lines[1:]) if lines else ([], [])
+    header, *lines = [*csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))] or [[]]
     known = bounds(max(gpu_count, sum(name.endswith("_uuid") for name in header)))
-    rows = [line for line in lines if len(line) == len(header)]
     refused = _refused("lines", [",".join(line) for line in lines if len(line) != len(header)])
+    rows = [line for line in lines if len(line) == len(header)]
     moments = _column("monotonic_seconds", header, rows)
     times = _numbers(moments)
-    goes_on = _possible(times, times, known["monotonic_seconds"] or Bounds(), cpus).tolist()
-    refused += _refused("monotonic_seconds", [moment for moment, on in zip(moments, goes_on, strict=True) if not on])
-    rows = [row for row, on in zip(rows, goes_on, strict=True) if on]
-    times = times[goes_on]
+    goes_on = _possible(times, times, known["monotonic_seconds"] or Bounds(), cpus)
+    refused += _refused("monotonic_seconds", [*compress(moments, ~goes_on)])
+    rows, times = [*compress(rows, goes_on)], times[goes_on]
     numbers: dict[str, Numbers] = {}
     texts: dict[str, list[str]] = {}
     for name, limits in known.items():
@@ -81,7 +80,7 @@ def read_samples(path: Path, gpu_count: int = 0, cpus: int = os.cpu_count() or 1
         values = _numbers(said)
         possible = _possible(times, values, limits, cpus)
         numbers[name] = np.where(possible, values, np.nan)
-        refused += _refused(name, [word for word, can_be in zip(said, possible, strict=True) if word and not can_be])
+        refused += _refused(name, [*filter(None, compress(said, ~possible))])
     return Samples(numbers, texts, refused)
 
 
@@ -99,7 +98,7 @@ def _column(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _numbers(texts: Sequence[str]) -> Numbers:
-    return np.array([_number(text) for text in texts], np.float64)
+    return np.array([*map(_number, texts)], np.float64)
 
 
 def _refused(column: str, said: Sequence[str]) -> list[Refused]:
