@@ -160,7 +160,7 @@ def test_an_order_that_is_known_or_does_not_matter_is_taken(gpus: list[Gpu], env
 
 
 def look(gpus: list[Gpu], *unreadable: str, **environment: str) -> gpu_choice.Visible:
-    return gpu_choice.look(Inventory("580.65.06", "13.0", tuple(gpus), None, unreadable=unreadable), environment)
+    return gpu_choice.look(Inventory("580.65.06", tuple(gpus), None, unreadable=unreadable), environment)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_one_lost_card_of_two_is_told_and_the_other_one_may_be_used() -> None:
 
 @pytest.mark.parametrize("is_broken", [True, False])
 def test_a_driver_out_of_order_is_told_with_its_reason_and_none_at_all_is_not(*, is_broken: bool) -> None:
-    visible = gpu_choice.look(Inventory(None, None, (), "Driver/library version mismatch", is_broken), {})
+    visible = gpu_choice.look(Inventory(None, (), "Driver/library version mismatch", is_broken), {})
     assert visible.problem == "NVML: Driver/library version mismatch"
     assert ["(NVML: Driver/library version mismatch)" in doubt for doubt in visible.doubts] == [True] * is_broken
 

@@ -46,7 +46,7 @@ def without_library(code: str) -> str:
 
 def test_a_machine_without_the_library_has_no_cards_and_a_reason():
     printed = without_library("from trainbench.machine import gpu_cards; print(gpu_cards.inventory())")
-    assert printed == repr(gpu_cards.Inventory(None, None, (), "NVML Shared Library Not Found"))
+    assert printed == repr(gpu_cards.Inventory(None, (), "NVML Shared Library Not Found"))
 
 
 def test_a_machine_without_a_loaded_driver_says_so(nvml_library):
@@ -83,7 +83,7 @@ def test_the_inventory_lists_four_cards_and_leaves_open_what_nvml_does_not_know(
         gpu_cards.Gpu(3, None, NAMELESS, 12213.0, "00000000:83:00.0"),
     )
     printed = replay("print(gpu_cards.inventory())")
-    assert printed == repr(gpu_cards.Inventory("580.65.06", "13.0", cards, None))
+    assert printed == repr(gpu_cards.Inventory("580.65.06", cards, None))
 
 
 def test_a_card_lost_before_the_inventory_keeps_its_place_in_the_list(replay):

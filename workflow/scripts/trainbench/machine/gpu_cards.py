@@ -59,7 +59,6 @@ class Inventory:
 
     Attributes:
         driver_version: The NVIDIA driver, as in "580.65.06".
-        cuda_driver_version: The newest CUDA that the driver supports, as in "13.0".
         gpus: The cards in NVML's order; empty where NVML cannot be used.
         problem: NVML's own reason why it cannot be used, None where it can.
         is_broken: Whether there ought to be cards that NVML cannot tell of, rather than none.
@@ -68,7 +67,6 @@ class Inventory:
     """
 
     driver_version: str | None
-    cuda_driver_version: str | None
     gpus: tuple[Gpu, ...]
     problem: str | None
     is_broken: bool = False
@@ -79,19 +77,15 @@ def inventory() -> Inventory:
     """List the cards; a machine without card, driver or library has none and says why in `problem`."""
     try:
         with Session():
-            questions = Questions("the driver")
-            driver = questions.ask(pynvml.nvmlSystemGetDriverVersion)
-            cuda = questions.ask(pynvml.nvmlSystemGetCudaDriverVersion_v2, pynvml.nvmlSystemGetCudaDriverVersion)
             asked = [_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
             return Inventory(
-                driver_version=driver,
-                cuda_driver_version=cuda_version(cuda),
+                driver_version=Questions("the driver").ask(pynvml.nvmlSystemGetDriverVersion),
                 gpus=tuple(gpu for gpu, _ in asked),
                 problem=None,
                 unreadable=tuple(reason for _, reason in asked if reason is not None),
             )
     except (NvmlUnavailable, pynvml.NVMLError, GpuLost) as error:
-        return Inventory(None, None, (), str(error), is_broken=not _is_absent(error.__cause__ or error))
+        return Inventory(None, (), str(error), is_broken=not _is_absent(error.__cause__ or error))
 
 
 def _is_absent(error: BaseException) -> bool:
@@ -112,11 +106,6 @@ def _is_on_bus(root: Path) -> bool:
         and (kernel_files.text(device / "class") or "").startswith("0x03")
         for device in (root / "sys/bus/pci/devices").glob("*")
     )
-
-
-def cuda_version(number: int | None) -> str | None:
-    """Write NVML's 1000 * major + 10 * minor as "major.minor"."""
-    return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _gpu(index: int) -> tuple[Gpu, str | None]:

@@ -1,15 +1,15 @@
 """Describes the three networks of the 2017 study, without any framework.
 
-A `ModelSpec` holds shapes, initialisers, layers and optimiser; an engine turns it into its framework's code. The
-networks are those of the TensorFlow tutorials that the study trained (N. Lintz, "TensorFlow-Tutorials":
-`02_logistic_regression.py`, `05_convolutional_net.py`, `07_lstm.py`), with every shape taken from the data set, so
-that 28 x 28 images of 10 classes give exactly those networks.
+A `ModelSpec` holds shapes, initialisers, layers and optimiser, from which its arithmetic follows; an engine turns it
+into its framework's code. The networks are those of the TensorFlow tutorials that the study trained (N. Lintz,
+"TensorFlow-Tutorials": `02_logistic_regression.py`, `05_convolutional_net.py`, `07_lstm.py`), with every shape taken
+from the data set, so that 28 x 28 images of 10 classes give exactly those networks.
 
 To add a model: write one function that returns a `ModelSpec` and register it in `MODELS`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -145,22 +145,56 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A network, its optimiser and its arithmetic; the loss is the mean softmax cross-entropy over the batch."""
+    """A network for images of one shape, and its optimiser; the loss is the batch's mean softmax cross-entropy."""
 
     name: str
+    images: ImageShape
     parameters: tuple[Parameter, ...]
     layers: tuple[Layer, ...]
     optimiser: Optimiser
-    train_flop_per_example: int
-    activations_per_example: int
-    """Values that the layers with parameters put out, kept for the backward pass: a lower bound."""
-    inputs_per_example: int
-    """Values of one image."""
 
     @property
     def parameter_count(self) -> int:
         """Trained numbers."""
         return sum(math.prod(parameter.shape) for parameter in self.parameters)
+
+    @property
+    def train_flop_per_example(self) -> int:
+        """FLOP of training on one example, products alone; a multiplication and an addition count 2.
+
+        Backward costs once forward for the weights' gradient and once for the inputs'; the first layer's inputs are
+        images and need none. Element-wise work (activations, pooling, dropout, the optimiser) is left out.
+        Source: D. Amodei and D. Hernandez, "AI and Compute" (OpenAI, 2018), appendix "Methods".
+        """
+        forward = [flop for flop, _ in self._products()]
+        return 3 * sum(forward) - forward[0]
+
+    @property
+    def activations_per_example(self) -> int:
+        """Values that the layers with parameters put out, kept for the backward pass: a lower bound."""
+        return sum(values for _, values in self._products())
+
+    def _products(self) -> Iterator[tuple[int, int]]:
+        """Of each product in the order of layers: forward FLOP of one example, and values that it puts out."""
+        shapes = {parameter.name: parameter.shape for parameter in self.parameters}
+        shape: tuple[int, ...] = (self.images.height, self.images.width)
+        for layer in self.layers:
+            match layer:
+                case Reshape(of_example):
+                    shape = of_example
+                case Dense(weights):
+                    yield 2 * math.prod(shapes[weights]), shapes[weights][1]
+                    shape = shapes[weights][1:]
+                case Conv2D(kernel):
+                    shape = (*shape[:2], shapes[kernel][3])
+                    yield 2 * math.prod(shape[:2]) * math.prod(shapes[kernel]), math.prod(shape)
+                case MaxPool2D(size):
+                    shape = (*(-(-length // size) for length in shape[:2]), shape[2])
+                case Lstm(units=units):
+                    steps, inputs = shape
+                    yield 2 * steps * inputs * 4 * units, steps * 4 * units  # rows into the gates
+                    yield 2 * steps * units * 4 * units, 0  # state into the gates
+                    shape = (units,)
 
     def train_bytes_per_example(self, batch_size: int, bytes_per_activation: int = BYTES_PER_FLOAT32) -> float:
         """The least bytes that training on one example moves from and to memory, at a batch size.
@@ -175,7 +209,7 @@ class ModelSpec:
         Source of the notion, arithmetic intensity: S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful
         visual performance model for multicore architectures" (Communications of the ACM 52(4), 2009).
         """
-        of_example = self.inputs_per_example + 2 * self.activations_per_example
+        of_example = self.images.height * self.images.width + 2 * self.activations_per_example
         kept = self.parameter_count * (1 + self.optimiser.values_per_parameter)
         of_step = 2 * kept + 2 * self.parameter_count
         return bytes_per_activation * of_example + BYTES_PER_FLOAT32 * of_step / batch_size
@@ -200,28 +234,15 @@ def _pooled(length: int) -> int:
     return math.ceil(length / 2)
 
 
-def _train_flop(layer_flop: list[int]) -> int:
-    """FLOP of one training example from each layer's forward FLOP (a multiplication and an addition count 2).
-
-    Backward costs once forward for the weights' gradient and once for the inputs'; the first layer's inputs are
-    images and need none. Element-wise work (activations, pooling, dropout, the optimiser) is left out.
-    Source: D. Amodei and D. Hernandez, "AI and Compute" (OpenAI, 2018), appendix "Methods".
-    """
-    return 3 * sum(layer_flop) - layer_flop[0]
-
-
 def logistic(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
     """Logistic regression without bias, gradient descent."""
     pixels = shape.height * shape.width
-    flop = [2 * pixels * shape.classes]
     return ModelSpec(
         name="logistic",
+        images=shape,
         parameters=(Parameter("weights", (pixels, shape.classes), Normal(STANDARD_DEVIATION)),),
         layers=(Reshape((pixels,)), Dense("weights")),
         optimiser=Sgd(hyperparameters["learning_rate"]),
-        train_flop_per_example=_train_flop(flop),
-        activations_per_example=shape.classes,
-        inputs_per_example=pixels,
     )
 
 
@@ -230,15 +251,11 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
     kernel_size, hidden = 3, 625
     parameters: list[Parameter] = []
     layers: list[Layer] = [Reshape((shape.height, shape.width, 1))]
-    flop: list[int] = []
-    activations = hidden + shape.classes
     height, width, channels = shape.height, shape.width, 1
     for number, filters in enumerate((32, 64, 128), start=1):
         name = f"kernel_{number}"
         parameters.append(Parameter(name, (kernel_size, kernel_size, channels, filters), Normal(STANDARD_DEVIATION)))
         layers += [Conv2D(name, relu=True), MaxPool2D(2), Dropout(hyperparameters["keep_conv"])]
-        flop.append(2 * height * width * kernel_size**2 * channels * filters)
-        activations += height * width * filters
         height, width, channels = _pooled(height), _pooled(width), filters
     flat = height * width * channels
     parameters += [
@@ -251,15 +268,12 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
         Dropout(hyperparameters["keep_hidden"]),
         Dense("output_weights"),
     ]
-    flop += [2 * flat * hidden, 2 * hidden * shape.classes]
     return ModelSpec(
         name="conv",
+        images=shape,
         parameters=tuple(parameters),
         layers=tuple(layers),
         optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
-        train_flop_per_example=_train_flop(flop),
-        activations_per_example=activations,
-        inputs_per_example=shape.height * shape.width,
     )
 
 
@@ -267,13 +281,9 @@ def lstm(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
     """One LSTM that reads an image row by row and has as many units as a 28-pixel row has pixels, RMSProp."""
     units = 28
     gates = 4 * units
-    flop = [
-        2 * shape.height * shape.width * gates,  # rows into the gates: the first layer
-        2 * shape.height * units * gates,  # state into the gates
-        2 * units * shape.classes,
-    ]
     return ModelSpec(
         name="lstm",
+        images=shape,
         parameters=(
             Parameter("lstm_kernel", (shape.width + units, gates), GlorotUniform()),
             Parameter("lstm_bias", (gates,), Zeros()),
@@ -286,9 +296,6 @@ def lstm(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
             Dense("output_weights", "output_bias"),
         ),
         optimiser=RmsProp(hyperparameters["learning_rate"], hyperparameters["decay"]),
-        train_flop_per_example=_train_flop(flop),
-        activations_per_example=shape.height * gates + shape.classes,
-        inputs_per_example=shape.height * shape.width,
     )
 
 

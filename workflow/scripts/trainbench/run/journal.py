@@ -22,10 +22,6 @@ class Journal:
             # What a nearly full disk still takes is less than the line; the next try says that it is full.
             written += self._file.write(line[written:])
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
 
 def read(path: Path) -> dict[str, Any]:
     """All that was noted; a last line cut short is left out, and a file that is not there holds nothing."""
