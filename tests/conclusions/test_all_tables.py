@@ -10,7 +10,7 @@ import pytest
 
 from metrics_builder import make_record
 from results_folder import write_results
-from trainbench.conclusions.all_tables import COLUMNS, Question, read_tables
+from trainbench.conclusions.all_tables import COLUMNS, Question, WrittenTables
 from trainbench.conclusions.analysis import write_all
 from trainbench.conclusions.table_files import CONCLUDED
 from trainbench.results.cells_table import BESIDE
@@ -40,7 +40,7 @@ from trainbench.results.sources import Found
 folder = Path(sys.argv[1])
 analysis.write_all(sorted(folder.rglob("metrics.json")), Found(), all_tables.Question(), folder / "tables")
 assert "hourly.csv" in table_files.FILES
-assert all_tables.read_tables(folder / "tables")["hourly"]["images_per_hour"].tolist() == [7200.0]
+assert all_tables.WrittenTables(folder / "tables")["hourly"]["images_per_hour"].tolist() == [7200.0]
 """
 
 
@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", CONCLUDED)
 def test_a_table_has_the_columns_that_its_module_declares_and_what_stands_beside_every_cell(folder, name):
-    found = read_tables(folder, [name])[name]
+    found = WrittenTables(folder)[name]
     declared = list(COLUMNS[name])
     beside = [column for column in BESIDE if set(CELL_KEY) <= set(declared) and column not in declared]
     assert list(found.columns) == declared + beside

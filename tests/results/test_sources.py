@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.errors import InputError
+from trainbench.files.bounded_file import Unusable
 from trainbench.records import record
 from trainbench.records.same_host import Hosts
 from trainbench.results import sources
@@ -199,7 +201,7 @@ def test_a_hostile_name_is_refused_wherever_it_stands(place: tuple[str | int, ..
     metrics = changed(*place[:-1], value=[text]) if place[-1] == 0 else changed(*place, value=text)
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(metrics), encoding="utf-8")
-    with pytest.raises(InputError, match="does not match its schema, at " + "/".join(map(str, place[:3]))):
+    with pytest.raises(Unusable, match="does not match its schema, at " + "/".join(map(str, place[:3]))):
         record.read(path)
 
 
@@ -218,7 +220,7 @@ def test_a_hostile_name_is_refused_wherever_it_stands(place: tuple[str | int, ..
 def test_hostile_text_is_refused_wherever_it_stands(place: tuple[str | int, ...], text: str, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(changed(*place, value=text)), encoding="utf-8")
-    with pytest.raises(InputError, match="does not match its schema, at " + "/".join(map(str, place))):
+    with pytest.raises(Unusable, match="does not match its schema, at " + "/".join(map(str, place))):
         record.read(path)
 
 
@@ -326,6 +328,13 @@ def test_our_own_results_are_never_left_out() -> None:
     own = write_results(Path("results"), [make_record()])
     own[0].write_bytes(b"{")
     with pytest.raises(InputError, match=f"{own[0]} is not valid JSON"):
+        read_all(own=tuple(own))
+
+
+def test_a_refusal_of_our_own_results_says_what_to_do() -> None:
+    own = write_results(Path("results"), [make_record()])
+    own[0].write_bytes(b"")
+    with pytest.raises(InputError, match=re.escape(f"delete it (rm {own[0]}) and run snakemake again")):
         read_all(own=tuple(own))
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final, NoReturn
 
 import jsonschema_rs
 
-from trainbench.errors import InputError
 from trainbench.files import whole_file
 from trainbench.files.bounded_file import Unusable, printable, read_text
 
@@ -70,20 +69,6 @@ def write(metrics: Metrics, path: Path) -> None:
 
 
 def read(path: Path) -> Metrics:
-    """Read one metrics file of this study.
-
-    Raises:
-        InputError: the file cannot be used, for one of the reasons of `load`; the text names the file.
-    """
-    try:
-        return load(path)
-    except Unusable as error:
-        raise InputError(
-            f"the metrics file {path} {error}; delete it (rm {path}) and run snakemake again to measure that run anew"
-        ) from error
-
-
-def load(path: Path) -> Metrics:
     """Read one metrics file, whoever wrote it.
 
     Raises:

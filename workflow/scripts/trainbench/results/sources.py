@@ -100,36 +100,29 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal], hosts: Hosts
     Raises:
         InputError: one of the study's own files cannot be used.
     """
+    refused.extend(found.refused)
     read_files: set[FileIdentity | Path] = set()
     paths_of_runs: dict[str, Path] = {}
-    for path in own:
-        metrics = record.read(path)
-        problem = _misplaced(path, metrics) or _copied(metrics, paths_of_runs)
-        if problem is not None:
+    for path, is_own in (*((path, True) for path in own), *((path, False) for path in found.metrics)):
+        identity = _identity(path)
+        if identity in read_files and not is_own:
+            continue
+        read_files.add(identity)
+        try:
+            metrics = record.read(path)
+            problem = _misplaced(path, metrics) or _copied(metrics, paths_of_runs)
+        except Unusable as error:
+            problem = str(error)
+        if problem is None:
+            paths_of_runs[metrics["run_id"]] = path
+            yield _placed(metrics, path, hosts)
+        elif is_own:
             raise InputError(
                 f"the metrics file {path} {problem}; delete it (rm {path}) and run snakemake again to measure that run "
                 "anew"
             )
-        paths_of_runs[metrics["run_id"]] = path
-        read_files.add(_identity(path))
-        yield _placed(metrics, path, hosts)
-    refused.extend(found.refused)
-    for path in found.metrics:
-        identity = _identity(path)
-        if identity in read_files:
-            continue
-        read_files.add(identity)
-        try:
-            metrics = record.load(path)
-        except Unusable as error:
-            refused.append(Refusal(path, str(error)))
-            continue
-        problem = _misplaced(path, metrics) or _copied(metrics, paths_of_runs)
-        if problem is not None:
+        else:
             refused.append(Refusal(path, problem))
-            continue
-        paths_of_runs[metrics["run_id"]] = path
-        yield _placed(metrics, path, hosts)
 
 
 def demand_all_usable(refused: Sequence[Refusal], key: str = "sources") -> None:
