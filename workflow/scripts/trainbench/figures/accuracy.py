@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from trainbench.figures.axes import ROUND_STEPS, log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import entry, full_name
+from trainbench.figures.legends import device_entry
 from trainbench.figures.looks import Look
 from trainbench.figures.panels import Shown, panels_of_cells
 from trainbench.figures.style import MUTED
@@ -40,7 +40,7 @@ def accuracy_over(study: DrawnStudy, x_column: str, title: str, x_label: str, *,
         shown,
         panel_inches=2.1,
         header=(title, EACH_RUN_NOTE if each_run else EACH_CELL_NOTE),
-        legend=[entry(study.look(executor), full_name(executor)) for executor in study.executors],
+        legend=[device_entry(executor, study.look(executor)) for executor in study.executors],
         labels=(x_label, "Accuracy (%)"),
     )
     notes = {(model, size): _failure_note(study, model, size) for model, size, _ in panels}
@@ -81,18 +81,8 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: Look, marked_from: int) -> 
     every = max(1, len(xs) // 6)
     if (highs > lows).any():
         axes.fill_between(xs, lows, highs, color=look.color, alpha=0.2, linewidth=0)
-    axes.plot(
-        xs,
-        line["mean"].to_numpy(),
-        color=look.color,
-        linestyle=look.line_style,
-        linewidth=1.0,
-        marker=look.marker,
-        markersize=3.5,
-        markeredgewidth=0,
-        markevery=(marked_from % every, every),
-        alpha=0.85,
-    )
+    markers: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0, "markevery": (marked_from % every, every)}
+    axes.plot(xs, line["mean"].to_numpy(), linewidth=1.0, alpha=0.85, **markers, **look.of_line)
 
 
 def _scale_x(axes: Axes, xs: np.ndarray, *, whole: bool, logarithmic: bool) -> None:

@@ -10,10 +10,9 @@ from trainbench.results.executors import Executor
 
 def entry(look: Look, text: str) -> Entry:
     """What is drawn like this."""
-    handle = Line2D([], [], color=look.color, marker=look.marker, linestyle=look.line_style, markeredgecolor="white")
-    return handle, legend_text(text)
+    return Line2D([], [], markeredgecolor="white", **look.of_line), legend_text(text)
 
 
-def full_name(executor: Executor) -> str:
-    """A device's name, with what it computes with where that differs between devices."""
-    return f"{executor.label}: {executor.detail}" if executor.detail else executor.label
+def device_entry(executor: Executor, look: Look) -> Entry:
+    """A device, with what it computes with where that differs between devices."""
+    return entry(look, f"{executor.label}: {executor.detail}" if executor.detail else executor.label)

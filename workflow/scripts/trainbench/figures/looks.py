@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 LineStyle = Literal["-", "--", "-.", ":", "none"]
 
@@ -23,6 +23,11 @@ class Look:
     color: str
     marker: str
     line_style: LineStyle
+
+    @property
+    def of_line(self) -> dict[str, Any]:
+        """The same, as matplotlib names it."""
+        return {"color": self.color, "marker": self.marker, "linestyle": self.line_style}
 
 
 def device_colors(devices: Sequence[str]) -> dict[str, str]:

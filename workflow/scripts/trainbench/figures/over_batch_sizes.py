@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
 from trainbench.figures.axes import axis_label, is_wide, linear_y, log_axis, say_empty
-from trainbench.figures.bars import Room, draw_bars, goes_on_note
+from trainbench.figures.bars import Bar, Room, bar_of, draw_bars, goes_on_note
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.frame import Entry
-from trainbench.figures.legends import entry, full_name
+from trainbench.figures.legends import device_entry
 from trainbench.figures.looks import Look
 from trainbench.figures.notes import MOST_DOTS
 from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panel_title, panels, settle_layout, shown_note
@@ -46,21 +46,15 @@ class Guide:
 class Value:
     """What is shown of one cell, None where unknown; what checks flagged is drawn hollow.
 
-    `low` and `high` are the ends of its bar; `runs` are those without flags and `flagged_runs` those with; `flagged`
-    tells whether the value rests on such runs.
+    `bar` has the ends of its bar; `runs` are those without flags and `flagged_runs` those with; `flagged` tells whether
+    the value rests on such runs.
     """
 
     value: float | None
-    low: float | None = None
-    high: float | None = None
+    bar: Bar = ()
     runs: Sequence[float] = ()
     flagged_runs: Sequence[float] = ()
     flagged: bool = False
-
-    @property
-    def ends(self) -> tuple[float, float] | tuple[()]:
-        """The ends of its bar, if it has one."""
-        return () if self.value is None or self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def places(self) -> list[float]:
@@ -145,13 +139,12 @@ def _measured(study: DrawnStudy, metric: str) -> Callable[[CellKey], Value]:
         if cell is None:
             return UNKNOWN
         if metric in cell:
-            mean, low, high = (cell[f"{metric}{end}"] for end in ("", "_low", "_high"))
+            mean, bar = cell[metric], bar_of(cell, metric)
         else:
             # A share: one standard deviation to both sides of its mean.
             mean, sd = cell[f"{metric}_mean"], cell[f"{metric}_sd"]
-            low, high = (None, None) if sd is None else (mean - sd, mean + sd)
-        flagged = bool(cell["flagged_runs"])
-        return Value(mean, low, high, runs.get(key, ()), flagged_runs.get(key, ()), flagged=flagged)
+            bar = () if sd is None else (mean - sd, mean + sd)
+        return Value(mean, bar, runs.get(key, ()), flagged_runs.get(key, ()), flagged=bool(cell["flagged_runs"]))
 
     return value
 
@@ -172,7 +165,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
         for model, of_model in lines.items()
         for line in of_model
         for value in line.values
-        for end in value.ends
+        for end in value.bar
     ]
     guide_inches = max((len(guide.text) for guide in subject.guides), default=0) * 0.07
     panel_width = max(PANEL_INCHES, 0.9 + len(sizes) * max(0.45, 0.06 * len(subject.executors))) + guide_inches
@@ -182,7 +175,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
         panel_size=(panel_width, 2.7),
         header=(subject.title, subject.note + goes_on_note(ends) + shown_note(("models", models, all_models))),
         legend=[
-            *(entry(study.look(executor), full_name(executor)) for executor in subject.executors),
+            *(device_entry(executor, study.look(executor)) for executor in subject.executors),
             *_failure_entries(study, subject),
         ],
         labels=("Batch size", subject.y_label),
@@ -209,7 +202,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
         _mark_failures(axes, failures)
         if points[-1]:
             for line in lines[model]:
-                bars = [(x, *value.ends) for x, value in zip(line.xs, line.values, strict=True) if value.ends]
+                bars = [(x, value.bar) for x, value in zip(line.xs, line.values, strict=True)]
                 draw_bars(axes, bars, rooms[model], line.look.color)
             guides.append(_draw_guides(axes, subject.guides))
     settle_layout(figure)
@@ -250,7 +243,7 @@ def _draw_lines(axes: Axes, lines: Sequence[_Line], subject: Subject, room: Room
         own: list[Point] = []
         for x, value in zip(line.xs, line.values, strict=True):
             if value.value is not None:
-                here = [*value.places, *(end for end in value.ends if room.holds(end))]
+                here = [*value.places, *(end for end in value.bar if room.holds(end))]
                 reach = (min(here), max(here))
                 own.append(Point(x, value.value, subject.label(value.value), line.look.color, reach))
         points += own
@@ -266,11 +259,9 @@ def _draw_values(axes: Axes, line: _Line) -> None:
     """A line through the values; what is unknown leaves a gap, what is flagged is hollow."""
     ys = [math.nan if value.value is None else value.value for value in line.values]
     flagged = [y if value.flagged else math.nan for y, value in zip(ys, line.values, strict=True)]
-    look: dict[str, Any] = {"color": line.look.color, "marker": line.look.marker}
-    full: dict[str, Any] = {"linestyle": line.look.line_style, "markeredgecolor": "white", "markeredgewidth": 0.4}
-    hollow: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.0}
-    axes.plot(line.xs, ys, zorder=3, **look, **full)
-    axes.plot(line.xs, flagged, zorder=3.5, markersize=5.0, **look, **hollow)
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0, "markersize": 5.0}
+    axes.plot(line.xs, ys, markeredgecolor="white", markeredgewidth=0.4, zorder=3, **line.look.of_line)
+    axes.plot(line.xs, flagged, zorder=3.5, **hollow, **replace(line.look, line_style="none").of_line)
 
 
 def _draw_runs(axes: Axes, line: _Line) -> None:
@@ -311,21 +302,11 @@ def _failure_entries(study: DrawnStudy, subject: Subject) -> list[Entry]:
 
 def _draw_guides(axes: Axes, guides: Sequence[Guide]) -> list[Annotation]:
     """Dashed lines, each named at its right end outside of the panel, where no data is."""
+    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     names = []
     for guide in sorted(guides, key=lambda guide: guide.y):
         axes.axhline(guide.y, **GUIDE_LINE)
-        names.append(
-            axes.annotate(
-                guide.text,
-                (1, guide.y),
-                xycoords=("axes fraction", "data"),
-                xytext=(3, 0),
-                textcoords="offset points",
-                verticalalignment="center",
-                fontsize=7.5,
-                color=MUTED,
-            )
-        )
+        names.append(axes.annotate(guide.text, (1, guide.y), (3, 0), fontsize=7.5, color=MUTED, **beside))
     return names
 
 

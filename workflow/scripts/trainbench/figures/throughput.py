@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from trainbench.conclusions.scaling_series import Axis
 from trainbench.figures.axes import log_axis, name_places, say_empty
-from trainbench.figures.bars import Room, draw_bars, goes_on_note
+from trainbench.figures.bars import Room, bar_of, draw_bars, goes_on_note
 from trainbench.figures.frame import Entry
 from trainbench.figures.looks import Look
 from trainbench.figures.panels import Shown, panels_of_cells
 from trainbench.results.columns import Row
 
 PANEL_INCHES: Final = 2.3
+SPEED: Final = "samples_per_second"
 
 Panel = tuple[Axes, Sequence[Row]]
 """Axes, and the points to be drawn there."""
@@ -28,7 +29,7 @@ def throughput_panels(
     of_panels: dict[tuple[str, int], list[Row]] = {}
     for row in points:
         of_panels.setdefault((row["model"], row["batch_size"]), []).append(row)
-    ends = [(_room(here), end) for here in of_panels.values() for row in here for end in _bar_of(row)]
+    ends = [(_room(here), end) for here in of_panels.values() for row in here for end in bar_of(row, SPEED)]
     figure, panels = panels_of_cells(
         shown,
         panel_inches=PANEL_INCHES,
@@ -43,12 +44,7 @@ def throughput_panels(
 
 
 def _room(points: Sequence[Row]) -> Room:
-    return Room.around([row["samples_per_second"] for row in points], logarithmic=True)
-
-
-def _bar_of(row: Row) -> tuple[float, float] | tuple[()]:
-    low, high = row["samples_per_second_low"], row["samples_per_second_high"]
-    return () if low is None or high is None else (low, high)
+    return Room.around([row[SPEED] for row in points], logarithmic=True)
 
 
 def scale_axes(panel: Panel, axis: Axis, levels: Sequence[float], beyond: float) -> Room:
@@ -62,23 +58,14 @@ def scale_axes(panel: Panel, axis: Axis, levels: Sequence[float], beyond: float)
     axes.set_xscale("log", base=2)
     axes.set_xlim(counts[0] / 2**0.25, counts[-1] * beyond)
     name_places(axes.xaxis, counts)
-    speeds = [row["samples_per_second"] for row in points]
-    ends = [end for row in points for end in _bar_of(row) if room.holds(end)]
+    speeds = [row[SPEED] for row in points]
+    ends = [end for row in points for end in bar_of(row, SPEED) if room.holds(end)]
     log_axis(axes, "y", np.array([*speeds, *ends, *levels]), margin=1.3)
     return room
 
 
 def draw_points(axes: Axes, axis: Axis, points: Sequence[Row], look: Look, room: Room) -> None:
     """A marker for each number, with its interval."""
-    axes.plot(
-        [row[axis.column] for row in points],
-        [row["samples_per_second"] for row in points],
-        color=look.color,
-        marker=look.marker,
-        linestyle=look.line_style,
-        linewidth=1.0,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        zorder=3,
-    )
-    draw_bars(axes, [(row[axis.column], *_bar_of(row)) for row in points if _bar_of(row)], room, look.color)
+    xs, ys = ([row[column] for row in points] for column in (axis.column, SPEED))
+    axes.plot(xs, ys, linewidth=1.0, markeredgecolor="white", markeredgewidth=0.4, zorder=3, **look.of_line)
+    draw_bars(axes, [(row[axis.column], bar_of(row, SPEED)) for row in points], room, look.color)

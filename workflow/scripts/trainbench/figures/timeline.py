@@ -207,18 +207,9 @@ def _number_epochs(axes: Axes, metrics: Mapping[str, Any], begin: float, end: fl
         texts = [(f"{numbers[0]}\N{EN DASH}{numbers[-1]}", (middles[0] + middles[-1]) / 2)]
     else:
         texts = [(str(numbers[0]), middles[0]), *later]
+    above: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
     for text, middle in texts:
-        axes.annotate(
-            text,
-            (middle, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            horizontalalignment="center",
-            verticalalignment="bottom",
-            fontsize=7.5,
-            color=MUTED,
-        )
+        axes.annotate(text, (middle, 1), (0, 2), ha="center", fontsize=7.5, color=MUTED, **above)
 
 
 def _title(metrics: Mapping[str, Any]) -> str:

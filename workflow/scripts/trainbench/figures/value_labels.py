@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,20 +81,11 @@ def write_values(axes: Axes, points: Sequence[Point], *, all_or_none: bool) -> N
 
 
 def _annotate(axes: Axes, point: Point, y: float, place: Place) -> Annotation:
-    across, up, horizontal, vertical = place
-    return axes.annotate(
-        point.text,
-        (point.x, y),
-        xytext=(across, up),
-        textcoords="offset points",
-        horizontalalignment=horizontal,
-        verticalalignment=vertical,
-        fontsize=VALUE_POINTS,
-        fontweight="bold" if point.is_name else "normal",
-        color=point.color,
-        zorder=5,
-        in_layout=False,
-    )
+    _, _, horizontal, vertical = place
+    weight = "bold" if point.is_name else "normal"
+    look: dict[str, Any] = {"color": point.color, "fontsize": VALUE_POINTS, "fontweight": weight, "zorder": 5}
+    beside: dict[str, Any] = {"textcoords": "offset points", "ha": horizontal, "va": vertical, "in_layout": False}
+    return axes.annotate(point.text, (point.x, y), place[:2], **look, **beside)
 
 
 def _places(point: Point) -> Iterator[tuple[float, Place]]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from trainbench.conclusions.scaling import Usl
 from trainbench.conclusions.scaling_series import THREADS
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import entry, full_name
+from trainbench.figures.legends import device_entry
 from trainbench.figures.looks import Look
 from trainbench.figures.panels import Shown
 from trainbench.figures.style import styled
@@ -32,8 +32,8 @@ def draw(study: DrawnStudy) -> Figure:
     on_gpus = {(cell["device"], cell["host"]) for cell in study.cells.values() if cell["device_kind"] == "gpu"}
     gpus = [executor for executor in study.executors if (executor.device, executor.host) in on_gpus]
     cpus = [executor for executor in study.executors if executor not in gpus]
-    markers = [entry(replace(study.look(cpu), line_style="none"), full_name(cpu)) for cpu in cpus if points]
-    levels = [entry(replace(study.look(gpu), marker="none", line_style="-"), full_name(gpu)) for gpu in gpus]
+    markers = [device_entry(cpu, replace(study.look(cpu), line_style="none")) for cpu in cpus if points]
+    levels = [device_entry(gpu, replace(study.look(gpu), marker="none", line_style="-")) for gpu in gpus]
     curve = (
         " Curve: the Universal Scalability Law fitted to them, dotted beyond the measured threads."
         if any(law["gamma"] is not None for law in laws)
@@ -46,7 +46,7 @@ def draw(study: DrawnStudy) -> Figure:
             "Samples a second over threads: does the CPU get faster with more?",
             f"Geometric mean of the runs with its 95 % interval.{curve}" + (" Level lines are GPUs." if gpus else ""),
         ),
-        legend=[*markers, *levels] or [entry(study.look(one), full_name(one)) for one in study.executors],
+        legend=[*markers, *levels] or [device_entry(one, study.look(one)) for one in study.executors],
         x_label="Threads (log scale)",
         empty="no CPU was measured with several numbers of threads",
     )

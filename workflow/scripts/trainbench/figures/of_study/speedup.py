@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainbench.figures.axes import name_places
+from trainbench.figures.bars import bar_of
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.notes import flagged_note
 from trainbench.figures.over_batch_sizes import UNKNOWN, Guide, Subject, Value, over_batch_sizes
@@ -42,7 +43,7 @@ def draw(study: DrawnStudy) -> Figure:
         if row is None:
             return UNKNOWN
         flagged = bool(row["flagged_runs"] or row["reference_flagged_runs"])
-        return Value(row["speedup"], row["speedup_low"], row["speedup_high"], flagged=flagged)
+        return Value(row["speedup"], bar_of(row, "speedup"), flagged=flagged)
 
     return over_batch_sizes(
         study,
