@@ -2,9 +2,7 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,37 +62,32 @@ def test_another_error_of_tensorflow_is_not_taken_for_a_precision_that_is_not_th
         built(start("tensorflow", "bfloat16"), spec, images(), initial(spec))
 
 
+LOWERED = """
+import json
+import reference_network
+from small_training import BATCH_SIZE, built, images, initial, specification, start
+from trainbench.engines.shared import proof
+data, spec = images(train=BATCH_SIZE), specification("conv")
+engine = built(start("tensorflow"), spec, data, initial(spec))
+error, loss = proof.product_error(engine), engine.train_epoch()
+exact, _ = reference_network.loss_and_gradients(spec, initial(spec), data.train_images / 255, data.train_labels)
+print(json.dumps([error, abs(loss - exact) / exact]))
+"""
+
+
 def test_a_variable_that_lowers_the_precision_of_float32_does_not_go_unseen():
     """oneDNN may compute float32 products in bfloat16 where this is set; not every CPU and build does."""
-    shown = in_process(
-        """
-        data, spec = images(train=BATCH_SIZE), specification("conv")
-        engine = built(start("tensorflow"), spec, data, initial(spec))
-        error = proof.product_error(engine)
-        loss = engine.train_epoch()
-        exact, _ = reference_network.loss_and_gradients(spec, initial(spec), data.train_images / 255, data.train_labels)
-        print(json.dumps([error, abs(loss - exact) / exact]))
-        """,
-        ONEDNN_DEFAULT_FPMATH_MODE="BF16",
-    )
-    product_error, loss_error = shown
-    assert product_error > 1e-5 or loss_error < 1e-5
-
-
-def in_process(program, **variables):
-    """What a program in a process of its own prints last, from JSON; it finds all that this module has."""
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
-    begin = f"import sys; sys.path[:0] = {folders!r}; from {Path(__file__).stem} import *; import json"
     done = subprocess.run(
-        [sys.executable, "-c", begin + "\n" + textwrap.dedent(program)],
-        env={**os.environ, **variables},
+        [sys.executable, "-c", LOWERED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    product_error, loss_error = json.loads(done.stdout.splitlines()[-1])
+    assert product_error > 1e-5 or loss_error < 1e-5
 
 
 def test_more_gpus_than_tensorflow_sees_are_refused(monkeypatch):

@@ -186,7 +186,7 @@ class Replica:
     def multiply(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
         """The product of two matrices as the layers compute theirs."""
         operands = (torch.tensor(side).to(self._device, self._type) for side in (left, right))
-        return np.asarray(torch.mm(*operands).to(torch.float32).cpu())
+        return np.asarray(torch.mm(*operands).to(torch.float32).cpu().numpy())
 
     def train_epoch(self, steps_done: int) -> Any:
         """Train on every full batch; this replica's share of the sum of the batches' mean losses."""
@@ -232,7 +232,7 @@ class Replica:
 
     def kept(self) -> dict[str, NDArray[Any]]:
         """What training goes on from but for random numbers and the steps done, by names of its own."""
-        kept: dict[str, NDArray[Any]] = {name: tensor.cpu().numpy() for name, tensor in self._scale().items()}
+        kept: dict[str, NDArray[Any]] = {name: tensor.cpu().numpy().copy() for name, tensor in self._scale().items()}
         for prefix, vector in self._vectors().items():
             kept |= {prefix + name: value for name, value in self._arrangement.arrays(vector).items()}
         return kept
