@@ -82,9 +82,9 @@ def ours(cell: Cell) -> Outcome:
 
 def undivided(cell: Cell) -> Outcome:
     """The same with each operation shared among all threads, as for batches that are too small for parts."""
-    from trainbench.engines.tensorflow import engine as tensorflow
+    from trainbench.engines.shared import batches
 
-    tensorflow.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
+    batches.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
     return ours(cell)
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import reference_network
+from small_training import parameters_of
 from trainbench import engines
-from trainbench.engines.shared.common import with_pooling_before_relu
 from trainbench.engines.shared.interface import Execution, Images
+from trainbench.engines.shared.layers import with_pooling_before_relu
 from trainbench.networks import parameters
 from trainbench.networks.models import MODELS, Dropout, ImageShape, ModelSpec
 
@@ -139,11 +140,11 @@ def trained(framework: str, spec: ModelSpec, steps: int) -> Trained:
     """What an engine comes to."""
     with pytest.MonkeyPatch.context() as patched:
         factors = DROPOUT_FROM_TABLE[framework](numbers_by_position(spec))
-        patched.setattr(f"{engines.ENGINES[framework].module}.dropout_factors", factors)
+        patched.setattr(f"trainbench.engines.{framework}.layers.dropout_factors", factors)
         engine = engines.start(framework, Execution("cpu", threads=1, batch_size=BATCH_SIZE))
         engine.place(images(BATCH_SIZE * steps))
         engine.build(spec, larger(spec), BATCH_SIZE, seed=0)
-        return Trained(engine.train_epoch(), engine.parameters())
+        return Trained(engine.train_epoch(), parameters_of(engine))
 
 
 @functools.cache

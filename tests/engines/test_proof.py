@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from trainbench.engines.shared import proof
-from trainbench.engines.shared.interface import Engine, WrongPrecision
+from trainbench.engines.shared.engine import Engine
+from trainbench.engines.shared.interface import WrongPrecision
 from trainbench.networks.precision import PRECISIONS
 
 DIGITS = {"float32": 24, "tf32": 11, "bfloat16": 8, "float16": 11}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from trainbench.engines.shared.interface import Engine, Execution
+    from trainbench.engines.shared.engine import Engine
+    from trainbench.engines.shared.interface import Execution
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,8 @@ def uses_gpus(framework: str) -> bool | None:
     """Whether the framework as installed here can use a GPU, None where it is not installed."""
     if not is_installed(framework):
         return None
-    return any(_has(distribution) for distribution in ENGINES[framework].gpu_builds)
-
-
-def _has(distribution: str) -> bool:
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    builds = ENGINES[framework].gpu_builds
+    return any(found for build in builds for found in importlib.metadata.distributions(name=build))
 
 
 def how_to_install(framework: str, *, for_gpus: bool = False) -> str:

@@ -22,6 +22,7 @@ import psutil
 from trainbench import engines
 from trainbench.datasets import dataset
 from trainbench.engines.shared import interface, proof
+from trainbench.engines.shared.engine import Engine
 from trainbench.errors import InputError
 from trainbench.files import full_disk
 from trainbench.machine import clean_environment, lifetime, processes
@@ -184,10 +185,10 @@ def train(request: Request, notes: journal.Journal) -> None:
         run.keep(measured)
         _report_progress(run.epochs, settings["epochs"])
     # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
-    scaling = engine.loss_scaling()
+    peak_memory_mib, scaling = run.peak_memory_mib(), engine.loss_scaling()
     notes.note(
         {
-            "peak_memory_mib": run.peak_memory_mib(),
+            "peak_memory_mib": peak_memory_mib,
             "loss_scaling": None if scaling is None else asdict(scaling),
             "ceilings": _ceilings(engine),
         }
@@ -201,7 +202,7 @@ class _Run:
     `own_seconds` are those of this process up to its last epoch's end, without those that keeping took (`aside`).
     """
 
-    engine: interface.Engine
+    engine: Engine
     notes: journal.Journal
     request: Request
     identity: Mapping[str, Any]
@@ -270,7 +271,7 @@ def _seconds(epochs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return sum(epoch["train_seconds"] for epoch in epochs), sum(epoch["eval_seconds"] for epoch in epochs)
 
 
-def _epoch(engine: interface.Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
+def _epoch(engine: Engine, epoch: int, samples: int, test_samples: int) -> dict[str, Any]:
     """Train and evaluate one epoch; nothing but the engine's call lies between two readings of a clock."""
     # Descendants are looked for outside of what is counted: that reads all of /proc.
     descendants_before = _descendants_cpu_seconds()
@@ -310,7 +311,7 @@ def _report_progress(epochs: Sequence[Mapping[str, Any]], planned: int) -> None:
     )
 
 
-def _ceilings(engine: interface.Engine) -> dict[str, Any] | None:
+def _ceilings(engine: Engine) -> dict[str, Any] | None:
     """What the device can do at most, or None where that could not be found out: the run is good without.
 
     Whatever goes wrong here, as too little memory, is no reason to lose a run that has ended.

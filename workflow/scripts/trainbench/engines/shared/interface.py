@@ -1,14 +1,11 @@
-"""Says what a run asks of a framework: the interface that each engine has, and the words they share."""
+"""Names what a run and its engine tell each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from trainbench.networks.models import ModelSpec
-from trainbench.networks.parameters import Parameters
 
 State = Mapping[str, NDArray[Any]]
 """All that training goes on from, as named arrays."""
@@ -105,63 +102,3 @@ class WrongPrecision(Refused):
 
 class NotInstalled(Refused):
     """The framework is not there."""
-
-
-class Engine(Protocol):
-    """What a run asks of a framework, in the order of the calls.
-
-    A call returns only when the device has finished: clocks are read around calls, never inside.
-    """
-
-    def threads(self) -> Threads:
-        """Threads in force."""
-
-    def versions(self) -> Mapping[str, str | None]:
-        """Versions of the framework and of what it computes with."""
-
-    def flags(self) -> Mapping[str, bool | None]:
-        """What changes speed: `tf32`, `deterministic`."""
-
-    def place(self, images: Images) -> None:
-        """Put the data on each device: pixels / 255 in the type that the network computes in, labels as integers."""
-
-    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
-        """Create parameters and optimiser state, compile, run one step and undo it."""
-
-    def prove_device(self) -> DeviceProof:
-        """Find out where parameters and a computed result lie.
-
-        Raises:
-            WrongDevice: not on the device that was asked for.
-        """
-
-    def product_types(self) -> frozenset[str]:
-        """The types, in numpy's names, of what products and convolutions of the compiled training step multiply."""
-
-    def multiply(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
-        """The product of two matrices on the device as the network's layers compute theirs."""
-
-    def loss_scaling(self) -> LossScaling | None:
-        """How the loss is scaled; None where the precision needs no scaling."""
-
-    def train_epoch(self) -> float:
-        """Train on every full batch in file order; the mean of the batches' losses."""
-
-    def evaluate(self) -> int:
-        """How many of all test images are classified rightly."""
-
-    def parameters(self) -> Parameters:
-        """The parameters as they are now."""
-
-    def state(self) -> State:
-        """All that training goes on from: parameters, the optimiser's state, steps done."""
-
-    def restore(self, state: State) -> None:
-        """Go on from the `state` of an engine that was built alike."""
-
-    def ceilings(self) -> Ceilings:
-        """Measure what the device can do at most, in about a second; `engines.shared.ceilings` says how.
-
-        Raises:
-            OutOfMemory: too little memory is free for arrays that no cache holds.
-        """

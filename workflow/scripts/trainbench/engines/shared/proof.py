@@ -4,7 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from trainbench.engines.shared.interface import Engine, WrongPrecision
+from trainbench.engines.shared.engine import Engine
+from trainbench.engines.shared.interface import WrongPrecision
 from trainbench.networks.precision import PRECISIONS
 
 _PROBE_ROWS: Final = 256

@@ -1,22 +1,9 @@
-"""What engines share: how a batch is shared out, and the order of layers that they compute in."""
+"""Says how engines go through a network's layers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from trainbench.networks.models import Conv2D, Layer, MaxPool2D
-
-EVALUATION_BATCH: Final = 1000
-"""Test images a step of the evaluation loop: bounds its memory, 0.1 GiB for conv's first layer."""
-
-STEPS_DONE: Final = "steps_done"
-"""The name in an engine's state of how many steps it has done, from which dropout's random numbers follow."""
-
-
-def sizes(whole: int, parts: int) -> list[int]:
-    """`whole` in so many parts that differ by one at most."""
-    least, larger = divmod(whole, parts)
-    return [least + 1] * larger + [least] * (parts - larger)
 
 
 @dataclass(frozen=True)
@@ -42,3 +29,12 @@ def with_pooling_before_relu(layers: tuple[Layer, ...]) -> Iterator[Layer | Relu
                 waiting = False
             case _:
                 yield layer
+
+
+def kept_of_65536(keep: float) -> int:
+    """How many of the 2**16 values of 16 random bits let dropout keep a value with the probability `keep`.
+
+    That is `keep` rounded; dividing by what it is rounded to leaves the expected value as it is. Random float32 would
+    take twice the time.
+    """
+    return min(max(round(keep * 2**16), 1), 2**16 - 1)
