@@ -15,7 +15,8 @@ from snakemake_server import SNAKEMAKE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config", "workflow", "profiles", "envs", "resources")
-TIMEOUT_SECONDS = 300.0
+TIMEOUT_SECONDS = 600.0
+"""Ends a call that hangs, and none that is slow because tests and others are at work beside it."""
 
 
 @dataclass(frozen=True)

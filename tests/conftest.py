@@ -27,12 +27,13 @@ model_settings:
   conv: {epochs: 2}
   lstm: {epochs: 2}
 """
-MOSTLY_WAIT = "tests/cluster/test_slurm.py"
+FIRST = ("tests/cluster/test_slurm.py", "tests/workflow/")
+"""Files that take longest: begun last, they would be waited for alone. Those of Slurm mostly wait."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what mostly waits first: others go on beside it."""
-    items.sort(key=lambda item: not item.nodeid.startswith(MOSTLY_WAIT))
+    """Put files of `FIRST` before all others."""
+    items.sort(key=lambda item: next((at for at, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST)))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
