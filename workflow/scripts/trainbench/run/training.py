@@ -202,7 +202,7 @@ class _Run:
     `own_seconds` are those of this process up to its last epoch's end, without those that keeping took (`aside`).
     """
 
-    engine: interface.Engine
+    engine: Engine
     notes: journal.Journal
     request: Request
     identity: Mapping[str, Any]
