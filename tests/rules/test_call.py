@@ -74,7 +74,7 @@ def read(tmp_path, monkeypatch):
     def read(cards=(), installed=True, config=None, **options):
         monkeypatch.setattr(call.gpu_choice, "look", lambda *_: Visible(tuple(cards)))
         monkeypatch.setattr(call.engines, "uses_gpus", lambda _: installed)
-        layers = [call.config_files.read(CONFIG), of_command_line({"dataset": {"path": "data"}, **(config or {})})]
+        layers = [call.config_files.read(CONFIG), of_command_line({"dataset": {"path": "data"}, **(config or {})}, [])]
         return call.read(Options(**options), typed(layers), tmp_path)
 
     return read
