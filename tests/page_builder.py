@@ -69,7 +69,8 @@ def make_page(
     page = folder / "report.html"
     if names is None:
         data = WrittenTables(tables)
-        names = [name for name in of_study.NAMES if name not in {"scaling", "gpu_scaling"} or not data[name].empty]
+        empty = {"scaling": data["scaling_fits"].empty, "gpu_scaling": data["gpu_scaling"].empty}
+        names = [name for name in of_study.NAMES if not empty.get(name)]
     report.write_page(tables, draw(tables, question.order, names), question.order, REPETITION, page)
     return page
 
