@@ -370,7 +370,7 @@ def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[checks.Find
     ("name", "case", "words"),
     [
         ("other_load", {"other": load_for(1.0, 87.0)}, "1 % of a core while the run trained, up to 87 % for 1 s"),
-        ("cores_shared", {"shared_cores": (0, 1)}, "held 2 of the run's 2 cores (0, 1)"),
+        ("cores_shared", {"shared_cores": (0, 1)}, "shared 2 of the run's 2 cores (0, 1)"),
         ("cpu_quota", {"quota_cores": 1.5}, " 1.5 cores"),
         ("epochs_drift", {"epoch_seconds": ramp(0.2)}, "20 % slower"),
         ("epochs_drift", {"epoch_seconds": ramp(-0.2)}, "20 % faster"),

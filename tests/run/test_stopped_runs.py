@@ -1,4 +1,4 @@
-"""A run that was stopped for a while, or whose monitor was, is a run with a finding: real runs, real signals."""
+"""A run that was stopped for a while or joined by another, or whose monitor was stopped, has a finding: real runs."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from idx_writer import write_idx_directory
 from nvml_library import replay_environment
 from study_builder import make_study
 from trainbench.datasets import dataset
+from trainbench.machine import core_lease
 from trainbench.plan.study import ModelSettings, Run
 from trainbench.records import record
 from trainbench.run import journal, launch
@@ -114,3 +115,11 @@ def test_a_monitor_that_was_killed_is_found_however_short_the_rest_of_the_run(
     wait_for_second_epoch(launcher, tmp_path)
     child(launcher, "trainbench.run.monitor").kill()
     assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")
+
+
+def test_a_run_that_another_came_to_share_its_core_with_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:
+    wait_for_second_epoch(launcher, tmp_path)
+    allowed = sorted(os.sched_getaffinity(0))
+    with core_lease.leased(len(allowed), allowed, tmp_path / "leases") as later:
+        assert len(later.shared) == 1
+    assert "shared 1 of the run's 1 cores" in found_in(launcher, tmp_path)["cores_shared"]

@@ -116,7 +116,7 @@ def cores_shared(facts: Facts) -> Finding | None:
     return Finding(
         "cores_shared",
         "warning",
-        f"other runs of trainbench held {len(facts.shared_cores)} of the run's {len(facts.cores)} cores ({listed})",
+        f"other runs of trainbench shared {len(facts.shared_cores)} of the run's {len(facts.cores)} cores ({listed})",
         "run one study at a time on a machine, or give each fewer cores with --cores",
     )
 

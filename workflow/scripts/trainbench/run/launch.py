@@ -126,6 +126,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         started_at = datetime.now(UTC).isoformat()
         answer, gpu_listed, monitor_end = _train(task, place, log, announce)
         canary_after = _canary(cores.cores, log)
+        shared_cores = cores.shared_by_now()
     if answer["status"] == "refused":
         raise InputError(f"{name}: {answer['message']}")
     observed = outcome.Observed(
@@ -136,7 +137,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         environment=place.environment,
         cores_given=task.cores,
         cores=cores.cores,
-        shared_cores=cores.shared,
+        shared_cores=shared_cores,
         near_cores=None if near is None else tuple(sorted(near)),
         gpu_uuids=gpus.uuids if gpus else (),
         gpu_wait_seconds=gpus.waited_seconds if gpus else None,
