@@ -75,6 +75,16 @@ def child(launcher: psutil.Popen, module: str) -> psutil.Process:
     return found
 
 
+def started(launcher: psutil.Popen, module: str) -> psutil.Process:
+    """Return as soon as this child is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(module in process.cmdline() for process in launcher.children()):
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline, f"no {module} was started"
+        time.sleep(0.001)
+    return child(launcher, module)
+
+
 def wait_for_second_epoch(launcher: psutil.Popen, folder: Path) -> None:
     """Return in the middle of it: at its beginning the state of the run is saved, which is part of no figure."""
     notes = folder / launch.UNFINISHED_NAME / "journal.jsonl"
@@ -98,6 +108,36 @@ def test_a_training_process_that_was_stopped_is_found(launcher: psutil.Popen, tm
     time.sleep(STOPPED_SECONDS)
     training.resume()
     assert "the run used no processor" in found_in(launcher, tmp_path)["stood_still"]
+
+
+def test_a_training_process_that_was_stopped_again_and_again_for_a_short_time_is_found(
+    launcher: psutil.Popen, tmp_path: Path
+) -> None:
+    """As cpulimit does it: no stretch is long enough to be seen in the samples."""
+    wait_for_second_epoch(launcher, tmp_path)
+    training = child(launcher, "trainbench.run.training")
+    for _ in range(3):
+        training.suspend()
+        time.sleep(0.05)
+        training.resume()
+        time.sleep(0.05)
+    assert "stopped and continued in 1 of its 1 later epochs" in found_in(launcher, tmp_path)["stood_still"]
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["alone", "with all others"])
+def test_a_training_process_that_was_stopped_while_it_started_is_found(
+    launcher: psutil.Popen, tmp_path: Path, *, whole_group: bool
+) -> None:
+    training = started(launcher, "trainbench.run.training")
+    if whole_group:
+        os.killpg(launcher.pid, signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        os.killpg(launcher.pid, signal.SIGCONT)
+    else:
+        training.suspend()
+        time.sleep(STOPPED_SECONDS)
+        training.resume()
+    assert "before its first epoch had ended" in found_in(launcher, tmp_path)["stood_still"]
 
 
 def test_a_run_that_was_stopped_with_its_monitor_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:

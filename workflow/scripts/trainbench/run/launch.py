@@ -69,6 +69,15 @@ class _Place:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """What the launcher saw of a run while it trained; the fields are those of `outcome.Observed`."""
+
+    gpu_listed: bool | None
+    stopped_in: Sequence[int]
+    monitor_end: str | None
+
+
+@dataclass(frozen=True)
 class Task:
     """One run as Snakemake hands it over, with the patience to wait for a GPU that others hold and for signs of life.
 
@@ -124,7 +133,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         )
         canary_before = _canary(cores.cores, log)
         started_at = datetime.now(UTC).isoformat()
-        answer, gpu_listed, monitor_end = _train(task, place, log, announce)
+        answer, seen = _train(task, place, log, announce)
         canary_after = _canary(cores.cores, log)
         shared_cores = cores.shared_by_now()
     if answer["status"] == "refused":
@@ -141,11 +150,12 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         near_cores=None if near is None else tuple(sorted(near)),
         gpu_uuids=gpus.uuids if gpus else (),
         gpu_wait_seconds=gpus.waited_seconds if gpus else None,
-        gpu_listed=gpu_listed,
+        gpu_listed=seen.gpu_listed,
+        stopped_in=seen.stopped_in,
         canary_before=canary_before,
         canary_after=canary_after,
         samples=task.samples if task.monitor_interval_seconds is not None else None,
-        monitor_end=monitor_end,
+        monitor_end=seen.monitor_end,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
     # Only now: until then, an interruption costs at most what the state does not have.
@@ -256,13 +266,8 @@ def environment(
     }
 
 
-def _train(
-    task: Task, place: _Place, log: TextIO, announce: Callable[[str], None]
-) -> tuple[dict[str, Any], bool | None, str | None]:
-    """Start the training process and the monitor, and wait for both.
-
-    Returns the training's answer, whether NVML lists the training's process on its card (None: cannot be told), and how
-    the monitor ended (None: with the training).
+def _train(task: Task, place: _Place, log: TextIO, announce: Callable[[str], None]) -> tuple[dict[str, Any], _Seen]:
+    """Start the training process and the monitor, and wait for both; returns the training's answer and what was seen.
 
     Raises:
         InputError: the disk is full, the run computes elsewhere than on its GPUs, or a library that its device preloads
@@ -301,15 +306,19 @@ def _train(
             )
         )
         watching = stack.enter_context(_watching(task, training.pid, place, log))
-        gpu_listed, epochs_seen = None, False
+        gpu_listed, epochs_seen = None, 0
+        stopped_in: list[int] = []
         for line in _relay(_lines(training, notes, task), log, task.settings, announce):
             if _NOT_PRELOADED in line:
                 raise InputError(f"{run_name(task.settings)}: {line.strip()}; {_suspicion(task.settings)}")
-            if place.gpus is not None and not epochs_seen and line.startswith("epoch "):
-                gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
-                epochs_seen = True
-                if gpu_listed is False:
-                    _refuse_elsewhere(task, place)
+            if line.startswith("epoch "):
+                if _was_stopped(training.pid):
+                    stopped_in.append(epochs_seen)
+                if place.gpus is not None and not epochs_seen:
+                    gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
+                    if gpu_listed is False:
+                        _refuse_elsewhere(task, place)
+                epochs_seen += 1
             _demand_room(watching, task)
         code = training.wait()
         if watching is not None:
@@ -327,7 +336,18 @@ def _train(
                 f"{run_name(task.settings)}: the training process ended with {_exit_text(code)} and left no result"
                 f"{_and(_suspicion(task.settings))}; the last lines of {task.log} say why\n{_tail(task.log)}"
             )
-        return answer, gpu_listed, None if watching is None else _monitor_end(watching.poll())
+        return answer, _Seen(gpu_listed, stopped_in, None if watching is None else _monitor_end(watching.poll()))
+
+
+def _was_stopped(pid: int) -> bool:
+    """Whether this child was stopped since it was asked last, by whatever signal and for however short a time.
+
+    The kernel keeps that for its parent until it is asked: waitid(2).
+    """
+    try:
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG) is not None
+    except ChildProcessError:
+        return False
 
 
 def _monitor_end(code: int | None) -> str | None:
