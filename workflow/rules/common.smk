@@ -11,6 +11,7 @@ from snakemake.resources import Resources
 
 from trainbench.figures import of_study
 from trainbench.machine import lifetime, working_folder
+from trainbench.plan import limits
 from trainbench.plan.study import Run
 from trainbench.rules import (
     RESULTS,
@@ -67,9 +68,14 @@ def run_of(wildcards):
     return Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
 
 
+def training_jobs(jobs):
+    """Those of these jobs that train; in a workflow that takes this one in, rules have other names."""
+    return [job for job in jobs if job.rule is rules.train.rule]
+
+
 def runs_of(jobs):
-    """The runs among these jobs; in a workflow that takes this one in, rules have other names."""
-    return [run_of(job.wildcards) for job in jobs if job.rule is rules.train.rule]
+    """The runs among these jobs."""
+    return [run_of(job.wildcards) for job in training_jobs(jobs)]
 
 
 def before_anything_begins(build_dag):
@@ -88,6 +94,8 @@ def before_anything_begins(build_dag):
         if CALL.options.is_main and jobs:
             written = [file for job in jobs for file in (*job.output, *job.log)]
             with ending_snakemake():
+                for job in training_jobs(jobs)[:1]:  # all runs have as much patience
+                    limits.refuse_impatience(job.resources)
                 beginning.hold_against_machine(CALL, written, [] if workflow.touch else runs)
         elif CALL.options.in_job and not CALL.options.submits and runs:
             # A job of several runs has them take turns on the cores that it was given, which may be fewer than the node's.

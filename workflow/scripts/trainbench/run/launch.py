@@ -109,7 +109,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     if task.gpus != task.settings["device"]["gpus"]:
         raise InputError(
             f"{name}: Snakemake gave the run {task.gpus} GPUs, its device needs {task.settings['device']['gpus']}; "
-            "raise the limit --resources gpu=N"
+            "raise the limit --resources gpu=N, and leave gpu out of --set-resources"
         )
     machine = host.inventory()
     threads = _threads(task, machine.usable_threads)
