@@ -71,7 +71,7 @@ def ours(cell: Cell) -> Outcome:
     """The engine that runs train with, through its public interface."""
     engine = engines.start("tensorflow", interface.Execution("cpu", cell.threads, cell.batch_size))
     engine.place(cell.images)
-    engine.build(cell.spec, cell.initial, cell.batch_size, SEED)
+    engine.build(cell.spec, cell.initial, SEED)
     seconds = []
     for _ in range(cell.epochs):
         begin = time.monotonic()

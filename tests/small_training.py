@@ -44,11 +44,9 @@ def start(framework: str, precision: str = "float32") -> Engine:
     return engines.start(framework, replace(ONE_THREAD, precision=precision))
 
 
-def built(
-    engine: Engine, spec: ModelSpec, data: Images, initial: Parameters, batch_size: int = BATCH_SIZE, seed: int = 7
-) -> Engine:
+def built(engine: Engine, spec: ModelSpec, data: Images, initial: Parameters, seed: int = 7) -> Engine:
     engine.place(data)
-    engine.build(spec, initial, batch_size, seed)
+    engine.build(spec, initial, seed)
     return engine
 
 

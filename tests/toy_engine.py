@@ -70,7 +70,7 @@ class ToyEngine(Engine):
             for pixels in (images.train_images, images.test_images)
         )
 
-    def _build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:  # noqa: ARG002
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:  # noqa: ARG002
         """Take the weights, run a step and undo it; nothing is drawn, so the seed decides nothing.
 
         Raises:
@@ -82,7 +82,7 @@ class ToyEngine(Engine):
             case _:
                 raise Refused(f"toy trains logistic regression alone, {spec.name} was asked for; choose logistic")
         self._weights = parameters[weights].copy()
-        self._step(0, batch_size)
+        self._step(0)
         self._weights = parameters[weights].copy()
 
     def _lies_on(self) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
@@ -99,10 +99,11 @@ class ToyEngine(Engine):
         return product
 
     def _train_epoch(self) -> float:
-        return float(np.mean([self._step(batch, self._execution.batch_size) for batch in range(self._batches)]))
+        return float(np.mean([self._step(batch) for batch in range(self._batches)]))
 
-    def _step(self, batch: int, batch_size: int) -> float:
+    def _step(self, batch: int) -> float:
         """Train on one batch; its mean softmax cross-entropy."""
+        batch_size = self._execution.batch_size
         chosen = slice(batch * batch_size, (batch + 1) * batch_size)
         x, y = self._train[chosen], self._images.train_labels[chosen]
         logits = x @ self._weights

@@ -143,7 +143,7 @@ def trained(framework: str, spec: ModelSpec, steps: int) -> Trained:
         patched.setattr(f"trainbench.engines.{framework}.layers.dropout_factors", factors)
         engine = engines.start(framework, Execution("cpu", threads=1, batch_size=BATCH_SIZE))
         engine.place(images(BATCH_SIZE * steps))
-        engine.build(spec, larger(spec), BATCH_SIZE, seed=0)
+        engine.build(spec, larger(spec), seed=0)
         return Trained(engine.train_epoch(), parameters_of(engine))
 
 

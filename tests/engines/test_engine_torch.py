@@ -54,7 +54,7 @@ def test_a_step_that_counts_batches_on_the_device_trains_as_one_that_is_told_the
     told = ready("torch", spec)
     counting = Replica(ONE_THREAD, rank=0, parts=1)
     counting.place(data)
-    counting.build(spec, initial(spec), BATCH_SIZE, 7)
+    counting.build(spec, initial(spec), 7)
     told.train_epoch()
     counting.begin_epoch(0)
     for _ in range(BATCHES):

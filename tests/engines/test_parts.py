@@ -1,11 +1,14 @@
 """Engines that compute a batch in parts, each by one thread, train as with whole batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from small_training import (
     BATCH_SIZE,
     IN_PARTS,
+    ONE_THREAD,
     built,
     images,
     in_parts,
@@ -13,7 +16,6 @@ from small_training import (
     parameters_of,
     ready,
     specification,
-    start,
 )
 from trainbench import engines
 from trainbench.engines.shared.batches import parts_of_a_batch
@@ -43,7 +45,7 @@ def test_parts_of_a_batch_drop_out_values_of_their_own(divisible):
     spec, half = specification("conv", keep_conv=0.5, keep_hidden=0.5), images(train=BATCH_SIZE // 2)
     pixels, labels = (np.concatenate([of_half] * 2) for of_half in (half.train_images, half.train_labels))
     twice = Images(pixels, labels, half.test_images, half.test_labels)
-    alone = built(start(divisible), spec, half, initial(spec), batch_size=BATCH_SIZE // 2)
+    alone = built(engines.start(divisible, replace(ONE_THREAD, batch_size=BATCH_SIZE // 2)), spec, half, initial(spec))
     divided = built(in_parts(divisible, 2), spec, twice, initial(spec))
     assert divided.train_epoch() != pytest.approx(alone.train_epoch(), rel=1e-3)
 

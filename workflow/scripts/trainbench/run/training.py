@@ -135,7 +135,7 @@ def train(request: Request, notes: journal.Journal) -> None:
     _, height, width = train_images.shape
     spec = MODELS[settings["model"]].specify(ImageShape(height, width, data.classes), settings["hyperparameters"])
     batch_size, seed = settings["batch_size"], settings["seed"]
-    engine.build(spec, parameters.draw(spec.parameters, seed), batch_size, seed)
+    engine.build(spec, parameters.draw(spec.parameters, seed), seed)
     on_device = engine.prove_device()
     compiled = time.monotonic()
     computes_in = proof.prove(engine, device["precision"])

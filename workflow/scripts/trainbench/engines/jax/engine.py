@@ -190,7 +190,7 @@ class JaxEngine(engine.Engine):
         typed = pixels.astype(self._type, copy=False)
         return jax.device_put(typed, self._everywhere), jax.device_put(labels.astype(np.int32), self._everywhere)
 
-    def _build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:
         with self._framework.naming_missing_operations(self._execution):
             initial = initial_state(spec.optimiser, parameters, is_scaled=self._precision.is_scaled)
             self._state = self._on_devices(initial)
@@ -202,7 +202,7 @@ class JaxEngine(engine.Engine):
             )
             whole = self._everywhere
             self._training = compiled(
-                self._training_step(spec, batch_size, seed),
+                self._training_step(spec, seed),
                 (self._first_training(), *self._train),
                 lies=_Training(whole, self._shared, whole, whole),
                 batches=self._batches,
@@ -278,8 +278,10 @@ class JaxEngine(engine.Engine):
         """The sum [replicas] of each device's share of `values` [batch]."""
         return values.reshape(len(self._devices), -1).sum(1)
 
-    def _training_step(self, spec: ModelSpec, batch_size: int, seed: int) -> Callable[..., _Training]:
+    def _training_step(self, spec: ModelSpec, seed: int) -> Callable[..., _Training]:
         """`step(carry, images, labels)`: train on one batch; JAX itself adds up the gradients of the devices."""
+
+        batch_size = self._execution.batch_size
 
         def step(carry: _Training, images: jax.Array, labels: jax.Array) -> _Training:
             x, y = (self._rows(values, carry.batch, batch_size) for values in (images, labels))

@@ -71,15 +71,15 @@ class Engine(ABC):
         with self._framework.naming_out_of_memory():
             self._place(images)
 
-    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+    def build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:
         """Create parameters and optimiser state, compile, run one step and undo it.
 
         Raises:
             WrongPrecision: the framework has no operations for it on such a device.
         """
-        self._batches, self._steps_done = self._train_samples // batch_size, 0
+        self._batches, self._steps_done = self._train_samples // self._execution.batch_size, 0
         with self._framework.naming_out_of_memory():
-            self._build(spec, parameters, batch_size, seed)
+            self._build(spec, parameters, seed)
 
     def prove_device(self) -> DeviceProof:
         """Find out where parameters and a computed result lie.
@@ -148,7 +148,7 @@ class Engine(ABC):
     def _place(self, images: Images) -> None: ...
 
     @abstractmethod
-    def _build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None: ...
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None: ...
 
     @abstractmethod
     def _lies_on(self) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:

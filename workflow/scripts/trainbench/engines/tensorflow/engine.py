@@ -146,12 +146,12 @@ class TensorFlowEngine(engine.Engine):
             self._devices.place(lambda: tf.constant(labels.astype(np.int64))),
         )
 
-    def _build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:
         with self._framework.naming_missing_operations(self._execution):
             self._make_variables(spec, parameters)
             before = {name: self._value(variable) for name, variable in self._changing.items()}
             count = tf.TensorSpec((), tf.int32)
-            training, evaluation = self._training_loop(spec, batch_size, seed), self._evaluation_loop(spec.layers)
+            training, evaluation = self._training_loop(spec, seed), self._evaluation_loop(spec.layers)
             self._epoch = tf.function(training, input_signature=(count,) * 3, autograph=False)
             self._evaluation = tf.function(evaluation, input_signature=(count,), autograph=False)
             self._first_loss = self._epoch(tf.constant(0), tf.constant(1), tf.constant(0))
@@ -223,13 +223,14 @@ class TensorFlowEngine(engine.Engine):
     def _probes(self) -> Probes:
         return Probes(self._devices.names[0], self._type, self._parts)
 
-    def _training_loop(self, spec: ModelSpec, batch_size: int, seed: int) -> Callable[..., list[tf.Tensor]]:
+    def _training_loop(self, spec: ModelSpec, seed: int) -> Callable[..., list[tf.Tensor]]:
         """`loop(first_batch, batches, steps_done)`: train on these batches, give each device's share of the mean loss.
 
         The parts of a batch are computed apart from one another, and their losses and gradients added up.
         """
         variables, devices, parts = self._variables, self._devices, self._parts
         trained = list(variables.values())
+        batch_size = self._execution.batch_size
         shares = sizes(batch_size, len(devices.names))
 
         def part(

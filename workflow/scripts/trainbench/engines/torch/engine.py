@@ -76,8 +76,8 @@ class TorchEngine(engine.Engine):
     def _place(self, images: Images) -> None:
         self._everywhere("place", images)
 
-    def _build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
-        self._everywhere("build", spec, parameters, batch_size, seed)
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:
+        self._everywhere("build", spec, parameters, seed)
 
     def _lies_on(self) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
         """By PyTorch's names; replicas on a CPU, which has one device only, are numbered as if each had its own."""

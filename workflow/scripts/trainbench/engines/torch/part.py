@@ -1,11 +1,12 @@
 """A part of each batch, computed by itself from its images to its gradients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainbench.engines.torch.descent import LossScaling
 from trainbench.engines.torch.layers import Network, Number
@@ -68,7 +69,7 @@ def _taken(values: Any, batch: Number) -> Any:
 
 
 class _Products(TorchDispatchMode):  # type: ignore[misc]
-    """Notes the types of what operations multiply while it is on."""
+    """Notes the types of what operations multiply while it is on, in numpy's names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,17 +77,9 @@ class _Products(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         if operation._schema.name in _PRODUCTS:
-            self.types |= set(_types_of(arguments))
+            arrays = (leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor))
+            self.types |= {str(array.dtype).removeprefix("torch.") for array in arrays if array.is_floating_point()}
         return operation(*arguments, **(keywords or {}))
-
-
-def _types_of(argument: Any) -> Iterator[str]:
-    """Types of the arrays of fractions among an operation's arguments, in numpy's names."""
-    if isinstance(argument, torch.Tensor) and argument.is_floating_point():
-        yield str(argument.dtype).removeprefix("torch.")
-    elif isinstance(argument, list | tuple):
-        for item in argument:
-            yield from _types_of(item)
 
 
 def product_types(part: Part) -> frozenset[str]:

@@ -80,7 +80,7 @@ class Replica:
             torch.tensor(labels.astype(np.int64)).to(self._device),
         )
 
-    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:
+    def build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:
         """Make everything, try it and undo what trying has changed."""
         self._arrangement = Arrangement(spec)
         self._values = torch.tensor(self._arrangement.vector(parameters)).to(self._device)
@@ -90,8 +90,8 @@ class Replica:
             torch.zeros(1, dtype=torch.int64, device=self._device) for _ in ("batch", "step")
         )
         self._right = torch.zeros((), dtype=torch.int64, device=self._device)
-        self._batches = len(self._images[0][0]) // batch_size
-        self._parts = list(self._make_parts(spec, batch_size, seed))
+        self._batches = len(self._images[0][0]) // self._execution.batch_size
+        self._parts = list(self._make_parts(spec, seed))
         self._gradients = torch.empty(len(self._parts), len(self._values), device=self._device)
         count = len(self._parts)
         self._looked_after = self._gradients.tensor_split(count, 1)
@@ -111,8 +111,8 @@ class Replica:
             tensor.copy_(value)
         self._set_generators(generators_before)
 
-    def _make_parts(self, spec: ModelSpec, batch_size: int, seed: int) -> Iterator[Part]:
-        replicas, parts = self._execution.replicas, self._team.members
+    def _make_parts(self, spec: ModelSpec, seed: int) -> Iterator[Part]:
+        replicas, parts, batch_size = self._execution.replicas, self._team.members, self._execution.batch_size
         network = Network(tuple(with_pooling_before_relu(spec.layers)), self._arrangement.leaves(self._values))
         # [batches, images of a batch, ...]: a batch of a part is a slice.
         batches = [
