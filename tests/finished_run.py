@@ -151,5 +151,6 @@ def observed(samples: Path | None, gpu_uuids: Sequence[str] = (), **changes: Any
         "canary_after": TIMING,
         "samples": samples,
         "monitor_end": None,
+        "stopped_in": (),
     }
     return outcome.Observed(**{**seen, **changes})

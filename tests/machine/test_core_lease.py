@@ -136,8 +136,29 @@ def test_a_shared_core_is_not_held(start: Start, folder: Path) -> None:
     assert first_line(holder) == "0 shared"
     with core_lease.leased(1, [0], folder) as lease:
         kill(holder)
-        assert lease == CoreLease(cores=(0,), shared=(0,), descriptors=())
+        assert lease == CoreLease(cores=(0,), shared=(0,), core_locks={}, time_locks=())
         assert is_free(0, folder)
+
+
+def test_the_run_that_has_a_core_learns_that_a_later_one_shares_it(start: Start, folder: Path) -> None:
+    with core_lease.leased(2, [0, 1], folder) as lease:
+        assert first_line(start(HOLD, folder, 2, "none", 1, 2)) == "1 2 shared 1"
+        assert lease.shared_by_now() == (1,)
+
+
+def test_a_core_that_a_later_run_leaves_alone_is_not_shared(start: Start, folder: Path) -> None:
+    with core_lease.leased(1, [0, 1], folder) as lease:
+        assert first_line(start(HOLD, folder, 1, "none", 0, 1)) == "1 shared"
+        assert lease.shared_by_now() == ()
+
+
+def test_who_shared_a_core_with_an_earlier_run_is_forgotten_by_the_next(start: Start, folder: Path) -> None:
+    with core_lease.leased(1, [0], folder):
+        sharer = start(HOLD, folder, 1, "none", 0)
+        assert first_line(sharer) == "0 shared 0"
+        kill(sharer)
+    with core_lease.leased(1, [0], folder) as lease:
+        assert lease.shared_by_now() == ()
 
 
 def test_runs_never_meet_on_a_core_that_they_think_their_own(start: Start, folder: Path) -> None:
@@ -213,6 +234,22 @@ def test_the_quotas_of_two_groups_have_no_lock_in_common(tmp_path: Path) -> None
 def test_a_run_on_a_core_of_its_own_says_so_where_another_has_the_time_of_the_quota(start: Start, folder: Path) -> None:
     assert first_line(start(HOLD, folder, 1, "none", 0, 1, "quota-7-0.lock")) == "0 shared"
     assert first_line(start(HOLD, folder, 1, "none", 0, 1, "quota-7-0.lock")) == "1 shared 1"
+
+
+def test_the_run_that_has_the_time_of_the_quota_learns_that_a_later_one_shares_it(start: Start, folder: Path) -> None:
+    with core_lease.leased(1, [0, 1], folder, ["quota-7-0.lock"]) as lease:
+        assert first_line(start(HOLD, folder, 1, "none", 0, 1, "quota-7-0.lock")) == "1 shared 1"
+        assert lease.shared_by_now() == (0,)
+
+
+def test_every_run_that_has_time_of_the_quota_learns_of_one_that_has_none(start: Start, folder: Path) -> None:
+    quota = ["quota-7-0.lock", "quota-7-1.lock"]
+    with (
+        core_lease.leased(1, [0, 1, 2], folder, quota) as first,
+        core_lease.leased(1, [0, 1, 2], folder, quota) as second,
+    ):
+        assert first_line(start(HOLD, folder, 1, "none", 0, 1, 2, *quota)) == "2 shared 2"
+        assert (first.shared_by_now(), second.shared_by_now()) == ((0,), (1,))
 
 
 def test_runs_within_the_quota_share_nothing(start: Start, folder: Path) -> None:

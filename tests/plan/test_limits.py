@@ -16,6 +16,7 @@ from trainbench.plan.limits import (
     gpu_warning,
     needed_memory_mib,
     refuse_contradictions,
+    refuse_impatience,
     refuse_impossible,
     refuse_no_core,
 )
@@ -400,3 +401,23 @@ def test_what_should_be_known_of_the_gpus_is_told_where_the_study_would_use_them
     study, machine = dataclasses.replace(STUDY, devices=devices), dataclasses.replace(SERVER, gpus=gpus)
     told = gpu_warning(study, machine, is_auto=is_auto)
     assert told is None if part is None else part in str(told)
+
+
+PATIENCE = {"gpu_wait_seconds": 0, "no_progress_seconds": 1}
+
+
+def test_a_run_may_wait_for_no_gpu_and_for_a_second_without_progress() -> None:
+    refuse_impatience(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("no_progress_seconds", 0, "is 0, expected whole seconds, at least 1"),
+        ("no_progress_seconds", "1h", "is '1h', expected whole seconds"),
+        ("gpu_wait_seconds", -1, "is -1, expected whole seconds, at least 0"),
+    ],
+)
+def test_a_patience_with_which_no_run_could_be_carried_out_is_refused(name: str, value: object, words: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' of rule train {words}"):
+        refuse_impatience({**PATIENCE, name: value})

@@ -1,6 +1,7 @@
 """Each check keeps quiet up to its bound, speaks beyond it, and says what to do."""
 
 import importlib
+import itertools
 import pkgutil
 import re
 from collections.abc import Callable
@@ -59,6 +60,8 @@ def facts(tmp_path: Path) -> FactsOf:
         times: np.ndarray = TIMES,
         other: np.ndarray | None = None,
         cpu: np.ndarray | None = None,
+        pressure: np.ndarray | None = None,
+        steal: np.ndarray | None = None,
         gpu_percent: float = 90.0,
         **changes: Any,
     ) -> Facts:
@@ -66,13 +69,20 @@ def facts(tmp_path: Path) -> FactsOf:
         load = np.ones_like(times) if other is None else other
         used = np.full_like(times, 190.0) if cpu is None else cpu
         of_gpus = {f"gpu{number}_utilization_percent": np.full_like(times, gpu_percent) for number in range(len(gpus))}
-        samples = make_samples(tmp_path, times, len(gpus), other_cpu_percent=load, cpu_percent=used, **of_gpus)
+        of_host = {"other_cpu_percent": load, "cpu_percent": used}
+        of_host |= {} if pressure is None else {"cpu_pressure_percent": pressure}
+        of_host |= {} if steal is None else {"steal_percent": steal}
+        samples = make_samples(tmp_path, times, len(gpus), **of_host, **of_gpus)
         quiet = {
             "threads": 2,
             "cores": (0, 1),
             "shared_cores": (),
             "quota_cores": None,
-            "epoch_seconds": (1.4, 1.0, 1.01, 1.0, 0.99, 1.0),
+            "epoch_seconds": (epochs := (1.4, 1.0, 1.01, 1.0, 0.99, 1.0)),
+            "epoch_cpu_seconds": [
+                1.9 * seconds for seconds in changes.get("epoch_seconds", epochs) if isinstance(seconds, float)
+            ],
+            "stopped_in": (),
             "samples": samples,
             "span": SPAN,
             "over_span": {**SUMMARY, "gpus": gpus, **(span_summary or {})},
@@ -100,6 +110,23 @@ def still_for(seconds: float, percent: float = 4.9) -> np.ndarray:
     """Give CPU use of a run that does next to nothing in the middle of the span."""
     return np.where((TIMES > 4.001) & (TIMES - seconds < 4.001), percent, 190.0)
 
+
+def epochs_of(*seconds_and_cpu_seconds: tuple[float, float], **changes: Any) -> dict[str, Any]:
+    """Give epochs one after the other from the span's beginning on."""
+    seconds, cpu_seconds = zip(*seconds_and_cpu_seconds, strict=True)
+    ends = np.cumsum((SPAN[0], *seconds)).tolist()
+    return {
+        "epoch_seconds": seconds,
+        "epoch_cpu_seconds": cpu_seconds,
+        "windows": list(itertools.pairwise(ends)),
+        **changes,
+    }
+
+
+EIGHT_SLOW_THREADS = [(2.0, 2.4)] * 3
+TWO_CORES = (2.0, 3.8)
+STOPPED_IN_TURN = epochs_of((1.86, 1.86), (10.5, 1.01), times=np.arange(0.0, 15.0, 0.1))
+"""By SIGSTOP and SIGCONT, 0.38 s and 0.12 s in turn."""
 
 KILLED = {"monitor_end": "ended with signal 9"}
 
@@ -135,9 +162,13 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             {"span": (-0.9, 9.0)},
             {"times": TIMES[(TIMES < 4.05) | (TIMES > 4.95)]},
             {"times": TIMES[::20], "monitor_interval_seconds": 1.0},
+            {"times": TIMES[TIMES > 4.0], "span": (5.0, 9.0)},
+            {"times": TIMES[(TIMES < 1.05) | (TIMES > 2.95)], "span": (5.0, 9.0)},
+            {"times": TIMES[::20], "monitor_interval_seconds": 1.0, "span": (5.0, 9.0)},
             KILLED,
         ],
         [
+            {"times": TIMES[(TIMES < 1.05) | (TIMES > 3.15)], "span": (5.0, 9.0)},
             {"span": (1.0, 11.1)},
             {"span": (-1.1, 9.0)},
             {"times": TIMES[(TIMES < 4.05) | (TIMES > 5.15)]},
@@ -161,6 +192,33 @@ BOUNDS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             {"cpu": still_for(0.6)},
             {"cpu": still_for(4.0), "windows": [(1.0, 4.0), (7.0, 9.0)]},
             {"gpu": {}, "cpu": still_for(2.1), "gpu_percent": 0.0},
+            {"stopped_in": (0,)},
+            {"stopped_in": (1, 2)},
+            {"gpu": {}, "gpu_percent": np.nan, "stopped_in": (1,)},
+        ],
+    ),
+    "held_up": (
+        [
+            epochs_of(*EIGHT_SLOW_THREADS, threads=8),
+            epochs_of((2.0, 1.51)),
+            epochs_of((0.6, 0.11)),
+            epochs_of((2.0, 2.2), TWO_CORES, TWO_CORES),
+            epochs_of(TWO_CORES, (2.0, 2.86), TWO_CORES),
+            epochs_of(TWO_CORES, (2.0, 1.0), other=np.full_like(TIMES, 50.0)),
+            epochs_of(TWO_CORES, (2.0, 1.0), pressure=np.full_like(TIMES, 50.0)),
+            epochs_of(TWO_CORES, (2.0, 1.0), steal=np.full_like(TIMES, 50.0)),
+            epochs_of((2.0, 1.0), threads=1, quota_cores=0.5),
+            epochs_of((2.0, 1.9), (2.0, 0.1), gpu={}),
+            epochs_of(TWO_CORES, (2.0, 1.0), times=TIMES[:0]),
+            epochs_of(TWO_CORES, (2.0, 1.0), times=TIMES[TIMES < 4.0]),
+        ],
+        [
+            epochs_of((2.0, 1.47)),
+            epochs_of((0.6, 0.09)),
+            STOPPED_IN_TURN,
+            epochs_of((1.81, 1.81), (3.19, 0.99), times=np.arange(0.0, 61.0, 60.0), monitor_interval_seconds=60.0),
+            epochs_of(TWO_CORES, (2.0, 2.81), TWO_CORES),
+            epochs_of(TWO_CORES, (2.0, 1.0), other=np.full_like(TIMES, 20.0)),
         ],
     ),
     "readings_refused": ([{"other": np.full_like(TIMES, -10.0)}], [{"other": load_for(0.1, -1e9)}]),
@@ -373,7 +431,7 @@ def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[Finding]) -
     ("name", "case", "words"),
     [
         ("other_load", {"other": load_for(1.0, 87.0)}, "1 % of a core while the run trained, up to 87 % for 1 s"),
-        ("cores_shared", {"shared_cores": (0, 1)}, "held 2 of the run's 2 cores (0, 1)"),
+        ("cores_shared", {"shared_cores": (0, 1)}, "shared 2 of the run's 2 cores (0, 1)"),
         ("cpu_quota", {"quota_cores": 1.5}, " 1.5 cores"),
         ("epochs_drift", {"epoch_seconds": ramp(0.2)}, "20 % slower"),
         ("epochs_drift", {"epoch_seconds": ramp(-0.2)}, "20 % faster"),
@@ -391,6 +449,19 @@ def test_no_finding_shows_a_value_that_is_not_one(all_findings: list[Finding]) -
             "stood_still",
             {"cpu": still_for(3.0)},
             "in 3.0 s of the 8.0 s that the epochs took, the run used no processor",
+        ),
+        (
+            "monitor_gap",
+            {"times": TIMES[(TIMES < 1.05) | (TIMES > 3.95)], "span": (5.0, 9.0)},
+            "3.0 s of the 5.0 s from the monitor's first sample to the first epoch were not watched, from 1.0 s on",
+        ),
+        ("stood_still", {"stopped_in": (0,)}, "the run was stopped and continued before its first epoch had ended"),
+        ("stood_still", {"stopped_in": (0, 2)}, "; the run was stopped and continued in 1 of its 5 later epochs"),
+        (
+            "held_up",
+            STOPPED_IN_TURN,
+            "in 9.4 s of the 12.4 s that training took, the run was kept from its processors, and not by other "
+            "programs: an epoch of 10.5 s used 0.10 cores, 1.00 are usual",
         ),
         ("readings_refused", {"other": load_for(0.2, -1e9)}, "other_cpu_percent said '-1000000000.0' (2 times)"),
         ("too_short", {"span": (1.0, 1.25)}, "took 0.25 s"),
@@ -462,8 +533,7 @@ def test_a_check_that_fails_costs_itself_alone_and_is_found(facts: FactsOf) -> N
     found = checks.findings(facts(epoch_seconds="a word", shared_cores=(1,)))
     assert [(finding.name, finding.level) for finding in found] == [
         ("cores_shared", "warning"),
-        ("not_evaluated", "warning"),
-        ("not_evaluated", "warning"),
+        *[("not_evaluated", "warning")] * 3,
     ]
     assert "the check epochs_scatter could not be made" in found[1].finding
 

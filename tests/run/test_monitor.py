@@ -364,6 +364,8 @@ def facts_of(samples: usage.Samples, summary: dict[str, Any]) -> Facts:
         shared_cores=(),
         quota_cores=None,
         epoch_seconds=(1.0, 1.0),
+        epoch_cpu_seconds=(2.0, 2.0),
+        stopped_in=(),
         samples=samples,
         span=(samples.times[0], samples.times[-1]),
         over_span=summary,

@@ -9,7 +9,7 @@ import pytest
 
 from finished_run import CARD, CARDS, COMPLETED, OUT_OF_MEMORY, TIMES, completed_on, observed, settings
 from samples_file import write_samples
-from trainbench.machine import gpu_cards, host
+from trainbench.machine import clean_environment, gpu_cards, host
 from trainbench.records import record
 from trainbench.run import outcome
 
@@ -178,6 +178,16 @@ def test_variables_of_the_device_stand_in_the_file_beside_those_of_trainbench(ob
     found = record.read(tmp_path / "metrics.json")
     assert found["software"]["flags"]["environment"] == {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "libjemalloc.so.2"}
     assert found["settings"]["device"]["environment"] == {"LD_PRELOAD": "libjemalloc.so.2"}
+
+
+def test_a_search_path_of_the_device_stands_in_the_file_without_the_folder_of_this_checkout(
+    observe: Observe, tmp_path: Path
+) -> None:
+    own = {"PYTHONPATH": "/site/lib"}
+    observed = observe(settings=with_variables(**own), environment=clean_environment.of_process({}, 2, (), own))
+    record.write(outcome.metrics(COMPLETED, observed), tmp_path / "metrics.json")
+    flags = record.read(tmp_path / "metrics.json")["software"]["flags"]
+    assert flags["environment"]["PYTHONPATH"] == "/site/lib"
 
 
 def test_paths_that_were_passed_on_do_not_stand_in_the_file(observe: Observe) -> None:

@@ -1,4 +1,4 @@
-"""A run that was stopped for a while, or whose monitor was, is a run with a finding: real runs, real signals."""
+"""A run that was stopped for a while or joined by another, or whose monitor was stopped, has a finding: real runs."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from idx_writer import write_idx_directory
 from nvml_library import replay_environment
 from study_builder import CPU, make_study
 from trainbench.datasets import dataset
+from trainbench.machine import core_lease
 from trainbench.plan.study import ModelSettings, Run
 from trainbench.records import record
 from trainbench.run import journal
@@ -70,6 +71,16 @@ def child(launcher: psutil.Popen, module: str) -> psutil.Process:
     return found
 
 
+def started(launcher: psutil.Popen, module: str) -> psutil.Process:
+    """Return as soon as this child is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(module in process.cmdline() for process in launcher.children()):
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline, f"no {module} was started"
+        time.sleep(0.001)
+    return child(launcher, module)
+
+
 def wait_for_second_epoch(launcher: psutil.Popen, folder: Path) -> None:
     """Return in the middle of it: at its beginning the state of the run is saved, which is part of no figure."""
     notes = folder / UNFINISHED_NAME / "journal.jsonl"
@@ -95,6 +106,36 @@ def test_a_training_process_that_was_stopped_is_found(launcher: psutil.Popen, tm
     assert "the run used no processor" in found_in(launcher, tmp_path)["stood_still"]
 
 
+def test_a_training_process_that_was_stopped_again_and_again_for_a_short_time_is_found(
+    launcher: psutil.Popen, tmp_path: Path
+) -> None:
+    """As cpulimit does it: no stretch is long enough to be seen in the samples."""
+    wait_for_second_epoch(launcher, tmp_path)
+    training = child(launcher, "trainbench.training")
+    for _ in range(3):
+        training.suspend()
+        time.sleep(0.05)
+        training.resume()
+        time.sleep(0.05)
+    assert "stopped and continued in 1 of its 1 later epochs" in found_in(launcher, tmp_path)["stood_still"]
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["alone", "with all others"])
+def test_a_training_process_that_was_stopped_while_it_started_is_found(
+    launcher: psutil.Popen, tmp_path: Path, *, whole_group: bool
+) -> None:
+    training = started(launcher, "trainbench.training")
+    if whole_group:
+        os.killpg(launcher.pid, signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        os.killpg(launcher.pid, signal.SIGCONT)
+    else:
+        training.suspend()
+        time.sleep(STOPPED_SECONDS)
+        training.resume()
+    assert "before its first epoch had ended" in found_in(launcher, tmp_path)["stood_still"]
+
+
 def test_a_run_that_was_stopped_with_its_monitor_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:
     """As Ctrl-Z does it."""
     wait_for_second_epoch(launcher, tmp_path)
@@ -114,11 +155,14 @@ def test_a_monitor_that_was_killed_is_found_however_short_the_rest_of_the_run(
 
 def test_a_monitor_that_was_killed_before_it_began_costs_no_run(launcher: psutil.Popen, tmp_path: Path) -> None:
     """Snakemake wants its samples file to be there."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not any("trainbench.monitor" in process.cmdline() for process in launcher.children()):
-        assert launcher.poll() is None
-        assert time.monotonic() < deadline, "no monitor was started"
-        time.sleep(0.001)
-    child(launcher, "trainbench.monitor").kill()
+    started(launcher, "trainbench.monitor").kill()
     assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")
     assert (tmp_path / "samples.csv").read_text(encoding="utf-8") == ""
+
+
+def test_a_run_that_another_came_to_share_its_core_with_is_found(launcher: psutil.Popen, tmp_path: Path) -> None:
+    wait_for_second_epoch(launcher, tmp_path)
+    allowed = sorted(os.sched_getaffinity(0))
+    with core_lease.leased(len(allowed), allowed, tmp_path / "leases") as later:
+        assert len(later.shared) == 1
+    assert "shared 1 of the run's 1 cores" in found_in(launcher, tmp_path)["cores_shared"]

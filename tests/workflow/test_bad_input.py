@@ -44,6 +44,8 @@ def refused(run):
         (["--cores", "0"], ["--cores is 0", "at least 1"]),
         (["--max-threads", "1"], ["--max-threads alters how many cores runs reserve"]),
         (["--set-threads", "train=1"], ["--set-threads alters how many cores runs reserve"]),
+        (["--set-resources", "train:no_progress_seconds=0.5"], ["'no_progress_seconds'", "is 0", "at least 1"]),
+        (["--set-resources", "train:gpu_wait_seconds=long"], ["'gpu_wait_seconds'", "is 'long'", "at least 0"]),
         (
             ["--cores", "2", "results/runs/conv/16/gpu/1/metrics.json"],
             ["a run on the device 'gpu' was asked for", "needs a GPU", "none is found"],

@@ -67,9 +67,14 @@ def run_of(wildcards):
     return Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
 
 
+def training_jobs(jobs):
+    """Those of these jobs that train; in a workflow that takes this one in, rules have other names."""
+    return [job for job in jobs if job.rule is rules.train.rule]
+
+
 def runs_of(jobs):
-    """The runs among these jobs; in a workflow that takes this one in, rules have other names."""
-    return [run_of(job.wildcards) for job in jobs if job.rule is rules.train.rule]
+    """The runs among these jobs."""
+    return [run_of(job.wildcards) for job in training_jobs(jobs)]
 
 
 def before_anything_begins(build_dag):
@@ -88,8 +93,9 @@ def before_anything_begins(build_dag):
         if CALL.options.is_main and jobs:
             written = [file for job in jobs for file in (*job.output, *job.log)]
             to_train = [] if workflow.touch else runs
+            patience = next((job.resources for job in training_jobs(jobs)), None)
             with ending_snakemake():
-                beginning.hold_against_machine(CALL, written, to_train)
+                beginning.hold_against_machine(CALL, written, to_train, patience)
             left_out = call.left_out([STUDY.device(run.device) for run in to_train], os.environ)
             if left_out is not None:
                 logger.warning(left_out)

@@ -83,9 +83,12 @@ def of_process(
     }
 
 
-def recorded(environment: Mapping[str, str], own: Iterable[str]) -> dict[str, str]:
-    """What of a run's environment its metrics file tells: what trainbench sets and speed depends on, and the `own`."""
-    return {name: environment[name] for name in (*_RECORDED, *own) if name in environment}
+def recorded(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """What of a run's environment its metrics file tells: what trainbench sets and speed depends on, and the `own`.
+
+    These as the device sets them: of a PYTHONPATH, without the folder of this checkout that a run gets in front of it.
+    """
+    return {**{name: environment[name] for name in _RECORDED if name in environment}, **own}
 
 
 def left_out(inherited: Iterable[str]) -> list[str]:

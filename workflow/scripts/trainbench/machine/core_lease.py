@@ -1,12 +1,12 @@
 """Gives a run cores of its own, apart from those of other runs on this machine.
 
 Each core is locked as a GPU is (`locks`). Unlike a GPU, a core that is taken does not hold a run up: the run
-then shares it, and says so. Where a control group allows CPU time for fewer cores than it has, runs on different cores
-still take it from each other, so that time is locked too, a core's worth at a time.
+then shares it, and says so, also to the run that has it. Where a control group allows CPU time for fewer cores than it
+has, runs on different cores still take it from each other, so that time is locked too, a core's worth at a time.
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,28 @@ from trainbench.machine.control_groups import CpuQuota
 
 @dataclass(frozen=True)
 class CoreLease:
-    """Logical CPUs of a run; those in `shared`, or the CPU time for them, are also another run's.
+    """Logical CPUs of a run; those in `shared`, or the CPU time for them, were another run's already.
 
-    Who inherits `descriptors` holds them too.
+    `core_locks` are its open lock files by core, `time_locks` those of a quota on CPU time.
     """
 
     cores: tuple[int, ...]
     shared: tuple[int, ...]
-    descriptors: tuple[int, ...]
+    core_locks: Mapping[int, int]
+    time_locks: tuple[int, ...]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The open lock files: who inherits them holds the cores too."""
+        return (*self.core_locks.values(), *self.time_locks)
+
+    def shared_by_now(self) -> tuple[int, ...]:
+        """`shared`, and the cores that other runs have come to share since, or the CPU time for them."""
+        marked = [core for core, descriptor in self.core_locks.items() if locks.is_marked(descriptor)]
+        short = sum(map(locks.is_marked, self.time_locks)) - len(marked)
+        found = {*self.shared, *marked}
+        # Which of its cores a run has no time of its own for is all the same.
+        return tuple(sorted({*found, *[core for core in self.cores if core not in found][: max(0, short)]}))
 
 
 def preferred(allowed: Collection[int], near: Collection[int] | None, root: Path = Path("/")) -> tuple[int, ...]:
@@ -68,13 +82,17 @@ def leased(
     held: dict[str, int] = {}
     with locks.kept(folder, held):
         _hold(held, count, names.values(), folder)
-        own = [core for core in wanted if names[core] in held]
+        own = {core: held[names[core]] for core in wanted if names[core] in held}
         shared = [core for core in wanted if core not in own][: max(0, count - len(own))]
-        if quota_names is not None:
-            timed = _hold(held, count, quota_names, folder)
-            # Which of its cores a run has no time of its own for is all the same.
-            shared += own[: max(0, count - timed - len(shared))]
-        yield CoreLease(tuple(sorted({*own, *shared})), tuple(sorted(shared)), tuple(held.values()))
+        used = [names[core] for core in shared]
+        timed = _hold(held, count, quota_names or (), folder)
+        if quota_names is not None and timed < count:
+            shared += list(own)[: max(0, count - timed - len(shared))]
+            used += [name for name in quota_names if name not in held]
+        for name in used:
+            locks.mark(folder, name)
+        time_locks = tuple(held[name] for name in quota_names or () if name in held)
+        yield CoreLease(tuple(sorted({*own, *shared})), tuple(sorted(shared)), own, time_locks)
 
 
 def _hold(held: dict[str, int], count: int, names: Iterable[str], folder: Path) -> int:
@@ -85,5 +103,6 @@ def _hold(held: dict[str, int], count: int, names: Iterable[str], folder: Path) 
             break
         descriptor = locks.try_lock_in(folder, name)
         if descriptor is not None:
+            locks.forget_marks(descriptor)
             held[name] = descriptor
     return len(held) - before

@@ -73,6 +73,30 @@ def try_lock_in(folder: Path, name: str) -> int | None:
         raise InputError(_unusable(folder, error)) from error
 
 
+def mark(folder: Path, name: str) -> None:
+    """Tell who holds this lock that its thing is used by another all the same: a byte in the file says so.
+
+    Where the file cannot be written nobody is told, and nothing else depends on it.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, b"+")
+        finally:
+            os.close(descriptor)
+
+
+def forget_marks(descriptor: int) -> None:
+    """Begin anew with a lock that has just been taken: who held it before was meant."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+
+
+def is_marked(descriptor: int) -> bool:
+    """Whether somebody has marked this lock since its marks were forgotten."""
+    return os.fstat(descriptor).st_size > 0
+
+
 @contextmanager
 def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
     """Keep the locks in `held`, descriptors by name of file in the lock folder, and give them back in the end.

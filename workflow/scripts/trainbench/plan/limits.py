@@ -129,6 +129,21 @@ def refuse_no_core(machine: Machine) -> None:
         raise InputError(f"--cores is {machine.cores}, but a run needs at least 1; give --cores all")
 
 
+def refuse_impatience(resources: Mapping[str, object]) -> None:
+    """Look at the resources of a run that say how long it waits, which --set-resources alters.
+
+    Raises:
+        InputError: one of them is no number of seconds, or so few that no run could be carried out.
+    """
+    for name, least in (("gpu_wait_seconds", 0), ("no_progress_seconds", 1)):
+        value = resources[name]
+        if not isinstance(value, int) or value < least:
+            raise InputError(
+                f"the resource '{name}' of rule train is {value!r}, expected whole seconds, at least {least}; leave it "
+                f"out for an hour, or give --set-resources train:{name}=7200"
+            )
+
+
 def _refuse_missing_cores(study: Study, devices: Sequence[Device], machine: Machine) -> None:
     # Snakemake hands out no more than these to a run, which would then not reserve what keeps others off.
     fewer = machine.max_threads is not None and (machine.cores is None or machine.max_threads < machine.cores)

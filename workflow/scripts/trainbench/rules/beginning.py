@@ -1,6 +1,6 @@
 """What is done and refused before anything begins: the working folder held, and the plan held against this machine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trainbench.datasets import idx
@@ -40,8 +40,12 @@ def go_on(call: Call) -> int | None:
     return held
 
 
-def hold_against_machine(call: Call, written: Iterable[str], runs: Sequence[Run]) -> None:
+def hold_against_machine(
+    call: Call, written: Iterable[str], runs: Sequence[Run], patience: Mapping[str, object] | None
+) -> None:
     """Hold what is to be carried out, and no more, against this machine: jobs that write these files, and these runs.
+
+    `patience` are the resources of a run, None where none is carried out: all runs have as much.
 
     Raises:
         InputError: it cannot carry that out, or the data files are wrong, which are all read before the first run does.
@@ -53,6 +57,8 @@ def hold_against_machine(call: Call, written: Iterable[str], runs: Sequence[Run]
     # The prepared data set is no output of any job.
     _refuse_unwritable(sorted(folders | ({limits.DATA_FOLDER} if runs and not prepared else set())))
     limits.refuse_no_core(call.machine)
+    if patience is not None:
+        limits.refuse_impatience(patience)
     limits.refuse_impossible(call.study, runs, idx.read_shape(call.dataset_files), call.machine, prepared=prepared)
     if runs and not prepared:
         idx.read_contents(call.data_folder)

@@ -37,7 +37,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     if task.gpus != task.device["gpus"]:
         raise InputError(
             f"{task.name}: Snakemake gave the run {task.gpus} GPUs, its device needs {task.device['gpus']}; "
-            "raise the limit --resources gpu=N"
+            "raise the limit --resources gpu=N, and leave gpu out of --set-resources"
         )
     machine = host.inventory()
     threads = _threads(task, machine.usable_threads)
@@ -58,8 +58,9 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         )
         canary_before = _canary(cores.cores, log)
         started_at = datetime.now(UTC).isoformat()
-        answer, gpu_listed, monitor_end = watched_training.train(task, place, log, announce)
+        answer, seen = watched_training.train(task, place, log, announce)
         canary_after = _canary(cores.cores, log)
+        shared_cores = cores.shared_by_now()
     if answer["status"] == "refused":
         raise InputError(f"{task.name}: {answer['message']}")
     observed = outcome.Observed(
@@ -70,15 +71,16 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         environment=place.environment,
         cores_given=task.cores,
         cores=cores.cores,
-        shared_cores=cores.shared,
+        shared_cores=shared_cores,
         near_cores=None if near is None else tuple(sorted(near)),
         gpu_uuids=gpus.uuids,
         gpu_wait_seconds=gpus.waited_seconds,
-        gpu_listed=gpu_listed,
+        gpu_listed=seen.gpu_listed,
         canary_before=canary_before,
         canary_after=canary_after,
         samples=None if task.monitor_interval_seconds is None else task.samples,
-        monitor_end=monitor_end,
+        monitor_end=seen.monitor_end,
+        stopped_in=seen.stopped_in,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
     # Only now: until then, an interruption costs at most what the state does not have.

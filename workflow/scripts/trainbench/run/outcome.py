@@ -25,7 +25,8 @@ class Observed:
     """What the launcher knows of a run.
 
     `samples` is the monitor's file, None where nothing watched; `monitor_end` says how the monitor ended where it did
-    not end with the run. The canaries are None where they could not be timed.
+    not end with the run; `stopped_in` are the epochs of this process, counted from 0, in which it was stopped and
+    continued. The canaries are None where they could not be timed.
     """
 
     settings: Mapping[str, Any]
@@ -44,6 +45,7 @@ class Observed:
     canary_after: Timing | None
     samples: Path | None
     monitor_end: str | None
+    stopped_in: Sequence[int]
 
 
 def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
@@ -178,6 +180,8 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         shared_cores=observed.shared_cores,
         quota_cores=observed.machine.cgroup_cpu_quota_cores,
         epoch_seconds=[epoch["train_seconds"] for epoch in epochs],
+        epoch_cpu_seconds=[epoch["cpu_seconds"] for epoch in epochs],
+        stopped_in=observed.stopped_in,
         samples=samples,
         monitor_interval_seconds=observed.settings["monitor_interval_seconds"],
         monitor_end=observed.monitor_end,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from trainbench.errors import InputError, RunFailed
 from trainbench.files import full_disk
@@ -53,13 +53,22 @@ class Place:
     identity: Mapping[str, Any]
 
 
-def train(
-    task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
-) -> tuple[dict[str, Any], bool | None, str | None]:
-    """Start the training process and the monitor, and wait for both.
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a run while it trained.
 
-    Returns the training's answer, whether NVML lists the training's process on its card (None: cannot be told), and how
-    the monitor ended (None: with the training).
+    `gpu_listed` says whether NVML lists its process on its cards, None where it cannot tell or there are none;
+    `stopped_in` are the epochs of this process, counted from 0, in which it was stopped and continued; `monitor_end` is
+    how the monitor ended ("ended with signal 9"), None where it ended with the training.
+    """
+
+    gpu_listed: bool | None
+    stopped_in: Sequence[int]
+    monitor_end: str | None
+
+
+def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]) -> tuple[dict[str, Any], Seen]:
+    """Start the training process and the monitor, and wait for both; returns the training's answer and what was seen.
 
     Raises:
         InputError: the disk is full, the run computes elsewhere than on its GPUs, or a library that its device preloads
@@ -94,21 +103,19 @@ def train(
             )
         )
         watching = stack.enter_context(_monitor(task, training.pid, place, log))
-        gpu_listed = None
-        is_first_epoch = True
+        gpu_listed, epochs_seen = None, 0
+        stopped_in: list[int] = []
         for line in _relay(_lines(training, task), task, log, announce):
             if _NOT_PRELOADED in line:
                 raise InputError(f"{task.name}: {line.strip()}{task.suspicion}")
-            if is_first_epoch and place.gpus.uuids and line.startswith("epoch "):
-                is_first_epoch = False
-                gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
-                if gpu_listed is False:
-                    shutil.rmtree(task.unfinished, ignore_errors=True)
-                    raise InputError(
-                        f"{task.name}: after the first epoch NVML lists the run's process, but not on each GPU that it "
-                        f"leased ({', '.join(place.gpus.uuids)}), so it computes elsewhere; compare {task.log} with "
-                        "nvidia-smi"
-                    )
+            if line.startswith("epoch "):
+                if _was_stopped(training.pid):
+                    stopped_in.append(epochs_seen)
+                if place.gpus.uuids and not epochs_seen:
+                    gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
+                    if gpu_listed is False:
+                        _refuse_elsewhere(task, place)
+                epochs_seen += 1
             _demand_room(watching, task)
         code = training.wait()
         if watching is not None:
@@ -126,7 +133,31 @@ def train(
                 f"{task.name}: the training process ended with {_exit_text(code)} and left no result{task.suspicion}; "
                 f"the last lines of {task.log} say why\n{_tail(task.log)}"
             )
-        return answer, gpu_listed, None if watching is None else _monitor_end(watching.poll())
+        return answer, Seen(gpu_listed, stopped_in, None if watching is None else _monitor_end(watching.poll()))
+
+
+def _was_stopped(pid: int) -> bool:
+    """Whether this child was stopped since it was asked last, by whatever signal and for however short a time.
+
+    The kernel keeps that for its parent until it is asked: waitid(2).
+    """
+    try:
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG) is not None
+    except ChildProcessError:
+        return False
+
+
+def _refuse_elsewhere(task: Task, place: Place) -> NoReturn:
+    """Refuse a run that does not compute on its cards, and what it saved.
+
+    Raises:
+        InputError: always.
+    """
+    shutil.rmtree(task.unfinished, ignore_errors=True)
+    raise InputError(
+        f"{task.name}: after the first epoch NVML lists the run's process, but not on each GPU that it leased "
+        f"({', '.join(place.gpus.uuids)}), so it computes elsewhere; compare {task.log} with nvidia-smi"
+    )
 
 
 @contextmanager

@@ -33,7 +33,16 @@ and dispatching many small operations, one after the other.
 """
 
 DISTURBED_BY: Final = (
-    *("other_load", "cpu_pressure", "cpu_steal", "cores_shared", "cores_contend", "gpu_shared", "stood_still"),
+    *(
+        "other_load",
+        "cpu_pressure",
+        "cpu_steal",
+        "cores_shared",
+        "cores_contend",
+        "gpu_shared",
+        "stood_still",
+        "held_up",
+    ),
 )
 """Checks that found others at work on a run's cores or card, or nobody: it tells nothing of the device then."""
 

@@ -15,9 +15,10 @@ class Facts:
     """What is known of one run when it has ended.
 
     `threads` are those it trained with, `cores` those it was bound to, of which `shared_cores` are other runs' too;
-    `windows` are those of training and evaluation of all epochs, `span` the time from the first epoch's start to the
-    last one's end; `over_...` are made by `usage.over_windows`. `monitor_end` is how the monitor ended ("ended with
-    signal 9"), None where it ended with the run; the canaries are None where they could not be timed.
+    `windows` are those of training, then of evaluation, of all epochs, `span` the time from the first epoch's start to
+    the last one's end; `over_...` are made by `usage.over_windows`. `stopped_in` are the epochs, counted from 0, in
+    which the process was stopped and continued, 0 for all since its start. `monitor_end` is how the monitor ended
+    ("ended with signal 9"), None where it ended with the run; the canaries are None where they could not be timed.
     """
 
     threads: int
@@ -25,6 +26,8 @@ class Facts:
     shared_cores: Sequence[int]
     quota_cores: float | None
     epoch_seconds: Sequence[float]
+    epoch_cpu_seconds: Sequence[float]
+    stopped_in: Sequence[int]
     samples: usage.Samples
     monitor_interval_seconds: float
     monitor_end: str | None

@@ -59,7 +59,7 @@ def cores_shared(facts: Facts) -> Said:
         return None
     listed = ", ".join(str(core) for core in facts.shared_cores)
     return (
-        f"other runs of trainbench held {len(facts.shared_cores)} of the run's {len(facts.cores)} cores ({listed})",
+        f"other runs of trainbench shared {len(facts.shared_cores)} of the run's {len(facts.cores)} cores ({listed})",
         "run one study at a time on a machine, or give each fewer cores with --cores",
     )
 
