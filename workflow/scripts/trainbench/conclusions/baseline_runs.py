@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from trainbench.results.comparability import canary_before, decisive_settings, other_variables, threads_in_use
-from trainbench.results.cross_checks import FOLDER_KEY, across_runs, compared_part
+from trainbench.results.cross_checks import across_runs, compared_part
 from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
+from trainbench.results.sources import FOLDER_KEY
 from trainbench.results.statistics import steady_median
 
 UNKNOWN: Final = "unknown"

@@ -18,12 +18,10 @@ from trainbench.results.comparability import (
     own_variables,
     threads_in_use,
 )
+from trainbench.results.sources import FOLDER_KEY
 
 CANARY_DIFFERENCE: Final = 0.15
 CANARY_RUNS: Final = 4
-
-FOLDER_KEY: Final = "runs_folder"
-"""Under this key `sources.read` notes in which results folder a record was found."""
 
 Record = Mapping[str, Any]
 FindingsByRun = dict[str, Finding]

@@ -17,13 +17,14 @@ from trainbench.files.bounded_file import Unusable, printable
 from trainbench.records import record
 from trainbench.records.record import Metrics
 from trainbench.records.same_host import Hosts
-from trainbench.results.cross_checks import FOLDER_KEY
 from trainbench.words.markdown import literal
 
 METRICS_NAME: Final = "metrics.json"
 RUNS_FOLDER: Final = "runs"
 LAYOUT: Final = f"MODEL/BATCH_SIZE/DEVICE/REPEAT/{METRICS_NAME}"
 DESCRIPTOR: Final = "published.json"
+FOLDER_KEY: Final = "runs_folder"
+"""Under this key a record says in which results folder it was found."""
 
 # More names than these make a sentence that nobody reads to its end.
 NAMED_REFUSALS: Final = 5
@@ -88,7 +89,7 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal], hosts: Hosts
     """The records of a study's own runs, then those of sources, one at a time.
 
     A file that appears several times, as when two patterns overlap or a link leads to it, is read once. Beside what the
-    file says, a record has the folder of results that it was found in, as `cross_checks.FOLDER_KEY`. Its host has the
+    file says, a record has the folder of results that it was found in, as `FOLDER_KEY`. Its host has the
     id that `hosts` gives it.
 
     Args:

@@ -15,6 +15,13 @@ class Probes:
         self._device = device
         self._type = compute_type
         self._parts = parts
+        matrix = tf.TensorSpec((None, None), compute_type)
+        rows = [matrix] * parts
+        self._multiply = tf.function(self._multiplied, input_signature=(rows, matrix), autograph=False)
+
+    def _multiplied(self, lefts: list[tf.Tensor], right: tf.Tensor) -> list[tf.Tensor]:
+        with tf.device(self._device):
+            return [tf.matmul(left, right) for left in lefts]
 
     def product(self, size: int) -> Callable[[], None]:
         """Random matrices: a GPU draws less power, and clocks higher, for constant ones."""
@@ -25,13 +32,8 @@ class Probes:
             )
             lefts = tf.split(left, sizes(size, self._parts))
 
-        @tf.function(autograph=False)
-        def products() -> list[tf.Tensor]:
-            with tf.device(self._device):
-                return [tf.matmul(left, right) for left in lefts]
-
         def multiply() -> None:
-            products()
+            self._multiply(lefts, right)
             wait()
 
         return multiply
@@ -42,7 +44,6 @@ class Probes:
             sources = [tf.ones(size) for size in sizes(values, self._parts)]
             targets = [tf.Variable(source) for source in sources]
 
-        @tf.function(autograph=False)
         def additions(times: tf.Tensor) -> tf.Tensor:
             def step(done: tf.Tensor) -> tf.Tensor:
                 with tf.device(self._device):
@@ -52,8 +53,10 @@ class Probes:
 
             return tf.while_loop(lambda done: done < times, step, (tf.constant(0),))
 
+        compiled = tf.function(additions, autograph=False)
+
         def add(times: int) -> None:
-            additions(tf.constant(times))
+            compiled(tf.constant(times))
             wait()
 
         return add
