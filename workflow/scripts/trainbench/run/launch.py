@@ -50,11 +50,16 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         quota_locks = core_lease.quota_locks(control_groups.cpu_quota())
         cores = stack.enter_context(core_lease.leased(threads, wanted, locks.folder(os.environ), quota_locks))
         place = watched_training.Place(
-            threads=threads,
             cores=cores,
             gpus=gpus,
             environment=clean_environment.of_process(os.environ, threads, gpus.uuids, task.own_variables),
-            identity=_identity(task, machine, threads, gpus),
+            # What the device sets is for the training alone.
+            monitor_environment=clean_environment.of_process(os.environ, threads, gpus.uuids),
+            told={
+                "threads": threads,
+                "cores": cores.cores,
+                "identity": _identity(task, machine, threads, gpus),
+            },
         )
         canary_before = _canary(cores.cores, log)
         started_at = datetime.now(UTC).isoformat()
@@ -136,6 +141,7 @@ def _near_cores(gpus: gpu_lease.Lease) -> frozenset[int] | None:
 
 
 def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease) -> dict[str, Any]:
+    """What is known here of all that the rest of an interrupted run depends on."""
     names = gpu_choice.names(machine.gpus, gpus.uuids)
     return {
         "settings": task.settings,

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, TextIO
 
 from trainbench.errors import InputError, RunFailed
 from trainbench.files import full_disk
-from trainbench.machine import clean_environment, control_groups, nvml, processes
+from trainbench.machine import control_groups, nvml, processes
 from trainbench.machine.core_lease import CoreLease
 from trainbench.machine.gpu_lease import Lease
 from trainbench.run import journal, progress
@@ -44,13 +44,13 @@ Process = subprocess.Popen[Any]
 
 @dataclass(frozen=True)
 class Place:
-    """What a run holds while it trains; `identity` is what is known here of all that the rest of it depends on."""
+    """What a run holds while it trains; `told` is what its training process has to know of it (`training.Request`)."""
 
-    threads: int
     cores: CoreLease
     gpus: Lease
     environment: Mapping[str, str]
-    identity: Mapping[str, Any]
+    monitor_environment: Mapping[str, str]
+    told: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,10 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
     fields = {
         "settings": task.settings,
         "dataset": str(task.dataset),
-        "threads": place.threads,
-        "cores": place.cores.cores,
+        **place.told,
         "launcher_pid": os.getpid(),
         "launched_at": time.monotonic(),
         "state": str(task.unfinished / "state.safetensors"),
-        "identity": place.identity,
     }
     request.write_text(json.dumps(fields), encoding="utf-8")
     # Both processes end by themselves when this one dies; leaving the block covers the ways in which it does not.
@@ -189,9 +187,8 @@ def _monitor(task: Task, pid: int, place: Place, log: TextIO) -> Iterator[Proces
     task.samples.write_bytes(b"")
     cores = ",".join(str(core) for core in place.cores.cores)
     arguments = [str(pid), str(os.getpid()), str(task.monitor_interval_seconds), str(task.samples), cores]
-    # What the device sets is for the training alone.
-    environment = clean_environment.of_process(os.environ, place.threads, place.gpus.uuids)
-    with _started(["trainbench.run.monitor", *arguments, *place.gpus.uuids], environment, stdout=log) as process:
+    command = ["trainbench.run.monitor", *arguments, *place.gpus.uuids]
+    with _started(command, place.monitor_environment, stdout=log) as process:
         yield process
 
 
