@@ -1,13 +1,11 @@
 """What it takes to add a table or a column: one file, and nothing that names it."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import re
 
+import pandas as pd
 import pytest
 
+from documented_changes import apply, blocks, carry_out, copied
 from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.conclusions.all_tables import COLUMNS, Question, WrittenTables
@@ -17,21 +15,6 @@ from trainbench.results.cells_table import BESIDE
 from trainbench.results.columns import CELL_KEY
 from trainbench.results.sources import Found
 
-PACKAGE = Path(__file__).parents[2] / "workflow" / "scripts" / "trainbench"
-
-NEW_TABLE = '''"""Says how many images a cell trains in an hour."""
-
-from trainbench.results.columns import CELL, CELL_KEY, chosen, real
-from trainbench.results.tables import frame, rows_of
-
-COLUMNS = CELL | real("images_per_hour")
-
-
-def hourly_table(cells, order):
-    rows = [chosen(cell, CELL_KEY) | {"images_per_hour": 3600 * cell["samples_per_second"]} for cell in rows_of(cells)]
-    return frame(rows, COLUMNS, order)
-'''
-
 WRITE_ALL = """
 import sys
 from pathlib import Path
@@ -39,20 +22,44 @@ from trainbench.conclusions import all_tables, analysis, table_files
 from trainbench.results.sources import Found
 folder = Path(sys.argv[1])
 analysis.write_all(sorted(folder.rglob("metrics.json")), Found(), all_tables.Question(), folder / "tables")
-assert "hourly.csv" in table_files.FILES
-assert all_tables.WrittenTables(folder / "tables")["hourly"]["images_per_hour"].tolist() == [7200.0]
+print(*table_files.FILES)
+"""
+
+READ_BACK = """
+print(all_tables.WrittenTables(folder / "tables")["hourly"]["images_per_hour"].tolist())
 """
 
 
-def test_a_new_table_is_one_new_file(tmp_path):
-    shutil.copytree(PACKAGE, tmp_path / "trainbench", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "trainbench" / "conclusions" / "tables" / "hourly.py").write_text(NEW_TABLE)
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, and a run beside it of which it makes tables."""
     write_results(tmp_path, [make_record(train_seconds=(9.0, 27392.0))])
-    command = [sys.executable, "-c", WRITE_ALL, str(tmp_path)]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
-    header, row = (tmp_path / "tables" / "hourly.csv").read_text().splitlines()
+    return copied(tmp_path)
+
+
+def test_a_new_table_is_one_new_file(tmp_path, package):
+    (module,) = blocks("new-table.md", "python")
+    (package / "conclusions/tables/hourly.py").write_text(module, encoding="utf-8")
+    files, read_back = carry_out(WRITE_ALL + READ_BACK, package, str(tmp_path)).splitlines()
+    assert "hourly.csv" in files.split()
+    assert read_back == "[7200.0]"
+    header, row = (tmp_path / "tables/hourly.csv").read_text().splitlines()
     assert header.startswith("model,batch_size,device,host,images_per_hour,n,")
     assert row.startswith("conv,512,cpu,")
+
+
+def test_a_new_column_is_its_name_and_its_value(tmp_path, package):
+    (diff,) = blocks("new-table.md", "diff")
+    apply(diff, tmp_path)
+    carry_out(WRITE_ALL, package, str(tmp_path))
+    cells, costs = (pd.read_csv(tmp_path / f"tables/{name}.csv") for name in ("cells", "costs"))
+    assert costs["epochs_per_hour"].tolist() == (3600 / cells["epoch_seconds"]).tolist()
+
+
+def test_what_the_page_adds_for_a_column_are_two_lines():
+    (diff,) = blocks("new-table.md", "diff")
+    changed = [line for line in diff.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
+    assert [line[0] for line in changed] == ["+", "+"]
 
 
 @pytest.fixture(scope="module")

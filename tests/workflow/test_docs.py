@@ -27,6 +27,7 @@ from snakemake.utils import update_config
 
 from checkout import Checkout, make_checkout
 from documentation import PAGES, REPOSITORY, Page
+from documented_changes import add_network
 from idx_writer import write_idx_directory
 from metrics_builder import make_record
 from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
@@ -392,12 +393,7 @@ def test_a_data_set_of_ones_own(tmp_path):
 def test_a_new_model(tmp_path):
     place, page = make_place(tmp_path), PAGE[NEW_MODEL]
     write_files_of(page, place.folder)
-    function, line = (block.text for block in page.blocks if block.language == "python")
-    models = place.folder / "workflow/scripts/trainbench/networks/models.py"
-    text = models.read_text(encoding="utf-8")
-    above, marker, below = text.partition("@dataclass(frozen=True)\nclass Model:\n")
-    text = f"{above}{function}\n\n{marker}{below}"
-    models.write_text(re.sub(r"^\}\n\Z", f"{line}}}\n", text, flags=re.MULTILINE), encoding="utf-8")
+    add_network(place.folder / "workflow/scripts/trainbench")
     walked(NEW_MODEL, place, "models=mlp", "--until", "tables")
     epochs = pd.read_csv(tmp_path / "mlp/results/tables/epochs.csv")
     assert epochs["model"].tolist() == ["mlp"] * 5

@@ -1,29 +1,14 @@
-"""A new figure is one new file: nothing else has to know it."""
+"""A new figure is one new file, as docs/how-to/new-figure.md says: nothing else has to know it."""
 
 import importlib
 
 import pytest
 
+from documented_changes import blocks
 from metrics_builder import make_record
 from page_builder import make_page
 from trainbench.conclusions.all_tables import Question
 from trainbench.figures import of_study
-
-NEW = '''
-"""Runs of each device."""
-
-from trainbench.figures.frame import framed
-
-TITLE = "Runs of each device"
-CAPTION = "All bars should be of the same height."
-
-
-def draw(study):
-    figure = framed(6.0, 2.0, (TITLE, "A bar a device."), ())
-    runs = study.tables["runs"]["device"].value_counts()
-    figure.subplots().bar(runs.index, runs.to_numpy())
-    return figure
-'''
 
 
 @pytest.fixture
@@ -31,7 +16,8 @@ def new_figure(tmp_path, monkeypatch):
     """A package with one more file in its folder."""
     folder = tmp_path / "of_study"
     folder.mkdir()
-    (folder / "runs_of_devices.py").write_text(NEW.lstrip(), encoding="utf-8")
+    (module,) = blocks("new-figure.md", "python")
+    (folder / "runs_of_devices.py").write_text(module, encoding="utf-8")
     monkeypatch.setattr(of_study, "__path__", [*of_study.__path__, str(folder)])
     importlib.invalidate_caches()
     return "runs_of_devices"
