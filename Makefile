@@ -32,7 +32,7 @@ EMPTY :=
 READY := .venv/ready-$(BUILD)-$(subst $(EMPTY) $(EMPTY),-,$(ASKED))
 
 SNAKEMAKE := .venv/bin/snakemake
-SOURCES := workflow/scripts tests benchmarks
+SOURCES := workflow/scripts tests benchmarks docs
 RULES := Snakefile workflow/rules
 
 .DELETE_ON_ERROR:

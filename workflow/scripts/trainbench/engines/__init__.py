@@ -1,4 +1,7 @@
-"""Names the engines: each turns a model's specification into one framework's code.
+"""Names the engines: each turns a network's specification into one framework's code.
+
+In: a specification and images. Out: trained epochs, and proof of where and in which precision. Must never know: the
+study, the monitor or Snakemake.
 
 Standard library only: rules import the names whenever Snakemake reads them.
 """

@@ -1,4 +1,4 @@
 """Turns numbers and names into what people read: digits, lists, Markdown.
 
-In: plain values. Out: text. Knows nothing of runs, tables or machines.
+In: plain values. Out: text. Must never know: runs, tables or machines.
 """
