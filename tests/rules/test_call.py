@@ -1,5 +1,6 @@
 """A call of Snakemake is its options, and what the config asks for on this machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,18 +105,23 @@ def test_auto_is_refused_where_runs_are_submitted(read):
         read(config=AUTO, submits=True)
 
 
-def test_variables_that_runs_do_not_get_are_told_but_for_those_of_devices(read, monkeypatch):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    monkeypatch.setenv("TF_XLA_FLAGS", "--none")
-    own = {"device_settings": {"cpu": {"environment": {"TF_XLA_FLAGS": "--some"}}}, "devices": ["cpu"]}
-    (warning,) = [text for text in read(config=own).warnings if "clean environment" in text]
-    assert "TF_ENABLE_ONEDNN_OPTS" in warning
-    assert "TF_XLA_FLAGS" not in warning
+VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_XLA_FLAGS": "--none"}
 
 
-def test_a_job_is_told_nothing_that_the_call_was_told(read, monkeypatch):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert read(CARDS, config={"devices": ["cpu"]}, is_main=False).warnings == ()
+def test_variables_that_runs_do_not_get_are_told_but_for_those_of_their_devices():
+    cpu = make_call().study.device("cpu")
+    told = call.left_out([replace(cpu, environment={"TF_XLA_FLAGS": "--some"})], VARIABLES)
+    assert "without TF_ENABLE_ONEDNN_OPTS." in told
+
+
+@pytest.mark.parametrize("environment", [VARIABLES, {"HOME": "/root"}], ids=["no run", "no such variable"])
+def test_where_no_run_does_without_a_variable_nothing_is_told(environment):
+    devices = [make_call().study.device("cpu")] if "HOME" in environment else []
+    assert call.left_out(devices, environment) is None
+
+
+def test_a_job_is_told_nothing_that_the_call_was_told(read):
+    assert read(CARDS, config=AUTO, installed=False, is_main=False).warnings == ()
 
 
 def test_data_are_looked_for_in_the_working_folder_and_then_in_the_repository(read, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def packages(modules: str) -> set[str]:
     return {name for name in json.loads(printed) if not name.startswith(("_", "trainbench"))}
 
 
-@pytest.mark.parametrize("engine", ["", ", trainbench.engines.shared.ceilings, trainbench.engines.shared.common"])
+@pytest.mark.parametrize("engine", ["", ", trainbench.engines.shared.ceilings, trainbench.engines.shared.engine"])
 def test_training_on_a_cpu_needs_three_packages_beside_its_framework(engine: str) -> None:
     assert packages(f"trainbench.run.training{engine}") == {"numpy", "psutil", "safetensors"}
 

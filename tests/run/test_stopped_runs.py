@@ -111,7 +111,7 @@ def test_a_training_process_that_was_stopped_again_and_again_for_a_short_time_is
 ) -> None:
     """As cpulimit does it: no stretch is long enough to be seen in the samples."""
     wait_for_second_epoch(launcher, tmp_path)
-    training = child(launcher, "trainbench.training")
+    training = child(launcher, "trainbench.run.training")
     for _ in range(3):
         training.suspend()
         time.sleep(0.05)
@@ -124,7 +124,7 @@ def test_a_training_process_that_was_stopped_again_and_again_for_a_short_time_is
 def test_a_training_process_that_was_stopped_while_it_started_is_found(
     launcher: psutil.Popen, tmp_path: Path, *, whole_group: bool
 ) -> None:
-    training = started(launcher, "trainbench.training")
+    training = started(launcher, "trainbench.run.training")
     if whole_group:
         os.killpg(launcher.pid, signal.SIGSTOP)
         time.sleep(STOPPED_SECONDS)
@@ -155,7 +155,7 @@ def test_a_monitor_that_was_killed_is_found_however_short_the_rest_of_the_run(
 
 def test_a_monitor_that_was_killed_before_it_began_costs_no_run(launcher: psutil.Popen, tmp_path: Path) -> None:
     """Snakemake wants its samples file to be there."""
-    started(launcher, "trainbench.monitor").kill()
+    started(launcher, "trainbench.run.monitor").kill()
     assert found_in(launcher, tmp_path)["monitor_gap"].startswith("the monitor ended with signal 9: ")
     assert (tmp_path / "samples.csv").read_text(encoding="utf-8") == ""
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -101,14 +102,17 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
             )
         )
         watching = stack.enter_context(_monitor(task, training.pid, place, log))
-        gpu_listed, epochs_seen = None, 0
+        stops: list[float] = []
+        threading.Thread(target=_note_stops, args=(training.pid, stops), daemon=True).start()
+        gpu_listed, epochs_seen, stops_seen = None, 0, 0
         stopped_in: list[int] = []
         for line in _relay(_lines(training, task), task, log, announce):
             if _NOT_PRELOADED in line:
                 raise InputError(f"{task.name}: {line.strip()}{task.suspicion}")
             if line.startswith("epoch "):
-                if _was_stopped(training.pid):
+                if len(stops) > stops_seen:
                     stopped_in.append(epochs_seen)
+                    stops_seen = len(stops)
                 if place.gpus.uuids and not epochs_seen:
                     gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
                     if gpu_listed is False:
@@ -134,15 +138,15 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
         return answer, Seen(gpu_listed, stopped_in, None if watching is None else _monitor_end(watching.poll()))
 
 
-def _was_stopped(pid: int) -> bool:
-    """Whether this child was stopped since it was asked last, by whatever signal and for however short a time.
+def _note_stops(pid: int, stops: list[float]) -> None:
+    """Note each time when this child was stopped or continued, by whatever signal, until it ends.
 
-    The kernel keeps that for its parent until it is asked: waitid(2).
+    The kernel tells its parent, and once the child has ended no more: waitid(2).
     """
-    try:
-        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG) is not None
-    except ChildProcessError:
-        return False
+    with suppress(ChildProcessError):
+        while True:
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WCONTINUED)
+            stops.append(time.monotonic())
 
 
 def _refuse_elsewhere(task: Task, place: Place) -> NoReturn:
