@@ -4,11 +4,18 @@ import importlib
 
 import pytest
 
-from documented_changes import blocks
+from documented_changes import blocks, carry_out, copied
 from metrics_builder import make_record
 from page_builder import make_page
 from trainbench.conclusions.all_tables import Question
 from trainbench.figures import of_study
+
+(MODULE,) = blocks("new-figure.md", "python")
+
+FIND = """
+from trainbench.figures import of_study
+print("runs_of_devices" in of_study.NAMES, of_study.shows("runs_of_devices"))
+"""
 
 
 @pytest.fixture
@@ -16,8 +23,7 @@ def new_figure(tmp_path, monkeypatch):
     """A package with one more file in its folder."""
     folder = tmp_path / "of_study"
     folder.mkdir()
-    (module,) = blocks("new-figure.md", "python")
-    (folder / "runs_of_devices.py").write_text(module, encoding="utf-8")
+    (folder / "runs_of_devices.py").write_text(MODULE, encoding="utf-8")
     monkeypatch.setattr(of_study, "__path__", [*of_study.__path__, str(folder)])
     importlib.invalidate_caches()
     return "runs_of_devices"
@@ -29,3 +35,9 @@ def test_the_page_shows_a_figure_that_it_knows_nothing_of_where_use_is_shown(tmp
     assert '<figure id="figure-runs_of_devices">' in use
     assert "Runs of each device" in use
     assert "All bars should be of the same height." in use
+
+
+def test_a_new_figure_is_found_by_its_place_and_says_itself_what_it_shows(tmp_path):
+    package = copied(tmp_path)
+    (package / "figures/of_study/runs_of_devices.py").write_text(MODULE, encoding="utf-8")
+    assert carry_out(FIND, package) == "True Runs of each device.\n"

@@ -1,6 +1,6 @@
 """Watches one run from outside: a process of its own that samples the run, the host and the run's GPUs into a CSV file.
 
-Started by `launch` as `python -m trainbench.run.monitor PID PARENT_PID INTERVAL_SECONDS SAMPLES_CSV CORES
+Started by `watched_training` as `python -m trainbench.run.monitor PID PARENT_PID INTERVAL_SECONDS SAMPLES_CSV CORES
 [GPU_UUID ...]`; CORES are the run's logical CPUs, as in `0,1`. It ends when the process PID ends or when its own parent
 does. A value that cannot be read stays empty, and no reading ends it, whatever it says: what a value can be stands
 beside its column, and is looked at where samples are summed up (`trainbench.run.usage`).

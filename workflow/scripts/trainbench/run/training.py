@@ -1,7 +1,7 @@
 """Trains one cell once, in a process of its own, and leaves what it measured in a journal.
 
-Started by `launch` as `python -m trainbench.run.training REQUEST JOURNAL`. Nothing here knows of Snakemake, of
-the monitor or of NVML: this process computes and reads clocks. Between epochs, outside of every clock, it saves the
+Started by `watched_training` as `python -m trainbench.run.training REQUEST JOURNAL`. Nothing here knows of Snakemake,
+of the monitor or of NVML: this process computes and reads clocks. Between epochs, outside of every clock, it saves the
 state from which an interrupted run goes on.
 """
 

@@ -1,6 +1,6 @@
 """Keeps track of a study while it runs: which runs are under way, how far they are, and how long all will take.
 
-It reads the notes that each training process makes for its launcher (`journal.py`), and costs the runs nothing.
+It reads the notes that each training process makes for its launcher (`run/journal.py`), and costs the runs nothing.
 """
 
 import json
