@@ -307,13 +307,13 @@ def test_a_run_that_computes_elsewhere_ends_with_its_first_epoch_and_no_other(
     assert told in launched(1, trace)
 
 
-@pytest.mark.parametrize("gpus", [1, 2])
+@pytest.mark.parametrize(("gpus", "asked"), [(1, "a GPU was"), (2, "2 GPUs were")])
 def test_a_gpu_run_that_tensorflow_cannot_carry_out_fails_with_the_reason_and_leaves_no_metrics(
-    launched, tmp_path, monkeypatch, gpus
+    launched, tmp_path, monkeypatch, gpus, asked
 ):
     monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
     shown = launched(gpus)
-    assert "told: logistic 16 on gpu, repeat 1: a GPU was asked for, but TensorFlow" in shown
+    assert f"told: logistic 16 on gpu, repeat 1: {asked} asked for, but TensorFlow" in shown
     assert "make setup BUILD=cuda" in shown
     assert not (tmp_path / "metrics.json").exists()
     assert sorted(path.stem for path in (tmp_path / "leases").glob("GPU-*")) == CARDS[:gpus]
