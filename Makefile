@@ -1,6 +1,6 @@
 # make run    the default study: tables and figures in results/
 # make plan   what that would measure, and how long it would take; measures nothing
-# make test   the tests
+# make test   the tests; ARGS='-n0 tests/machine' some of them in one process, ARGS=--durations=40 with what they cost
 # make benchmarks    how fast trainbench itself is: benchmarks/results, about half an hour; BEFORE=../earlier beside another version
 # Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
 
@@ -32,7 +32,7 @@ EMPTY :=
 READY := .venv/ready-$(BUILD)-$(subst $(EMPTY) $(EMPTY),-,$(ASKED))
 
 SNAKEMAKE := .venv/bin/snakemake
-SOURCES := workflow/scripts tests benchmarks
+SOURCES := workflow/scripts tests benchmarks docs
 RULES := Snakefile workflow/rules
 
 .DELETE_ON_ERROR:
@@ -44,8 +44,10 @@ run: setup
 plan: setup
 	@$(SNAKEMAKE) --dry-run --quiet --cores $(CORES) $(ARGS)
 
+# A file's tests share what they take long to set up, so they stay together. One process more than two cores keep busy, because
+# tests of workflows wait a lot.
 test: setup
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # All of them, also where a goal is missed; the exit code tells.
 BEFORE ?=

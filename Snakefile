@@ -33,7 +33,7 @@ rule all:
     default_target: True
     input:
         # The tables are made of them all the same; but of what lies behind a finished table Snakemake misses nothing.
-        all_metrics(),
-        products(),
-        outdated_without_record(*products()),
+        ALL_METRICS,
+        PRODUCTS,
+        outdated_without_record(*PRODUCTS),
     localrule: True

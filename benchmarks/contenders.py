@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import one_run  # noqa: F401 - knows where the package is
-from trainbench import dataset, engines, parameters
-from trainbench.engines import interface
-from trainbench.models import (
+from trainbench import engines
+from trainbench.datasets import dataset
+from trainbench.engines.shared import interface
+from trainbench.networks import parameters
+from trainbench.networks.models import (
     MODELS,
     Conv2D,
     Dense,
@@ -69,7 +71,7 @@ def ours(cell: Cell) -> Outcome:
     """The engine that runs train with, through its public interface."""
     engine = engines.start("tensorflow", interface.Execution("cpu", cell.threads, cell.batch_size))
     engine.place(cell.images)
-    engine.build(cell.spec, cell.initial, cell.batch_size, SEED)
+    engine.build(cell.spec, cell.initial, SEED)
     seconds = []
     for _ in range(cell.epochs):
         begin = time.monotonic()
@@ -80,9 +82,9 @@ def ours(cell: Cell) -> Outcome:
 
 def undivided(cell: Cell) -> Outcome:
     """The same with each operation shared among all threads, as for batches that are too small for parts."""
-    from trainbench.engines import tensorflow
+    from trainbench.engines.shared import batches
 
-    tensorflow.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
+    batches.SMALLEST_PART = cell.batch_size + 1  # type: ignore[misc]
     return ours(cell)
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 import one_run
-from trainbench import engines, statistics
+from trainbench import engines
+from trainbench.results import statistics
 
 LEAST_CHANGE: Final = 0.03
 """A smaller change than this is none, whatever its interval: runs of one machine differ by as much."""

@@ -31,8 +31,8 @@ from one_run import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from idx_writer import write_idx_directory
-from trainbench import record
 from trainbench.errors import InputError
+from trainbench.records import record
 
 PARTS: Final = ("Snakefile", "config", "workflow", "profiles", "envs")
 COMMAND: Final = (str(Path(sys.executable).with_name("snakemake")), "--cores", "2", "--configfile", "study.yaml")

@@ -31,9 +31,9 @@ def show(folder: Path, runs: int, waiting_cells: int, seconds: float) -> None:
     from dataclasses import replace
 
     from forecast_study import DATA, HOST, STUDY
-    from trainbench import live_view, under_way
-    from trainbench.forecast import History, Place
-    from trainbench.study import ModelSettings, Run
+    from trainbench.plan.study import ModelSettings, Run
+    from trainbench.rules.forecast import History, Place
+    from trainbench.terminal import live_view, under_way
 
     study = replace(STUDY, model_settings={"conv": ModelSettings(10_000, {})})
     under = [Run("conv", 512, "cpu", repeat) for repeat in range(1, runs + 1)]
@@ -53,7 +53,7 @@ def show(folder: Path, runs: int, waiting_cells: int, seconds: float) -> None:
 
 def note(folder: Path, runs: int, done: threading.Event) -> None:
     """Note epochs of all runs, as their training processes would."""
-    from trainbench.under_way import NOTES_NAME
+    from trainbench.terminal.under_way import NOTES_NAME
 
     files = []
     for repeat in range(1, runs + 1):

@@ -13,8 +13,13 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PACKAGE_FOLDER: Final = REPOSITORY / "workflow" / "scripts"
 sys.path.insert(0, str(PACKAGE_FOLDER))
 
-from trainbench import configuration, dataset, fingerprint, idx, launch, record  # noqa: E402
-from trainbench.study import Run  # noqa: E402
+from trainbench.datasets import dataset, idx
+from trainbench.files import fingerprint
+from trainbench.plan import configuration
+from trainbench.plan.study import Run
+from trainbench.records import record
+from trainbench.run import launch
+from trainbench.run.task import Task
 
 MNIST: Final = REPOSITORY / "resources" / "mnist"
 
@@ -36,7 +41,7 @@ def task(
     *,
     device: Mapping[str, Any] | None = None,
     **changes: Any,
-) -> launch.Task:
+) -> Task:
     """A run of a CPU cell of the default study for `epochs`; its files lie in `folder`.
 
     `device` changes keys of device_settings/cpu, `changes` are fields of the task.
@@ -55,10 +60,10 @@ def task(
         "samples": folder / "samples.csv",
         "log": folder / "train.log",
     }
-    return launch.Task(**{**fields, **changes})
+    return Task(**{**fields, **changes})
 
 
-def measured(of: launch.Task) -> Mapping[str, Any]:
+def measured(of: Task) -> Mapping[str, Any]:
     """Carry the run out and return its metrics."""
     launch.run(of, announce=lambda _: None)
     return record.read(of.metrics)

@@ -23,8 +23,8 @@ from typing import Any, Final
 import one_run
 import scheduling
 import validity
-from trainbench import statistics
-from trainbench.models import MODELS
+from trainbench.networks.models import MODELS
+from trainbench.results import statistics
 
 START_UP_GOAL: Final = 1.2
 SHARE_GOAL: Final = 0.7
@@ -34,7 +34,10 @@ EPOCHS: Final = {"logistic": 10, "conv": 2, "lstm": 4}
 EPOCHS_2017: Final = 100
 
 BARE_IMPORT: Final = "import time, tensorflow; print(time.monotonic())"
-IMPORTS_OF_THE_RULE: Final = "from trainbench import dataset, launch, unrecorded, rule_script"
+IMPORTS_OF_THE_RULE: Final = (
+    "from trainbench.datasets import dataset; from trainbench.run import launch; "
+    "from trainbench.rules import unrecorded, rule_script"
+)
 
 
 def start(repeats: int, folder: Path) -> bool:

@@ -53,7 +53,7 @@ class Cost:
 def write_runs(folder: Path, count: int) -> None:
     """Write so many metrics files to `folder`, each in a folder of its own as the pipeline has them."""
     from metrics_builder import make_record
-    from trainbench import record
+    from trainbench.records import record
 
     noise = random.Random(count)
     cells = itertools.product(range(1, count + 1), BATCH_SIZES, SECONDS, REPEATS)
@@ -75,13 +75,15 @@ def write_runs(folder: Path, count: int) -> None:
 
 def make_tables(runs: Path, tables_folder: Path) -> None:
     """Do what rule tables does with the metrics files in `runs`."""
-    from trainbench import analysis, sources
-    from trainbench.tables import TableOrder
+    from trainbench.conclusions import analysis
+    from trainbench.conclusions.all_tables import Question
+    from trainbench.results import sources
+    from trainbench.results.tables import TableOrder
 
     analysis.write_all(
         own=sorted(runs.rglob("metrics.json")),
         found=sources.Found(),
-        question=analysis.Question(order=TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))),
+        question=Question(order=TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))),
         folder=tables_folder,
     )
 
@@ -103,15 +105,18 @@ def cost(count: int, folder: Path) -> Cost:
 
 def draw_figures(folder: Path) -> None:
     """Do what rule figure does, for every figure of a folder with tables; print what each took."""
-    from trainbench import drawing, figures
-    from trainbench.tables import TableOrder
+    from trainbench.conclusions.all_tables import WrittenTables
+    from trainbench.figures import of_study
+    from trainbench.figures.drawn_study import DrawnStudy
+    from trainbench.figures.saving import save
+    from trainbench.results.tables import TableOrder
 
     order = TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS))
-    data = figures.read_tables(folder / "tables")
-    for name, draw in figures.FIGURES.items():
+    study = DrawnStudy(WrittenTables(folder / "tables"), order)
+    for name in of_study.NAMES:
         begin = time.monotonic()
         svg = folder / "figures" / f"{name}.svg"
-        drawing.save(draw(data, order), svg, svg.with_suffix(".png"))
+        save(of_study.figure(name).draw(study), svg, svg.with_suffix(".png"))
         print(f"| {name} | {time.monotonic() - begin:.1f} | {svg.stat().st_size / 1e6:.1f} |", flush=True)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"\nPeak while figures were drawn: {peak_bytes / 2**20:.0f} MiB", flush=True)
@@ -126,14 +131,15 @@ def page_cost(folder: Path) -> tuple[float, Path]:
 
 def make_page(folder: Path) -> None:
     """Do what rule page does with the tables and figures of a folder."""
-    from trainbench import report
-    from trainbench.tables import TableOrder
+    from trainbench.page import report
+    from trainbench.page.repetition import Repetition
+    from trainbench.results.tables import TableOrder
 
     report.write_page(
         folder / "tables",
         sorted((folder / "figures").glob("*.svg")),
         TableOrder(batch_sizes=BATCH_SIZES, devices=tuple(SECONDS)),
-        report.Repetition("", ["0" * 64], None),
+        Repetition("", ["0" * 64], None),
         folder / "report.html",
     )
 

@@ -21,11 +21,12 @@ import numpy as np
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
 
-from metrics_builder import TRAIN_SAMPLES, make_record  # noqa: E402
-from trainbench import scaling_tables, speedups, tables  # noqa: E402
-from trainbench.crossover import Crossover, Verdict, crossover  # noqa: E402
-from trainbench.scaling import CoreEquivalent, Point, Usl, core_equivalent, fit_usl, parameter_bounds  # noqa: E402
-from trainbench.statistics import Estimate, Ratio, estimate, ratio  # noqa: E402
+from metrics_builder import TRAIN_SAMPLES, make_record
+from trainbench.conclusions import scaling_tables, speedups
+from trainbench.conclusions.crossover import Crossover, Verdict, crossover
+from trainbench.conclusions.scaling import CoreEquivalent, Point, Usl, core_equivalent, fit_usl, parameter_bounds
+from trainbench.results import tables
+from trainbench.results.statistics import Estimate, Ratio, estimate, ratio
 
 SEED: Final = 2017
 NOISE: Final = math.log(1.05)

@@ -35,7 +35,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import one_run
-from trainbench import drawing, host, launch, statistics
+from trainbench.figures import axes as figure_axes
+from trainbench.figures import looks as figure_looks
+from trainbench.figures import style
+from trainbench.machine import clean_environment, host
+from trainbench.results import statistics
 
 SCRIPT: Final = Path("benchmarks", "contenders.py")
 RESULTS: Final = one_run.REPOSITORY / "benchmarks" / "results"
@@ -127,7 +131,7 @@ def measure(
     images = IMAGES.get(model, IMAGES_AN_EPOCH)
     # Ours trains in the environment that its launcher gives it, the others in the user's.
     plain = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment = launch.environment(plain, threads, ()) if contender in OWN else plain
+    environment = clean_environment.of_process(plain, threads, ()) if contender in OWN else plain
     options = {"images": images, "epochs": EPOCHS[model], "threads": threads}
     process = subprocess.run(
         [
@@ -263,9 +267,9 @@ def verdicts(cells: Sequence[Compared]) -> list[tuple[str, bool]]:
 
 def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
     """Seconds an epoch of each contender and the floor, on a logarithmic scale."""
-    plt.style.use(drawing.STYLE_FILE)
+    plt.style.use(style.STYLE_FILE)
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.75 * len(cells)), layout="constrained")
-    looks = drawing.device_looks(list(NAMES))
+    looks = figure_looks.device_looks(list(NAMES))
     shown = [name for name in NAMES if any(name in cell.seconds for cell in cells)]
     rows = range(len(cells))
     for place, name in enumerate(shown):
@@ -288,7 +292,7 @@ def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
             )
     seconds = [estimate.value for cell in cells for estimate in cell.seconds.values()]
     known = [value for value in (*seconds, *(cell.floor_seconds for cell in cells)) if value is not None]
-    drawing.log_axis(axes, "x", np.array(known), margin=1.4)
+    figure_axes.log_axis(axes, "x", np.array(known), margin=1.4)
     axes.set(xlabel="Seconds to train one epoch, evaluation left out (log scale)", title=title)
     axes.set_yticks(list(rows), [f"{cell.model} {cell.batch_size}" for cell in cells])
     axes.invert_yaxis()

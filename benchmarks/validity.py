@@ -29,8 +29,9 @@ import psutil
 from scipy import stats
 
 import one_run
-from trainbench import gpu_lease, launch
 from trainbench.errors import RunFailed
+from trainbench.machine import gpu_lease
+from trainbench.run import launch
 
 MONITOR_SLOWDOWN_GOAL: Final = 0.005
 BLOCK_SECONDS: Final = 4.0
@@ -106,10 +107,10 @@ def _ratios_within_a_run(folder: Path, model: str, batch_size: int, epochs: int)
 
 def _pause_now_and_then(blocks: list[tuple[bool, float, float]], ended: threading.Event) -> None:
     """Let the monitor work and pause in turn, which first being random, and note when it did which."""
-    while not _children("trainbench.monitor"):
+    while not _children("trainbench.run.monitor"):
         if ended.wait(0.1):
             return
-    (monitor,) = _children("trainbench.monitor")
+    (monitor,) = _children("trainbench.run.monitor")
     while not ended.is_set():
         for watched in random.sample([True, False], 2):
             try:
@@ -128,7 +129,7 @@ def _cost_of_the_monitor(folder: Path, seconds: float = 20.0) -> tuple[float, fl
     watched = subprocess.Popen(["sleep", str(seconds + 10)])  # noqa: S607 - any process will do
     arguments = [str(watched.pid), str(os.getpid()), "0.1", str(folder / "cost.csv"), "0"]
     environment = {**os.environ, "PYTHONPATH": str(one_run.PACKAGE_FOLDER)}
-    monitor = subprocess.Popen([sys.executable, "-m", "trainbench.monitor", *arguments], env=environment)
+    monitor = subprocess.Popen([sys.executable, "-m", "trainbench.run.monitor", *arguments], env=environment)
     process = psutil.Process(monitor.pid)
     time.sleep(2)  # its start is not what a run feels
     before, began = process.cpu_times(), time.monotonic()
@@ -243,7 +244,7 @@ def kills(tries: int, folder: Path) -> bool:
         except RunFailed:
             failed += 1
         killer.join()
-        left_over += len(_children("trainbench.monitor")) + len(_children("trainbench.training"))
+        left_over += len(_children("trainbench.run.monitor")) + len(_children("trainbench.run.training"))
     print("| tries | runs that failed as killed | processes left over |\n|---|---|---|")
     print(f"| {tries} | {failed} | {left_over} |")
     return left_over == 0 and failed == tries
@@ -251,7 +252,7 @@ def kills(tries: int, folder: Path) -> bool:
 
 def _kill_training(after_seconds: float) -> None:
     time.sleep(after_seconds)
-    for process in _children("trainbench.training"):
+    for process in _children("trainbench.run.training"):
         process.send_signal(signal.SIGKILL)
 
 

@@ -1,17 +1,22 @@
 """A copy of the repository to run Snakemake in, as a user would."""
 
+import compileall
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import snakemake_server
 from idx_writer import write_idx_directory
+from snakemake_server import SNAKEMAKE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SNAKEMAKE = REPOSITORY / ".venv" / "bin" / "snakemake"
 PARTS = ("Snakefile", "config", "workflow", "profiles", "envs", "resources")
+TIMEOUT_SECONDS = 600.0
+"""Ends a call that hangs, and none that is slow because tests and others are at work beside it."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,7 @@ class Checkout:
         return subprocess.Popen(
             [*beginning, SNAKEMAKE, *arguments],
             cwd=self.folder,
-            env={
-                **{name: os.environ[name] for name in ("PATH", "HOME")},
-                "TRAINBENCH_LEASE_FOLDER": str(self.folder / "leases"),  # apart from other runs on this machine
-                **variables,
-            },
+            env=self._environment(variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -39,14 +40,23 @@ class Checkout:
     def snakemake(
         self, *arguments: str, beginning: Sequence[str] = (), **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run Snakemake."""
+        """Run Snakemake, in a fresh process where there is a `beginning`."""
+        if not beginning:
+            return snakemake_server.call(arguments, self.folder, self._environment(variables), TIMEOUT_SECONDS)
         with self.start(*arguments, beginning=beginning, **variables) as process:
             try:
-                stdout, stderr = process.communicate(timeout=300)
+                stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        return {
+            **{name: os.environ[name] for name in ("PATH", "HOME")},
+            "TRAINBENCH_LEASE_FOLDER": str(self.folder / "leases"),  # apart from other runs on this machine
+            **variables,
+        }
 
     def study(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run the study on two cores."""
@@ -76,6 +86,7 @@ class Checkout:
 
 def make_checkout(folder: Path, study: str) -> Checkout:
     """Copy the repository into `folder`, with data and a study."""
+    _compile_scripts()
     for part in PARTS:
         source = REPOSITORY / part
         copy = shutil.copytree if source.is_dir() else shutil.copy2
@@ -83,3 +94,9 @@ def make_checkout(folder: Path, study: str) -> Checkout:
     write_idx_directory(folder / "data", train_samples=200, test_samples=60, height=9, width=14, classes=4)
     (folder / "study.yaml").write_text(study, encoding="utf-8")
     return Checkout(folder)
+
+
+@cache
+def _compile_scripts() -> None:
+    """Have the repository's modules compiled, and with them every copy's: each would compile its own otherwise."""
+    compileall.compile_dir(REPOSITORY / "workflow/scripts", quiet=1)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from trainbench import host, nvml, outcome
-from trainbench.canary import Timing
+from trainbench.machine import host
+from trainbench.machine.canary import Timing
+from trainbench.machine.gpu_cards import Gpu
+from trainbench.run import outcome
 
-CARDS = [
-    nvml.Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)
-]
+CARDS = [Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)]
 CARD = CARDS[0]
 TIMES = np.arange(100.5, 126.55, 0.1)
 """Samples begin, as the monitor does, a little after the training process."""

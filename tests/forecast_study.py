@@ -2,7 +2,7 @@
 
 from metrics_builder import make_record
 from study_builder import CPU, make_study
-from trainbench.study import Device, ModelSettings
+from trainbench.plan.study import Device, ModelSettings
 
 EPOCHS = 10
 STUDY = make_study(

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from results_folder import write_results
-from trainbench import drawing, figures, report
-from trainbench.analysis import AbsentRun, Question, write_all
-from trainbench.repository import Commit
-from trainbench.sources import Found
-from trainbench.tables import TableOrder
+from trainbench.conclusions.all_tables import Question, WrittenTables
+from trainbench.conclusions.analysis import AbsentRun, write_all
+from trainbench.figures import of_study
+from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.saving import save
+from trainbench.page import report
+from trainbench.page.repetition import Repetition
+from trainbench.page.repository import Commit
+from trainbench.results.sources import Found
+from trainbench.results.tables import TableOrder
 
-REPETITION = report.Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
+REPETITION = Repetition("models: [conv]\n", ["0" * 64], Commit("1" * 40, changed=False))
 
 
 def write_tables(
@@ -31,15 +36,15 @@ def write_tables(
     return folder / "tables"
 
 
-def draw(tables: Path, order: TableOrder, names: Iterable[str] = tuple(figures.FIGURES)) -> list[Path]:
+def draw(tables: Path, order: TableOrder, names: Iterable[str] = of_study.NAMES) -> list[Path]:
     """Draw figures beside the tables; their SVG files."""
-    data = figures.read_tables(tables)
+    study = DrawnStudy(WrittenTables(tables), order)
     paths = [tables.with_name("figures") / f"{name}.svg" for name in names]
     with warnings.catch_warnings():
         # The font of figures lacks letters that a name may have: boxes stand in their place.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for path in paths:
-            drawing.save(figures.FIGURES[path.stem](data, order), path, path.with_suffix(".png"))
+            save(of_study.figure(path.stem).draw(study), path, path.with_suffix(".png"))
     return paths
 
 
@@ -63,9 +68,9 @@ def make_page(
             _rename(path, renamed)
     page = folder / "report.html"
     if names is None:
-        data = figures.read_tables(tables)
-        empty = {"scaling": data.scaling_fits.empty, "gpu_scaling": data.gpu_scaling.empty}
-        names = [name for name in figures.FIGURES if not empty.get(name)]
+        data = WrittenTables(tables)
+        empty = {"scaling": data["scaling_fits"].empty, "gpu_scaling": data["gpu_scaling"].empty}
+        names = [name for name in of_study.NAMES if not empty.get(name)]
     report.write_page(tables, draw(tables, question.order, names), question.order, REPETITION, page)
     return page
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from metrics_builder import make_record
-from trainbench.analysis import Question
-from trainbench.tables import TableOrder
+from trainbench.conclusions.all_tables import Question
+from trainbench.results.tables import TableOrder
 
 
 @dataclass(frozen=True)

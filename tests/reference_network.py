@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from trainbench.models import Conv2D, Dense, Dropout, Lstm, MaxPool2D, ModelSpec, Optimiser, Reshape, RmsProp, Sgd
+from trainbench.networks.models import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Lstm,
+    MaxPool2D,
+    ModelSpec,
+    Optimiser,
+    Reshape,
+    RmsProp,
+    Sgd,
+)
 
 Array = np.ndarray
 Arrays = dict[str, Array]

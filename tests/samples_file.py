@@ -4,13 +4,13 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainbench import monitor, usage
+from trainbench.run import sample, usage
 
 
 def write_samples(path: Path, times: Sequence[float], gpus: int = 0, **columns: Sequence[object]) -> Path:
     """Write samples taken at `times`; columns that are not given are empty, as is None."""
     known = {"monotonic_seconds": times, **columns}
-    header = monitor.columns(gpus)
+    header = sample.columns(gpus)
     assert set(known) <= set(header), "the monitor has no such column"
     filled = [known.get(name, [None] * len(times)) for name in header]
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -1,13 +1,15 @@
 """A small training for tests of engines: images, networks and parameters that take no time, in any framework."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 
 from trainbench import engines
-from trainbench.engines.interface import Engine, Execution, Images
-from trainbench.models import MODELS, ImageShape, ModelSpec
-from trainbench.parameters import Parameters
+from trainbench.engines.shared.engine import PARAMETER, Engine
+from trainbench.engines.shared.interface import Execution, Images, State
+from trainbench.networks.models import MODELS, ImageShape, ModelSpec
+from trainbench.networks.parameters import Parameters, draw
 
 SHAPE = ImageShape(height=6, width=7, classes=3)
 BATCH_SIZE = 4
@@ -42,9 +44,54 @@ def start(framework: str, precision: str = "float32") -> Engine:
     return engines.start(framework, replace(ONE_THREAD, precision=precision))
 
 
-def built(
-    engine: Engine, spec: ModelSpec, data: Images, initial: Parameters, batch_size: int = BATCH_SIZE, seed: int = 7
-) -> Engine:
+def built(engine: Engine, spec: ModelSpec, data: Images, initial: Parameters, seed: int = 7) -> Engine:
     engine.place(data)
-    engine.build(spec, initial, batch_size, seed)
+    engine.build(spec, initial, seed)
     return engine
+
+
+def parameters_of(engine: Engine) -> Parameters:
+    """The parameters in an engine's state, by their own names."""
+    state = engine.state()
+    return {name.removeprefix(PARAMETER): value for name, value in state.items() if name.startswith(PARAMETER)}
+
+
+def initial(spec: ModelSpec) -> Parameters:
+    """What `ready` engines begin with."""
+    return larger(draw(spec.parameters, 3))
+
+
+@functools.cache
+def _ready(framework: str, spec: ModelSpec, precision: str, train: int, test: int) -> tuple[Engine, State]:
+    engine = built(start(framework, precision), spec, images(train=train, test=test), initial(spec))
+    return engine, engine.state()
+
+
+def ready(
+    framework: str,
+    spec: ModelSpec,
+    precision: str = "float32",
+    train: int = BATCH_SIZE * BATCHES + 1,
+    test: int = 1003,
+) -> Engine:
+    """An engine as it was when it had been built: the same for all tests that want one alike, for building is slow."""
+    engine, state = _ready(framework, spec, precision, train, test)
+    engine.restore(state)
+    return engine
+
+
+IN_PARTS = ("tensorflow", "torch")
+"""The frameworks whose engines can take a batch in parts."""
+
+
+def in_parts(framework: str, parts: int, precision: str = "float32") -> Engine:
+    """An engine that takes each batch in so many parts, on one thread: threads are set once for a process."""
+    start(framework, precision)
+    execution = replace(ONE_THREAD, precision=precision)
+    if framework == "torch":
+        from trainbench.engines.torch.engine import TorchEngine
+
+        return TorchEngine(execution, parts)
+    from trainbench.engines.tensorflow.engine import TensorFlowEngine
+
+    return TensorFlowEngine(execution, ["/device:CPU:0"], parts)

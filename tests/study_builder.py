@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainbench.study import ALL_CORES, Device, ModelSettings, Study
+from trainbench.plan.study import ALL_CORES, Device, ModelSettings, Study
 
 CPU = Device("cpu", "cpu", ALL_CORES, gpus=0)
 

@@ -3,28 +3,25 @@
 tests/workflow/test_new_engine.py puts it into a checkout as `engines/toy.py`; docs/how-to/new-engine.md explains it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbench.engines import ceilings
-from trainbench.engines.common import STEPS_DONE
-from trainbench.engines.interface import (
-    Ceilings,
-    DeviceProof,
+from trainbench.engines.shared.engine import PARAMETER, Engine
+from trainbench.engines.shared.framework import Framework
+from trainbench.engines.shared.interface import (
     Execution,
     Images,
-    LossScaling,
     Refused,
     State,
     Threads,
     WrongDevice,
     WrongPrecision,
 )
-from trainbench.models import Dense, ModelSpec, Reshape, Sgd
-from trainbench.parameters import Parameters
+from trainbench.networks.models import Dense, ModelSpec, Reshape, Sgd
+from trainbench.networks.parameters import Parameters
 
 
 def start(execution: Execution) -> "ToyEngine":
@@ -38,27 +35,25 @@ def start(execution: Execution) -> "ToyEngine":
         raise WrongDevice("toy computes on one CPU; choose a device of kind cpu")
     if execution.precision != "float32":
         raise WrongPrecision(f"toy computes in float32 alone, {execution.precision} was asked for; choose float32")
-    return ToyEngine(execution.threads)
+    return ToyEngine(execution)
 
 
-class ToyEngine:
-    """Logistic regression by gradient descent. The calls come in the order of `Engine`."""
+class ToyEngine(Engine):
+    """Logistic regression by gradient descent."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, execution: Execution) -> None:
         """The launcher has told numpy's BLAS by OMP_NUM_THREADS to use so many threads."""
-        self._threads = threads
+        super().__init__(Framework("toy", "1.0"), execution)
         self._images: Images
         self._train: NDArray[np.float32]
         self._test: NDArray[np.float32]
         self._name = ""
         self._weights: NDArray[np.float32]
-        self._batch_size = 0
         self._learning_rate = 0.0
-        self._steps_done = 0
 
     def threads(self) -> Threads:
         """BLAS shares each product among its threads."""
-        return Threads(intra_op=self._threads, inter_op=1)
+        return Threads(intra_op=self._execution.threads, inter_op=1)
 
     def versions(self) -> Mapping[str, str | None]:
         """The framework's own version, and numpy's."""
@@ -68,15 +63,14 @@ class ToyEngine:
         """A CPU has no TF32; whether BLAS adds up in the same order every time is not known."""
         return {"tf32": False, "deterministic": None}
 
-    def place(self, images: Images) -> None:
-        """Pixels / 255 as float32 [samples, pixels]."""
+    def _place(self, images: Images) -> None:
         self._images = images
         self._train, self._test = (
             pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)
             for pixels in (images.train_images, images.test_images)
         )
 
-    def build(self, spec: ModelSpec, parameters: Parameters, batch_size: int, seed: int) -> None:  # noqa: ARG002
+    def _build(self, spec: ModelSpec, parameters: Parameters, seed: int) -> None:  # noqa: ARG002
         """Take the weights, run a step and undo it; nothing is drawn, so the seed decides nothing.
 
         Raises:
@@ -87,14 +81,13 @@ class ToyEngine:
                 self._name, self._learning_rate = weights, learning_rate
             case _:
                 raise Refused(f"toy trains logistic regression alone, {spec.name} was asked for; choose logistic")
-        self._batch_size = batch_size
         self._weights = parameters[weights].copy()
         self._step(0)
         self._weights = parameters[weights].copy()
 
-    def prove_device(self) -> DeviceProof:
+    def _lies_on(self) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
         """Arrays of numpy lie in the memory of the host and nowhere else."""
-        return DeviceProof("cpu", parameters_on=("cpu",), computation_on=("cpu",))
+        return ["cpu"], ["cpu"], ["cpu"]
 
     def product_types(self) -> frozenset[str]:
         """Of both operands of the step's product."""
@@ -105,20 +98,13 @@ class ToyEngine:
         product: NDArray[Any] = left @ right
         return product
 
-    def loss_scaling(self) -> LossScaling | None:
-        """float32 needs none."""
-        return None
-
-    def train_epoch(self) -> float:
-        """Every full batch in file order."""
-        batches = len(self._train) // self._batch_size
-        losses = [self._step(batch) for batch in range(batches)]
-        self._steps_done += batches
-        return float(np.mean(losses))
+    def _train_epoch(self) -> float:
+        return float(np.mean([self._step(batch) for batch in range(self._batches)]))
 
     def _step(self, batch: int) -> float:
         """Train on one batch; its mean softmax cross-entropy."""
-        chosen = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
+        batch_size = self._execution.batch_size
+        chosen = slice(batch * batch_size, (batch + 1) * batch_size)
         x, y = self._train[chosen], self._images.train_labels[chosen]
         logits = x @ self._weights
         logits -= logits.max(axis=1, keepdims=True)
@@ -127,29 +113,22 @@ class ToyEngine:
         rows = np.arange(len(y))
         loss = float((log_sums[:, 0] - logits[rows, y]).mean())
         slopes[rows, y] -= 1
-        self._weights -= np.float32(self._learning_rate / self._batch_size) * (x.T @ slopes)
+        self._weights -= np.float32(self._learning_rate / batch_size) * (x.T @ slopes)
         return loss
 
-    def evaluate(self) -> int:
-        """How many of all test images get the highest logit for their own class."""
+    def _evaluate(self) -> int:
+        """The highest logit is that of the image's own class."""
         return int(((self._test @ self._weights).argmax(axis=1) == self._images.test_labels).sum())
 
-    def parameters(self) -> Parameters:
+    def _kept(self) -> dict[str, NDArray[Any]]:
         """A copy: what an engine hands out changes no more."""
-        return {self._name: self._weights.copy()}
+        return {PARAMETER + self._name: self._weights.copy()}
 
-    def state(self) -> State:
-        """The weights and the steps done."""
-        return {f"parameter/{self._name}": self._weights.copy(), STEPS_DONE: np.array([self._steps_done])}
+    def _restore(self, state: State) -> None:
+        self._weights = np.array(state[PARAMETER + self._name])
 
-    def restore(self, state: State) -> None:
-        """Go on from there."""
-        self._weights = np.array(state[f"parameter/{self._name}"])
-        self._steps_done = int(state[STEPS_DONE][0])
-
-    def ceilings(self) -> Ceilings:
-        """By the probes below, as large and as often as for every other engine."""
-        return ceilings.measure(_Probes(), ceilings.room("cpu"))
+    def _probes(self) -> "_Probes":
+        return _Probes()
 
 
 class _Probes:

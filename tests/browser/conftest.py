@@ -7,9 +7,24 @@ import pytest
 
 from page_builder import make_page
 from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records, three_frameworks
-from trainbench.analysis import AbsentRun, Question
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.analysis import AbsentRun
 
 HEIGHT = 1000
+
+
+# What tests alter of a page, as it was when the page was opened.
+RESET = """() => {
+  document.querySelectorAll("[aria-sort=ascending] button").forEach((button) => { button.click(); button.click(); });
+  document.querySelectorAll("[aria-sort=descending] button").forEach((button) => button.click());
+  document.querySelectorAll(".tools input").forEach((input) => {
+    input.value = "";
+    input.dispatchEvent(new Event("input"));
+  });
+  window.openAtFirst ??= [...document.querySelectorAll("details[open]")];
+  document.querySelectorAll("details").forEach((details) => { details.open = window.openAtFirst.includes(details); });
+  window.scrollTo(0, 0);
+}"""
 
 
 class Browser:
@@ -17,31 +32,41 @@ class Browser:
 
     def __init__(self, chromium):
         self.chromium = chromium
-        self.context = None
+        self.shared = {}
+        self.fresh = None
 
-    def open(self, page, *, width=1400, dark=False, media="screen", script=True, policy=True):
+    def open(self, page, *, script=True):
         """Open a page from disk in a window of its own, which it returns; its `said` and `asked` fill up."""
         self.close()
-        self.context = self.chromium.new_context(
-            viewport={"width": width, "height": HEIGHT},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=script,
-            bypass_csp=not policy,
-        )
-        window = self.context.new_page()
+        self.fresh = self._open(page, script)
+        return self.fresh
+
+    def show(self, page, *, width=1400, dark=False, media="screen"):
+        """A page in the window that all tests share, as if it had just been opened there, seen in this way."""
+        if page not in self.shared:
+            self.shared[page] = self._open(page, script=True)
+        window = self.shared[page]
+        window.evaluate(RESET)
+        if window.viewport_size["width"] != width:
+            window.set_viewport_size({"width": width, "height": HEIGHT})
+        window.emulate_media(media=media, color_scheme="dark" if dark else "light")
+        return window
+
+    def _open(self, page, script):
+        context = self.chromium.new_context(viewport={"width": 1400, "height": HEIGHT}, java_script_enabled=script)
+        window = context.new_page()
         window.said, window.asked = [], []
         window.on("console", lambda message: window.said.append(message.text))
         window.on("pageerror", lambda error: window.said.append(str(error)))
         window.on("dialog", lambda dialog: (window.said.append(dialog.message), dialog.dismiss()))
         window.on("request", lambda request: window.asked.append(request.url))
-        window.emulate_media(media=media)
         window.goto(Path(page).as_uri())
         return window
 
     def close(self):
-        if self.context is not None:
-            self.context.close()
-            self.context = None
+        if self.fresh is not None:
+            self.fresh.context.close()
+            self.fresh = None
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +77,7 @@ def browser():
         pytest.skip("there is no chromium here (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        browser = Browser(chromium)
-        yield browser
-        browser.close()
+        yield Browser(chromium)
         chromium.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from trainbench import host
+from trainbench.machine import host
 from waiting_runs import have_runs_wait, most_at_once, waited
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -84,7 +84,7 @@ def test_without_a_terminal_there_are_plain_lines_alone(finished):
 
 def test_a_failing_run_leaves_its_sentence_whole_and_the_terminal_as_it_was(new_checkout):
     checkout = new_checkout()
-    training = checkout.folder / "workflow/scripts/trainbench/training.py"
+    training = checkout.folder / "workflow/scripts/trainbench/run/training.py"
     text = training.read_text().replace("    run.resume()\n", "    run.resume()\n    sys.exit(7)\n")
     training.write_text(text)
     terminal = at_terminal(checkout, "all", *STUDY, "--config", "models=[logistic]", "batch_sizes=[16]")

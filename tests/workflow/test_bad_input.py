@@ -8,7 +8,7 @@ import pytest
 
 from metrics_builder import make_record
 from results_folder import write_results
-from trainbench.working_folder import LOCK_NAME
+from trainbench.machine.working_folder import LOCK_NAME
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,14 @@ from snakemake.utils import update_config
 
 from checkout import Checkout, make_checkout
 from documentation import PAGES, REPOSITORY, Page
+from documented_changes import add_network
 from idx_writer import write_idx_directory
 from metrics_builder import make_record
 from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
 from results_folder import write_results
-from trainbench.configuration import conclusions_of, study_of
+from trainbench.plan import typed_config
+from trainbench.plan.config_files import Layer
+from trainbench.plan.configuration import conclusions_of, study_of
 
 PAGE = {page.name: page for page in map(Page.read, PAGES)}
 GUIDES = ("README.md", "docs/tutorial.md", *(name for name in PAGE if name.startswith("docs/how-to/")))
@@ -146,8 +149,9 @@ def test_a_call_of_snakemake_is_one_that_it_and_the_checks_of_the_config_accept(
         update_config(config, yaml.safe_load(written[path.name]) if path.name in written else load_configfile(path))
     update_config(config, parse_config(parsed.config))
     submitted = parsed.profile is not None or parsed.executor not in {None, "local"}
-    assert study_of(config, gpu_found=None if submitted else True).runs()
-    conclusions_of(config)
+    typed = typed_config.typed([Layer(config, None)])
+    assert study_of(typed, gpu_found=None if submitted else True).runs()
+    conclusions_of(typed)
 
 
 @pytest.mark.parametrize("command", called("make"), ids=shown)
@@ -192,15 +196,15 @@ def make_place(folder: Path) -> Checkout:
 
 def as_server(place: Checkout) -> None:
     """Have a checkout take this machine for one of 32 cores whose TensorFlow can use cards."""
-    rules = place.folder / "workflow/rules/common.smk"
-    text = rules.read_text(encoding="utf-8")
+    module = place.folder / "workflow/scripts/trainbench/rules/call.py"
+    text = module.read_text(encoding="utf-8")
     for found, pretended in (
-        ("frameworks=installed_frameworks()", "frameworks=dict.fromkeys(engines.ENGINES, True)"),
-        ("return min(given, usable)", "return 32"),
+        ("else _installed_frameworks()", "else dict.fromkeys(engines.ENGINES, True)"),
+        ("return min(options.cores, usable)", "return 32"),
     ):
         assert text.count(found) == 1
         text = text.replace(found, pretended)
-    rules.write_text(text, encoding="utf-8")
+    module.write_text(text, encoding="utf-8")
 
 
 def write_files_of(page: Page, folder: Path) -> None:
@@ -389,12 +393,7 @@ def test_a_data_set_of_ones_own(tmp_path):
 def test_a_new_model(tmp_path):
     place, page = make_place(tmp_path), PAGE[NEW_MODEL]
     write_files_of(page, place.folder)
-    function, line = (block.text for block in page.blocks if block.language == "python")
-    models = place.folder / "workflow/scripts/trainbench/models.py"
-    text = models.read_text(encoding="utf-8")
-    above, marker, below = text.partition("@dataclass(frozen=True)\nclass Model:\n")
-    text = f"{above}{function}\n\n{marker}{below}"
-    models.write_text(re.sub(r"^\}\n\Z", f"{line}}}\n", text, flags=re.MULTILINE), encoding="utf-8")
+    add_network(place.folder / "workflow/scripts/trainbench")
     walked(NEW_MODEL, place, "models=mlp", "--until", "tables")
     epochs = pd.read_csv(tmp_path / "mlp/results/tables/epochs.csv")
     assert epochs["model"].tolist() == ["mlp"] * 5

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nvml_library import compiled_nvml_library, run_python  # noqa: F401 - a fixture
-from trainbench.study import Device, ModelSettings, Run, Study
+from trainbench.plan.study import Device, ModelSettings, Run, Study
 from waiting_runs import have_runs_wait, most_at_once, waited
 
 CARDS = [f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abcd"]
@@ -117,17 +117,17 @@ def any_tensorflow(new_checkout):
     It takes this machine for one of 8 cores.
     """
     checkout = have_runs_wait(new_checkout())
-    pretend(checkout, "installed_frameworks()", "None")
-    pretend(checkout, "host.inventory().usable_threads", "8")
+    pretend(checkout, "else _installed_frameworks()", "else None")
+    pretend(checkout, "given_cores(options, host.inventory().usable_threads)", "given_cores(options, 8)")
     return checkout
 
 
 def pretend(checkout, found, pretended):
     """Have the rules of a checkout take this machine for another one."""
-    rules = checkout.folder / "workflow/rules/common.smk"
-    text = rules.read_text()
-    assert text.count(f"={found}") + text.count(f"({found})") == 1
-    rules.write_text(text.replace(f"={found}", f"={pretended}").replace(f"({found})", f"({pretended})"))
+    module = checkout.folder / "workflow/scripts/trainbench/rules/call.py"
+    text = module.read_text()
+    assert text.count(found) == 1
+    module.write_text(text.replace(found, pretended))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_run_with_two_of_four_gpus_has_half_of_the_cores_and_one_with_one_a_qu
 
 
 def test_no_more_gpu_runs_begin_than_there_are_cores_for_them(any_tensorflow, replay):
-    pretend(any_tensorflow, "8", "2")
+    pretend(any_tensorflow, "given_cores(options, 8)", "given_cores(options, 2)")
     config = ["models=[logistic]", "devices=[gpu]", "repeats=2"]
     run = any_tensorflow.study("--cores", "32", "--until", "train", "--config", *config, **replay(4))
     assert run.returncode == 0, run.stderr
@@ -230,13 +230,13 @@ def test_a_run_reserves_no_more_cores_than_it_is_given_and_the_machine_has(check
 LAUNCH = """
 import json, sys
 from pathlib import Path
-from trainbench import dataset, launch
+from trainbench.datasets import dataset; from trainbench.run import launch; from trainbench.run.task import Task
 from trainbench.errors import InputError, RunFailed
 
 folder = Path({folder!r})
 dataset.prepare(Path({data!r}), folder / "dataset.safetensors")
 settings = json.loads({settings!r})
-task = launch.Task(
+task = Task(
     settings=settings, dataset=folder / "dataset.safetensors", cores=1, gpus=settings["device"]["gpus"],
     metrics=folder / "metrics.json", samples=folder / "samples.csv", log=folder / "train.log",
 )
@@ -251,7 +251,7 @@ except RunFailed as error:
 
 SAYS_WHAT_IT_SEES = """
 import os, sys, time
-if "trainbench.training" in " ".join(sys.orig_argv):
+if "trainbench.run.training" in " ".join(sys.orig_argv):
     print("sees", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     time.sleep(2)
     os._exit(1)
@@ -278,7 +278,7 @@ def launched(nvml_library, replay, checkout, tmp_path):
 
 IS_LISTED = """
 import os, subprocess, sys, time
-if "trainbench.training" in " ".join(sys.orig_argv):
+if "trainbench.run.training" in " ".join(sys.orig_argv):
     with open({trace!r}, "a") as trace:
         print("process", {card}, os.getpid() if {is_own} else os.getppid(), 1048576, file=trace)
     print("epoch 1/2 is over", flush=True)
@@ -307,13 +307,13 @@ def test_a_run_that_computes_elsewhere_ends_with_its_first_epoch_and_no_other(
     assert told in launched(1, trace)
 
 
-@pytest.mark.parametrize("gpus", [1, 2])
+@pytest.mark.parametrize(("gpus", "asked"), [(1, "a GPU was"), (2, "2 GPUs were")])
 def test_a_gpu_run_that_tensorflow_cannot_carry_out_fails_with_the_reason_and_leaves_no_metrics(
-    launched, tmp_path, monkeypatch, gpus
+    launched, tmp_path, monkeypatch, gpus, asked
 ):
     monkeypatch.setenv("TRAINBENCH_LEASE_FOLDER", str(tmp_path / "leases"))
     shown = launched(gpus)
-    assert "told: logistic 16 on gpu, repeat 1: a GPU was asked for, but TensorFlow" in shown
+    assert f"told: logistic 16 on gpu, repeat 1: {asked} asked for, but TensorFlow" in shown
     assert "make setup BUILD=cuda" in shown
     assert not (tmp_path / "metrics.json").exists()
     assert sorted(path.stem for path in (tmp_path / "leases").glob("GPU-*")) == CARDS[:gpus]

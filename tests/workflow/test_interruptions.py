@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trainbench import record
+from trainbench.records import record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILL_BYTES = 2**16

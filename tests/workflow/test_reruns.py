@@ -205,20 +205,19 @@ CHANGES = {
     "`SHA256SUMS` of the data files": Change(NOTHING, edit=add_sums),
     "the prepared data set deleted": Change(NOTHING, edit=delete_prepared),
     "code of the training path, its script included": Change(again(train=6), edit=comment("train.py")),
-    "the engine of one framework": Change(again(train=6), edit=comment("trainbench/engines/tensorflow.py")),
+    "the engine of one framework": Change(again(train=6), edit=comment("trainbench/engines/tensorflow/engine.py")),
     "the engine of another framework, or a new one and its line": Change(
         NOTHING, edit=comment("trainbench/engines/own.py", "trainbench/engines/__init__.py")
     ),
     "code of the tables, its script included": Change(again(), edit=comment("make_tables.py")),
-    "code of the figures, its script included": Change(again(tables=0, timelines=0), edit=comment("draw_figure.py")),
-    "code of the timelines, its script included": Change(
-        again(tables=0, figure=0), edit=comment("draw_timelines.py", "trainbench/timeline.py")
+    "code of the figures, its scripts included": Change(
+        again(tables=0), edit=comment("draw_timelines.py", "trainbench/figures/saving.py")
     ),
-    "code of the page, its script, its templates": Change(
+    "code of the page, its script, its template": Change(
         again(tables=0, figure=0, timelines=0), edit=comment("make_report.py")
     ),
     "code of `snakemake compare`, or of the checks of the config": Change(
-        NOTHING, edit=comment("compare.py", "trainbench/baseline.py", "trainbench/configuration.py")
+        NOTHING, edit=comment("compare.py", "trainbench/plan/configuration.py", "trainbench/rules/so_far.py")
     ),
     "times of any file, older or newer": Change(NOTHING, edit=set_times),
     "everything copied without its times": Change(NOTHING, edit=lose_times),
@@ -268,7 +267,7 @@ def test_every_line_of_the_table_has_its_case_and_every_case_its_line():
 
 
 @pytest.mark.parametrize(
-    "module", ["training.py", "monitor.py", "engines/interface.py", "../../schemas/metrics.schema.json"]
+    "module", ["run/training.py", "run/monitor.py", "engines/shared/interface.py", "records/metrics.schema.json"]
 )
 def test_whatever_the_training_path_is_made_of_counts_as_its_code(copied, module):
     path = copied.folder / "workflow/scripts/trainbench" / module
@@ -288,7 +287,7 @@ def test_without_records_too_the_runs_of_a_changed_model_are_measured_again(copi
 
 def test_without_records_too_runs_are_measured_again_after_a_change_of_the_training_code(copied):
     delete_records(copied)
-    comment("trainbench/training.py")(copied)
+    comment("trainbench/run/training.py")(copied)
     assert copied.planned() == again(train=6)
 
 

@@ -45,7 +45,7 @@ def test_what_is_there_is_shown_and_the_rest_says_why_it_is_not(partly_finished)
 
 def test_a_failed_run_says_so_in_the_last_line_of_its_log(new_checkout):
     study = new_checkout()
-    training = study.folder / "workflow/scripts/trainbench/training.py"
+    training = study.folder / "workflow/scripts/trainbench/run/training.py"
     training.write_text(training.read_text().replace("    engine.place(", "    os.abort()\n    engine.place("))
     run = study.study("--config", "models=[logistic]", "batch_sizes=[16]")
     log = study.folder / "results/runs/logistic/16/cpu/1/train.log"

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pandas as pd
 import pytest
 
-from trainbench import host, record
+from trainbench.machine import host
+from trainbench.records import record
 
 CELLS = [(model, batch_size) for model in ("logistic", "conv", "lstm") for batch_size in (16, 32)]
 TRAINED = 160  # of 200 images, 40 are left out for validation

@@ -1,31 +1,29 @@
-BASELINE_TABLES = dict(zip(("csv", "markdown"), [f"results/tables/{name}" for name in COMPARED_TABLES]))
-
 # The tables are written whatever they say; `compare` tells it, and ends with exit code 1 where something became slower.
 if CONCLUSIONS.baseline is not None:
 
     rule baseline_tables:
         input:
-            outdated_without_record(*BASELINE_TABLES.values()),
-            metrics=all_metrics(),
+            outdated_without_record(*products.COMPARED_TABLES.values()),
+            metrics=ALL_METRICS,
         output:
-            **BASELINE_TABLES,
+            **products.COMPARED_TABLES,
         log:
             "results/logs/baseline_tables.log",
         localrule: True
         conda:
             "../../envs/analysis.yaml"
         params:
-            order=table_order(),
-            baseline=read_baseline,
+            order=ORDER,
+            baseline=lambda wildcards: table_params.read_baseline(CONCLUSIONS),
             smallest_difference_percent=CONCLUSIONS.smallest_difference_percent,
-            code=fingerprint.of_code(BASELINE_CODE),
+            code=rooms.code_of("make_baseline_tables.py"),
         script:
             "../scripts/make_baseline_tables.py"
 
 
 rule compare:
     input:
-        **(BASELINE_TABLES if CONCLUSIONS.baseline is not None else {}),
+        **(products.COMPARED_TABLES if CONCLUSIONS.baseline is not None else {}),
     log:
         "results/logs/compare.log",
     localrule: True

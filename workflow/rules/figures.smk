@@ -1,6 +1,6 @@
 rule figure:
     input:
-        **figure_tables(),
+        **products.tables(),
     output:
         svg=report(
             "results/figures/{figure}.svg",
@@ -15,15 +15,16 @@ rule figure:
     conda:
         "../../envs/analysis.yaml"
     params:
-        order=table_order(),
-        code=fingerprint.of_code(FIGURES_CODE),
+        order=ORDER,
+        shows=lambda wildcards: of_study.shows(wildcards.figure),
+        code=rooms.code_of("draw_figure.py"),
     script:
         "../scripts/draw_figure.py"
 
 
 use rule figure as figure_so_far with:
     input:
-        **figure_tables("results/so_far"),
+        **products.tables(products.SO_FAR),
     output:
         svg="results/so_far/figures/{figure}.svg",
         png="results/so_far/figures/{figure}.png",
@@ -34,20 +35,21 @@ use rule figure as figure_so_far with:
 # All in one job, which takes a second for each, and after the tables: no run is measured any more.
 rule timelines:
     input:
-        runs_csv=all_tables()["runs_csv"],
-        metrics=[f"results/{run.folder}/metrics.json" for run in timeline_runs()],
+        runs_csv=products.tables()["runs_csv"],
+        metrics=products.metrics(products.timeline_runs(STUDY)),
     output:
-        svg=[f"{timeline_path(run)}.svg" for run in timeline_runs()],
-        png=[f"{timeline_path(run)}.png" for run in timeline_runs()],
+        svg=[f"{products.timeline(run)}.svg" for run in products.timeline_runs(STUDY)],
+        png=[f"{products.timeline(run)}.png" for run in products.timeline_runs(STUDY)],
     log:
         "results/logs/timelines.log",
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
-        runs=[f"results/{run.folder}/metrics.json" for run in timeline_runs()],
-        leftovers=leftover_timelines,
-        code=fingerprint.of_code(TIMELINE_CODE),
+        runs=products.metrics(products.timeline_runs(STUDY)),
+        # As with leftovers of tables, they go when the others are drawn.
+        leftovers=lambda wildcards, output: products.leftover_timelines(STUDY),
+        code=rooms.code_of("draw_timelines.py"),
     script:
         "../scripts/draw_timelines.py"
 
@@ -55,12 +57,12 @@ rule timelines:
 # Of any other run, when it is asked for.
 rule timeline:
     input:
-        metrics=f"{RUN}/metrics.json",
+        metrics=f"{products.RUN}/metrics.json",
     output:
-        svg=[f"{TIMELINE}.svg"],
-        png=[f"{TIMELINE}.png"],
+        svg=[f"{products.TIMELINE}.svg"],
+        png=[f"{products.TIMELINE}.png"],
     log:
-        f"results/logs/timeline_{Path(TIMELINE).name}.log",
+        f"results/logs/timeline_{Path(products.TIMELINE).name}.log",
     wildcard_constraints:
         # Names may hold what stands between them, as cpu_16_threads does.
         model=one_of(STUDY.model_settings),
@@ -69,9 +71,9 @@ rule timeline:
     conda:
         "../../envs/analysis.yaml"
     params:
-        runs=[f"{RUN}/metrics.json"],
+        runs=[f"{products.RUN}/metrics.json"],
         leftovers=[],
-        code=fingerprint.of_code(TIMELINE_CODE),
+        code=rooms.code_of("draw_timelines.py"),
     script:
         "../scripts/draw_timelines.py"
 

@@ -1,11 +1,11 @@
 rule page:
     input:
-        **all_tables(),
-        figures=all_figures(),
-        timelines=all_timelines(),
+        **products.tables(),
+        figures=products.figures(STUDY, CONCLUSIONS),
+        timelines=products.timelines(STUDY),
     output:
         page=report(
-            f"results/{PAGE}",
+            products.page(),
             caption="../report/page.rst",
             category="Page",
             labels={"shows": "everything on one page"},
@@ -16,18 +16,19 @@ rule page:
     conda:
         "../../envs/analysis.yaml"
     params:
-        order=table_order(),
-        repetition=repetition,
-        code=fingerprint.of_code(PAGE_CODE),
+        order=ORDER,
+        # What alters a number alters a table as well: a function that takes the output is not tracked.
+        repetition=lambda wildcards, output: table_params.repetition(CALL),
+        code=rooms.code_of("make_report.py"),
     script:
         "../scripts/make_report.py"
 
 
 use rule page as page_so_far with:
     input:
-        **all_tables("results/so_far"),
-        figures=all_figures("results/so_far"),
+        **products.tables(products.SO_FAR),
+        figures=products.figures(STUDY, CONCLUSIONS, products.SO_FAR),
     output:
-        page=f"results/so_far/{PAGE}",
+        page=products.page(products.SO_FAR),
     log:
         "results/logs/page_so_far.log",

@@ -1,20 +1,23 @@
 rule tables:
     input:
-        outdated_without_record(*all_tables().values()),
-        metrics=all_metrics(),
+        outdated_without_record(*products.tables().values()),
+        metrics=ALL_METRICS,
     output:
-        **reported_tables(),
+        **{
+            name: report(path, **marks) if (marks := products.marks_of_table(CALL.repository, name)) else path
+            for name, path in products.tables().items()
+        },
     log:
         "results/logs/tables.log",
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
-        order=table_order(),
-        question=question(),
-        sources=read_sources,
+        order=ORDER,
+        question=table_params.question(CONCLUSIONS),
+        sources=lambda wildcards: table_params.read_sources(CONCLUSIONS),
         leftovers=leftovers,
-        code=fingerprint.of_code(TABLES_CODE),
+        code=rooms.code_of("make_tables.py"),
     script:
         "../scripts/make_tables.py"
 
@@ -22,26 +25,26 @@ rule tables:
 # The metrics files are no inputs here: Snakemake would train what is missing or outdated.
 rule tables_so_far:
     output:
-        **all_tables("results/so_far"),
+        **products.tables(products.SO_FAR),
     log:
         "results/logs/tables_so_far.log",
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
-        order=table_order(),
-        question=question(),
-        sources=read_sources,
-        metrics=existing_metrics,
-        absent=absent_runs,
+        order=ORDER,
+        question=table_params.question(CONCLUSIONS),
+        sources=lambda wildcards: table_params.read_sources(CONCLUSIONS),
+        metrics=lambda wildcards: so_far.contents(CALL),
+        absent=lambda wildcards: so_far.absent(CALL),
         leftovers=leftovers,
-        code=fingerprint.of_code(TABLES_CODE),
+        code=rooms.code_of("make_tables.py"),
     script:
         "../scripts/make_tables.py"
 
 
 rule so_far:
     input:
-        products("results/so_far"),
-        outdated_without_record(*products("results/so_far")),
+        products.everything(STUDY, CONCLUSIONS, products.SO_FAR),
+        outdated_without_record(*products.everything(STUDY, CONCLUSIONS, products.SO_FAR)),
     localrule: True

@@ -3,28 +3,16 @@ import contextlib
 
 from snakemake.settings.enums import Quietness
 
-from trainbench import forecast
-from trainbench.rule_script import show
+from trainbench.rules.rule_script import show
+from trainbench.terminal import upcoming
 
-# When a dry run ends, Snakemake has left the working folder already.
-RESULTS = WORKING_FOLDER / "results"
+VIEW = contextlib.ExitStack()
 
 
 def runs_asked_for():
     """The runs that Snakemake was asked for, and whether it carries each of them out."""
     needed = set(runs_of(workflow.dag.needrun_jobs(exclude_finished=False)))
     return {run: run in needed for run in runs_of(workflow.dag.jobs)}
-
-
-def past_and_place():
-    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
-    if SUBMITS:
-        place = forecast.Place(cores=None, gpus=0, host=None)
-    else:
-        machine = host.inventory()
-        cores = MACHINE.cores or machine.usable_threads
-        place = forecast.Place(cores=cores, gpus=limits.gpus_side_by_side(STUDY, MACHINE), host=asdict(machine))
-    return forecast.History(STUDY, RESULTS, DATASET_FINGERPRINT, place.host), place
 
 
 def is_quiet_about(*parts):
@@ -34,56 +22,35 @@ def is_quiet_about(*parts):
 
 def tell_plan():
     """Say what a dry run would measure and how long that would take, where it asks for runs at all."""
-    if workflow.scheduler is None or is_quiet_about():
-        return  # ended before it knew what there is to do
-    from trainbench import upcoming
-
-    asked_for = runs_asked_for()
-    to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
-    if asked_for:
-        changes = so_far.changes(STUDY, to_come, RESULTS, DATASET_FINGERPRINT)
-        show(f"\n{upcoming.text(STUDY, to_come, there, *past_and_place(), changes=changes)}")
+    # Without a scheduler it has ended before it knew what there is to do.
+    if workflow.scheduler is not None and not is_quiet_about() and (runs := runs_asked_for()):
+        show(f"\n{upcoming.of_call(CALL, runs, WORKING_FOLDER / RESULTS)}")
 
 
-if workflow.is_main_process and workflow.output_settings.dryrun:
+if CALL.options.is_main and CALL.options.is_dry_run:
     atexit.register(tell_plan)
-
-
-def tell_last_words():
-    """Say how the study ended where it did not succeed."""
-    sys.stderr.write(PLAIN_WORDS.last_words())
-
-
-VIEW = contextlib.ExitStack()
 
 
 def begin_view():
     """Show on a terminal how far the study is; elsewhere the lines that runs write are all there is."""
     runs = [run for run, comes in runs_asked_for().items() if comes]
-    if not runs or is_quiet_about(Quietness.PROGRESS) or not workflow.is_main_process:
+    if not runs or is_quiet_about(Quietness.PROGRESS) or not CALL.options.is_main:
         return
     try:
-        from trainbench import live_view
+        from trainbench.terminal import live_view
     except ModuleNotFoundError:
         return  # rich is not installed beside this Snakemake: conda and pipx bring just what it needs
     if live_view.is_wanted(os.environ):
-        from trainbench import under_way
-
-        watch = under_way.Watch(STUDY, runs, *past_and_place(), RESULTS)
-        events = live_view.JobEvents(watch, "train")
-        logger.addHandler(events)
-        VIEW.callback(logger.removeHandler, events)
-        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
-        VIEW.callback(
-            live_view.View(watch.state, rules=rules_to_come, colored=not workflow.output_settings.nocolor).stop
-        )
+        names = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        colored = not workflow.output_settings.nocolor
+        VIEW.enter_context(live_view.shown(CALL, runs, WORKING_FOLDER / RESULTS, logger, names, colored=colored))
 
 
 onstart:
     # Snakemake limits how many runs begin in a second, and for that wakes up a second after each, once more for good:
     # after some hundred runs that takes a tenth of a core beside those that are measured (version 9.27). Where runs are
     # submitted to others the limit stays.
-    if workflow.resource_settings.nodes is None:
+    if not CALL.options.submits:
         workflow.scheduler.job_rate_limiter = None
     begin_view()
 
@@ -93,11 +60,11 @@ onsuccess:
     # Where jobs are submitted all at once, this is said when none has run.
     if not workflow.remote_execution_settings.immediate_submit:
         up_to_date = {str(path) for job in workflow.dag.jobs for path in job.output}
-        for folder in ("results", "results/so_far"):
-            show(plain_words.results_of(up_to_date, folder, PAGE, all_figures(folder)))
+        for folder in (RESULTS, products.SO_FAR):
+            show(plain_words.results_of(up_to_date, folder, products.figures(STUDY, CONCLUSIONS, folder)))
 
 
 onerror:
     VIEW.close()
     # Below what Snakemake itself will still say.
-    atexit.register(tell_last_words)
+    atexit.register(lambda: sys.stderr.write(PLAIN_WORDS.last_words()))

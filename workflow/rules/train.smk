@@ -1,25 +1,25 @@
 rule train:
     output:
-        metrics=f"{RUN}/metrics.json",
-        samples=f"{RUN}/samples.csv",
+        metrics=f"{products.RUN}/metrics.json",
+        samples=f"{products.RUN}/samples.csv",
     log:
-        f"{RUN}/train.log",
-    priority: run_priority
+        f"{products.RUN}/train.log",
+    priority: each_run(run_demands.priority)
     conda:
         # Snakemake works a function out for every run, also where it does not use conda.
-        run_environment if USES_CONDA else train_environment("tensorflow", "cpu")
-    threads: run_cores
+        each_run(run_demands.environment) if CALL.options.uses_conda else f"{REPOSITORY}/envs/train-tensorflow-cpu.yaml"
+    threads: each_run(run_demands.cores)
     resources:
-        **asked_resources(),
-        **card_resources(),
+        **{name: asked_of_scheduler(name) for name in run_demands.names_asked_of_scheduler(CALL)},
+        **{name: each_run(reserved) for name, reserved in run_demands.gpus_by_kind(CALL).items()},
         # No settings of the run, so a change runs nothing again: --set-resources train:gpu_wait_seconds=60
-        gpu=run_gpus,
+        gpu=each_run(run_demands.gpus),
         gpu_wait_seconds=3600,
         no_progress_seconds=3600,
     params:
-        settings=run_settings,
-        data=run_data,
-        code=run_code,
+        settings=each_run(Call.settings),
+        data=each_run(Call.data, is_tracked=False),
+        code=each_run(Call.code),
     script:
         "../scripts/train.py"
 
@@ -27,8 +27,8 @@ rule train:
 # All that `all` makes, after the runs that were out of memory have been measured again.
 rule retry:
     input:
-        out_of_memory_again,
-        all_metrics(),
-        products(),
-        outdated_without_record(*products()),
+        lambda wildcards: made_again(so_far.out_of_memory(CALL)),
+        ALL_METRICS,
+        PRODUCTS,
+        outdated_without_record(*PRODUCTS),
     localrule: True

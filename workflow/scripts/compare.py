@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import baseline
+from trainbench.conclusions import baseline
 from trainbench.errors import InputError
-from trainbench.rule_script import ending_with_one_sentence, show
+from trainbench.rules.rule_script import ending_with_one_sentence, show
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     if not snakemake.input:

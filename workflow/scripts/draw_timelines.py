@@ -5,11 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import drawing, timeline
-from trainbench.rule_script import ending_with_one_sentence
+from trainbench.figures import timeline
+from trainbench.figures.saving import save
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     for path in snakemake.params.leftovers:
         Path(path).unlink(missing_ok=True)
     for metrics, svg, png in zip(snakemake.params.runs, snakemake.output.svg, snakemake.output.png, strict=True):
-        drawing.save(timeline.timeline(*timeline.read(Path(metrics))), Path(svg), Path(png))
+        save(timeline.timeline(*timeline.read(Path(metrics))), Path(svg), Path(png))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import report, repository, tables
-from trainbench.rule_script import ending_with_one_sentence
+from trainbench.page import report, repository
+from trainbench.page.repetition import Repetition
+from trainbench.results import tables
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     repeated = snakemake.params.repetition
@@ -14,8 +16,8 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         tables_folder=Path(snakemake.input.runs_csv).parent,
         figures=[Path(path) for path in snakemake.input.figures if path.endswith(".svg")],
         timelines=[Path(path) for path in snakemake.input.get("timelines", []) if path.endswith(".svg")],
-        order=tables.TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
-        repetition=report.Repetition(
+        order=tables.TableOrder(**snakemake.params.order),
+        repetition=Repetition(
             configuration=repeated["configuration"],
             code_sha256=repeated["code_sha256"],
             commit=repository.commit_of(Path(repeated["repository"])),

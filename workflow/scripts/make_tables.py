@@ -5,10 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import analysis, sources
-from trainbench.rule_script import ending_with_one_sentence
-from trainbench.speedups import Reference
-from trainbench.tables import TableOrder
+from trainbench.conclusions import analysis
+from trainbench.conclusions.all_tables import Question
+from trainbench.conclusions.tables.speedups import Reference
+from trainbench.results import sources
+from trainbench.results.tables import TableOrder
+from trainbench.rules.rule_script import ending_with_one_sentence
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     asked, read = snakemake.params.question, snakemake.params.sources
@@ -16,8 +18,8 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         # What is there so far is no input: Snakemake would train what is not.
         own=[Path(path) for path in snakemake.input.get("metrics", snakemake.params.get("metrics"))],
         found=sources.find(read["folders"]),
-        question=analysis.Question(
-            order=TableOrder(**{axis: tuple(names) for axis, names in snakemake.params.order.items()}),
+        question=Question(
+            order=TableOrder(**snakemake.params.order),
             reference=Reference(**asked["reference"]),
             target_accuracy=asked["target_accuracy"],
             prices=asked["prices"],

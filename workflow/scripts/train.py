@@ -5,12 +5,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench import dataset, launch, unrecorded
-from trainbench.rule_script import announce, ending_with_one_sentence
+from trainbench.datasets import dataset
+from trainbench.rules import unrecorded
+from trainbench.rules.rule_script import announce, ending_with_one_sentence
+from trainbench.run import launch
+from trainbench.run.task import Task
 
 with ending_with_one_sentence(Path(snakemake.log[0])):
     settings, data = snakemake.params.settings, snakemake.params.data
-    task = launch.Task(
+    task = Task(
         settings=settings,
         dataset=Path(data["prepared"]),
         cores=snakemake.threads,
@@ -23,8 +26,8 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         no_progress_seconds=snakemake.resources.no_progress_seconds,
         monitor_interval_seconds=settings["monitor_interval_seconds"],
     )
-    if unrecorded.give_back(task.metrics.parent, Path("results"), settings, task.code_sha256):
-        announce(f"{launch.run_name(settings)}: had finished before the interruption")
+    if unrecorded.give_back(task.metrics.parent, settings, task.code_sha256):
+        announce(f"{task.name}: had finished before the interruption")
     else:
         dataset.prepare_if_absent(Path(data["folder"]), task.dataset, settings["dataset_files_sha256"])
         launch.run(task, announce)

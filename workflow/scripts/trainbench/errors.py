@@ -1,4 +1,7 @@
-"""The exception whose text is written for the user."""
+"""Exceptions whose text is written for the user.
+
+In: a sentence. Out: the end of a call or a run. Must never know: anything else.
+"""
 
 
 class InputError(Exception):

@@ -1,4 +1,7 @@
-"""Names the engines: each turns a model's specification into one framework's code.
+"""Names the engines: each turns a network's specification into one framework's code.
+
+In: a specification and images. Out: trained epochs, and proof of where and in which precision. Must never know: the
+study, the monitor or Snakemake.
 
 Standard library only: rules import the names whenever Snakemake reads them.
 """
@@ -11,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from trainbench.engines.interface import Engine, Execution
+    from trainbench.engines.shared.engine import Engine
+    from trainbench.engines.shared.interface import Execution
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,11 @@ class Registered:
     package: str
     gpu_builds: tuple[str, ...]
 
-    @property
-    def code(self) -> str:
-        """The module's file, seen from the folder of trainbench."""
-        return self.module.removeprefix("trainbench.").replace(".", "/") + ".py"
-
 
 ENGINES: Final[Mapping[str, Registered]] = {
-    "tensorflow": Registered("trainbench.engines.tensorflow", "tensorflow", ("tensorflow",)),
-    "jax": Registered("trainbench.engines.jax", "jax", ("jax-cuda13-plugin", "jax-cuda12-plugin")),
-    "torch": Registered("trainbench.engines.torch", "torch", ("nvidia-cublas", "nvidia-cublas-cu12")),
+    "tensorflow": Registered("trainbench.engines.tensorflow.engine", "tensorflow", ("tensorflow",)),
+    "jax": Registered("trainbench.engines.jax.engine", "jax", ("jax-cuda13-plugin", "jax-cuda12-plugin")),
+    "torch": Registered("trainbench.engines.torch.engine", "torch", ("nvidia-cublas", "nvidia-cublas-cu12")),
 }
 
 
@@ -47,15 +46,8 @@ def uses_gpus(framework: str) -> bool | None:
     """Whether the framework as installed here can use a GPU, None where it is not installed."""
     if not is_installed(framework):
         return None
-    return any(_has(distribution) for distribution in ENGINES[framework].gpu_builds)
-
-
-def _has(distribution: str) -> bool:
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    builds = ENGINES[framework].gpu_builds
+    return any(found for build in builds for found in importlib.metadata.distributions(name=build))
 
 
 def how_to_install(framework: str, *, for_gpus: bool = False) -> str:
@@ -71,7 +63,7 @@ def start(framework: str, execution: "Execution") -> "Engine":
     Raises:
         Refused: the framework is not installed, does not see such devices, or has no such precision on them.
     """
-    from trainbench.engines.interface import NotInstalled
+    from trainbench.engines.shared.interface import NotInstalled
 
     if not is_installed(framework):
         raise NotInstalled(f"{framework} is asked for but not installed here; install it: {how_to_install(framework)}")

@@ -1,0 +1,373 @@
+"""A study beside an earlier one: a verdict a cell, what else differs, and whether who asked should stop."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metrics_builder import as_older_versions_timed, make_record
+from trainbench.conclusions import baseline
+from trainbench.conclusions.baseline_markdown import markdown, summary
+from trainbench.conclusions.baseline_runs import measured_runs
+from trainbench.results.tables import TableOrder, write_csv
+
+SMALLEST_PERCENT = 3.0
+NOW = (10.0, 10.1, 9.9)
+SLOWER_BY_A_FIFTH = tuple(1.2 * seconds for seconds in NOW)
+
+
+def runs_of(seconds: Sequence[float], sitting: str = "now", **settings: Any) -> list[dict[str, Any]]:
+    """A run for each of these seconds an epoch; runs of two sittings are never the same."""
+    records = [
+        make_record(repeat=repeat, train_seconds=(99.0, value), **settings)
+        for repeat, value in enumerate(seconds, start=1)
+    ]
+    for record in records:
+        record["run_id"] = hashlib.sha256(f"{sitting}{record['run_id']}".encode()).hexdigest()[:32]
+    return records
+
+
+def compared(
+    current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], smallest: float = SMALLEST_PERCENT
+) -> baseline.Comparison:
+    return baseline.compare(measured_runs(current), measured_runs(before), smallest)
+
+
+def only_cell(
+    current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], smallest: float = SMALLEST_PERCENT
+) -> baseline.CellComparison:
+    (cell,) = compared(current, before, smallest).cells
+    return cell
+
+
+def differences(current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {each.name: (each.baseline, each.current) for each in compared(current, before).differences}
+
+
+# --- verdicts ---
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "verdict"),
+    [
+        (NOW, NOW, "no difference shown"),
+        (SLOWER_BY_A_FIFTH, NOW, "slower"),
+        (NOW, SLOWER_BY_A_FIFTH, "faster"),
+        ((10.0, 14.0, 11.0), NOW, "no difference shown"),
+    ],
+    ids=["the same", "a fifth slower", "a fifth faster", "scattered"],
+)
+def test_the_verdict_rests_on_the_interval(now: Sequence[float], before: Sequence[float], verdict: str) -> None:
+    assert only_cell(runs_of(now), runs_of(before, "before")).verdict == verdict
+
+
+def test_the_ratio_is_current_over_baseline() -> None:
+    ratio = only_cell(runs_of(SLOWER_BY_A_FIFTH), runs_of(NOW, "before")).ratio
+    assert ratio is not None
+    assert ratio.value == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(("smallest", "verdict"), [(1.0, "slower"), (3.0, "no difference shown")])
+def test_a_difference_below_the_smallest_is_never_called(smallest: float, verdict: str) -> None:
+    assert only_cell(runs_of((10.2, 10.2)), runs_of((10.0, 10.0), "before"), smallest).verdict == verdict
+
+
+@pytest.mark.parametrize(("now", "before"), [((12.0,), NOW), (NOW, (12.0,)), ((12.0,), (10.0,))])
+def test_an_interval_takes_two_runs_on_each_side(now: Sequence[float], before: Sequence[float]) -> None:
+    cell = only_cell(runs_of(now), runs_of(before, "before"))
+    assert (cell.verdict, f"{len(now)} completed now, {len(before)} in the baseline" in cell.reasons[-1]) == (
+        "too few runs",
+        True,
+    )
+
+
+def test_a_cell_that_completed_before_and_now_does_not_is_told() -> None:
+    cell = only_cell(runs_of(NOW, status="out_of_memory"), runs_of(NOW, "before"))
+    assert (cell.verdict, cell.reasons) == ("no longer completes", ("3 of 3 runs out of memory now",))
+
+
+def test_a_cell_that_never_completed_has_too_few_runs() -> None:
+    out = {"status": "out_of_memory"}
+    assert only_cell(runs_of(NOW, **out), runs_of(NOW, "before", **out)).verdict == "too few runs"
+
+
+def test_a_cell_of_one_set_alone_is_told() -> None:
+    cells = compared(runs_of(NOW, model="lstm"), runs_of(NOW, "before", model="conv")).cells
+    assert {cell.cell[0]: cell.verdict for cell in cells} == {"lstm": "only in current", "conv": "only in baseline"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"settings": {"epochs": 9}}, "epochs was 9, is 2"),
+        (
+            {"settings": {"hyperparameters": {"learning_rate": 0.5}}},
+            "hyperparameters.learning_rate was 0.5, is 0.001",
+        ),
+        ({"settings": {"hyperparameters": {"momentum": 0.5}}}, "hyperparameters.momentum was 0.5, is not set"),
+        ({"settings": {"device": {"threads": 2}}}, "device.threads was 2, is all"),
+        ({"settings": {"device": {"precision": "bfloat16"}}}, "device.precision was bfloat16, is float32"),
+        ({"settings": {"validation_samples": 0}}, "validation_samples was 0, is 5000"),
+        ({"settings": {"isolation": "none"}}, "isolation was none, is device"),
+        ({"settings": {"monitor_interval_seconds": 1.0}}, "monitor_interval_seconds was 1, is 0.1"),
+        ({"dataset": {"sha256": "ab" * 32}}, "dataset.sha256 was abababababab, is 63af3a9e54e0"),
+        ({"device_used": {"threads": {"intra_op": 1}}}, "threads used were 1, are 2"),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_other_settings_are_not_comparable_and_named_with_both_values(settings: dict[str, Any], told: str) -> None:
+    cell = only_cell(runs_of(NOW), runs_of(NOW, "before", **settings))
+    assert (cell.verdict, list(cell.reasons)) == ("not comparable", [told])
+
+
+@pytest.mark.parametrize("settings", [{"seed": 5}, {"study_seed": 5}, {"dataset_files_sha256": "ab" * 32}])
+def test_settings_that_change_no_speed_are_compared(settings: dict[str, Any]) -> None:
+    assert only_cell(runs_of(NOW), runs_of(NOW, "before", settings=settings)).verdict == "no difference shown"
+
+
+def test_a_set_that_mixes_settings_is_not_comparable() -> None:
+    mixed = [*runs_of(NOW[:2], "before"), *runs_of(NOW, "later", settings={"epochs": 5})]
+    assert only_cell(runs_of(NOW), mixed).reasons == ("epochs was 2 or 5, is 2",)
+
+
+def test_runs_out_of_memory_that_loaded_no_data_do_not_change_the_data_set() -> None:
+    before = runs_of(NOW, "before")
+    before[0].update(status="out_of_memory", dataset=None, device_used=None, clock=None, epochs=[])
+    assert only_cell(runs_of(NOW), before).verdict == "no difference shown"
+
+
+# --- hosts ---
+
+A, B, C = "host-a", "host-b", "host-c"
+
+
+def hosts_of(comparison: baseline.Comparison) -> list[tuple[str | None, str | None, str]]:
+    return [
+        (cell.current and cell.current.host, cell.baseline and cell.baseline.host, cell.verdict)
+        for cell in comparison.cells
+    ]
+
+
+def test_a_host_is_compared_with_itself() -> None:
+    before = [*runs_of(SLOWER_BY_A_FIFTH, "before", host=B), *runs_of(NOW, "before", host=A)]
+    assert hosts_of(compared(runs_of(NOW, host=A), before)) == [
+        (A, A, "no difference shown"),
+        (None, B, "only in baseline"),
+    ]
+
+
+def test_another_machine_is_compared_and_named() -> None:
+    comparison = compared(runs_of(SLOWER_BY_A_FIFTH, host=A), runs_of(NOW, "before", host=B))
+    assert hosts_of(comparison) == [(A, B, "slower")]
+    assert "Compared across machines: host-a now, host-b in the baseline." in markdown(comparison, "x")
+
+
+def test_threads_of_another_machine_do_not_keep_it_from_being_compared() -> None:
+    before = runs_of(NOW, "before", host=B, usable_threads=64)
+    assert only_cell(runs_of(NOW, host=A), before).verdict == "no difference shown"
+
+
+def test_several_other_machines_are_not_paired_by_guess() -> None:
+    before = [*runs_of(NOW, "before", host=B), *runs_of(NOW, "before", host=C)]
+    assert {verdict for _, _, verdict in hosts_of(compared(runs_of(NOW, host=A), before))} == {
+        "only in current",
+        "only in baseline",
+    }
+
+
+# --- what else differs ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "values"),
+    [
+        ({"software": {"versions": {"tensorflow": "2.20.0"}}}, "tensorflow", ("2.20.0", "2.21.0")),
+        ({"software": {"versions": {"cuda": "12.5"}}}, "cuda", ("12.5", "unknown")),
+        ({"software": {"python": "3.12.1"}}, "Python", ("3.12.1", "3.11.7")),
+        ({"software": {"flags": {"tf32": True}}}, "TF32", ("on", "off")),
+        ({"software": {"flags": {"deterministic": None}}}, "deterministic operations", ("unknown", "off")),
+        (
+            {"software": {"flags": {"environment": {"XLA_FLAGS": "--a"}}}},
+            "environment variable XLA_FLAGS",
+            ("--a", "not set"),
+        ),
+        ({"host": {"kernel": "5.15"}}, "kernel", ("5.15", "6.1.0-18-amd64")),
+        ({"host": {"gpu_driver_version": "535.1"}}, "GPU driver", ("535.1", "570.86")),
+        ({"host": {"cgroup_cpu_quota_cores": 1.5}}, "CPU time limit (cores)", ("1.5", "none")),
+        ({"device_used": {"name": "NVIDIA L4"}}, "hardware of gpu", ("NVIDIA L4", "NVIDIA H200")),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_a_difference_of_software_or_machine_is_listed_with_both_values(
+    changes: dict[str, Any], name: str, values: tuple[str, str]
+) -> None:
+    before = [make_record(repeat=repeat, device="gpu", **{"host": "h"}) for repeat in (1, 2)]
+    for record in before:
+        merge(record, changes)
+    current = [make_record(repeat=repeat, device="gpu", host="h") for repeat in (1, 2)]
+    assert differences(current, before) == {name: values}
+
+
+def merge(record: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            merge(record[key], value)
+        else:
+            record[key] = value
+
+
+def test_the_driver_of_a_gpu_is_no_matter_to_runs_on_the_cpu() -> None:
+    assert differences(runs_of(NOW), runs_of(NOW, "before", gpu_driver_version="535.1")) == {}
+
+
+def test_which_card_was_leased_is_no_difference() -> None:
+    environment = {"software": {"flags": {"environment": {"CUDA_VISIBLE_DEVICES": "GPU-7"}}}}
+    assert differences(runs_of(NOW), runs_of(NOW, "before", **environment)) == {}
+
+
+def test_a_machine_that_itself_computed_slower_is_told() -> None:
+    comparison = compared(runs_of(NOW, canary_seconds=0.22), runs_of(NOW, "before", canary_seconds=0.2))
+    assert "computed slower: a fixed computation before each run took 10 % longer on" in markdown(comparison, "x")
+
+
+def test_machines_are_not_compared_by_computations_that_were_not_the_same() -> None:
+    before = [as_older_versions_timed(run, 0.2) for run in runs_of(NOW, "before")]
+    comparison = compared(runs_of(NOW, canary_seconds=0.4), before)
+    assert "computed slower" not in markdown(comparison, "x")
+
+
+def test_runs_of_older_versions_are_compared_by_what_these_timed() -> None:
+    now, before = (
+        [as_older_versions_timed(run, seconds) for run in runs_of(NOW, folder)]
+        for folder, seconds in (("", 0.4), ("before", 0.2))
+    )
+    assert "computed slower" in markdown(compared(now, before), "x")
+
+
+def test_a_machine_of_about_the_same_speed_is_not_told() -> None:
+    comparison = compared(runs_of(NOW, canary_seconds=0.204), runs_of(NOW, "before", canary_seconds=0.2))
+    assert "computed slower" not in markdown(comparison, "x")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [((0.18, 0.2, 0.31), False), ((0.219, 0.22, 0.221), True)],
+    ids=["its interval contains 1", "its interval leaves 1 out"],
+)
+def test_a_machine_computed_slower_only_where_the_interval_carries_it(seconds: Sequence[float], *, told: bool) -> None:
+    now = [run for each, second in zip(seconds, NOW, strict=True) for run in runs_of((second,), canary_seconds=each)]
+    comparison = compared(now, runs_of(NOW, "before", canary_seconds=0.2))
+    assert ("computed slower" in markdown(comparison, "x")) is told
+
+
+def test_a_machine_seen_to_compute_slower_in_single_runs_is_told_as_such() -> None:
+    comparison = compared(runs_of((10.0,), canary_seconds=0.3), runs_of((10.0,), "before", canary_seconds=0.2))
+    assert " than in the baseline (single runs)." in markdown(comparison, "x")
+
+
+def test_flags_of_both_sides_are_counted() -> None:
+    cell = only_cell(runs_of(NOW, flags=["other_load"]), runs_of(NOW, "before", flags=["cpu_steal"]))
+    assert cell.current is not None
+    assert cell.baseline is not None
+    assert (cell.current.flags, cell.baseline.flags) == ("other_load:3", "cpu_steal:3")
+
+
+def test_flags_across_the_runs_of_a_set_count_too() -> None:
+    current = runs_of(NOW)
+    current[0]["software"]["python"] = "3.12.0"
+    cell = only_cell(current, runs_of(NOW, "before"))
+    assert cell.current is not None
+    assert cell.current.flags == "versions_differ:3"
+
+
+# --- what is told ---
+
+
+def nine_cells(slower: int) -> baseline.Comparison:
+    cells = [(model, size) for model in ("logistic", "conv", "lstm") for size in (128, 256, 512)]
+    current, before = [], []
+    for index, (model, size) in enumerate(cells):
+        seconds = SLOWER_BY_A_FIFTH if index < slower else NOW
+        current += runs_of(seconds, model=model, batch_size=size)
+        before += runs_of(NOW, "before", model=model, batch_size=size)
+    return compared(current, before)
+
+
+def test_the_first_line_sums_up() -> None:
+    assert markdown(nine_cells(slower=2), "x").splitlines()[0] == (
+        "2 of 9 cells slower, 0 faster, 7 no difference shown"
+    )
+
+
+def test_the_first_line_tells_what_could_not_be_compared() -> None:
+    comparison = compared(runs_of(NOW), runs_of(NOW, "before", settings={"epochs": 9}))
+    assert summary(comparison) == "0 of 1 cell slower, 0 faster, 0 no difference shown, 1 not comparable"
+
+
+def test_the_text_says_how_many_false_verdicts_to_expect() -> None:
+    text = markdown(nine_cells(slower=0), "x")
+    assert "So of 9 compared cells up to 0.45 would be called on average although nothing changed" in text
+
+
+def test_the_cells_are_in_the_order_of_the_config() -> None:
+    both = [*runs_of(NOW, model="conv"), *runs_of(NOW, model="logistic")]
+    measured = measured_runs(both)
+    comparison = baseline.compare(measured, measured, SMALLEST_PERCENT, TableOrder(models=("logistic", "conv")))
+    assert [cell.cell[0] for cell in comparison.cells] == ["logistic", "conv"]
+
+
+def test_runs_that_are_in_both_sets_are_told() -> None:
+    assert "3 runs are the same in both sets" in markdown(compared(runs_of(NOW), runs_of(NOW)), "x")
+
+
+def test_hostile_text_stays_text_in_the_markdown() -> None:
+    versions = {"versions": {"tensorflow": "2 | <b>*x*"}}
+    text = markdown(compared(runs_of(NOW), runs_of(NOW, "before", software=versions)), "`a`")
+    assert ("2 \\| &lt;b&gt;\\*x\\*" in text, "Baseline: \\`a\\`" in text) == (True, True)
+
+
+def test_a_device_named_like_a_number_keeps_its_name() -> None:
+    comparison = compared(runs_of(NOW, device="1e5"), runs_of(NOW, "before", device="1e5"))
+    assert "| 1e5 " in markdown(comparison, "x")
+
+
+def test_the_table_has_a_row_a_cell_that_survives_the_csv_file(tmp_path: Path) -> None:
+    comparison = compared(
+        [*runs_of(NOW), *runs_of(NOW, model="lstm")], runs_of(SLOWER_BY_A_FIFTH, "before", flags=["other_load"])
+    )
+    write_csv(baseline.table(comparison), tmp_path / "baseline.csv")
+    rows = pd.read_csv(tmp_path / "baseline.csv").set_index("model")
+    assert rows["verdict"].to_dict() == {"conv": "faster", "lstm": "only in current"}
+    assert rows.loc["conv", "ratio"] == pytest.approx(1 / 1.2)
+    assert rows.loc["conv", "baseline_flags"] == "other_load:3"
+    assert baseline.verdicts_of(tmp_path / "baseline.csv") == ["faster", "only in current"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fails"),
+    [
+        (["no difference shown", "faster"], False),
+        (["no difference shown", "not comparable", "too few runs"], False),
+        (["no difference shown", "slower"], True),
+        (["faster", "no longer completes"], True),
+        (["not comparable", "too few runs", "only in baseline", "only in current"], True),
+        ([], True),
+    ],
+)
+def test_what_makes_the_comparison_fail(verdicts: list[str], fails: bool) -> None:
+    assert baseline.failed(verdicts) is fails
+
+
+def test_the_same_distribution_is_called_different_in_few_of_many_cells() -> None:
+    """Two sittings of 400 cells, 3 runs each, 5 % noise from run to run: 19 of 20 cells show no difference."""
+    seconds = 10 * np.random.default_rng(2017).lognormal(0, 0.05, size=(400, 2, 3))
+    current, before = [], []
+    for size, (now, earlier) in enumerate(seconds.tolist(), start=1):
+        current += runs_of(now, batch_size=size)
+        before += runs_of(earlier, "before", batch_size=size)
+    comparison = compared(current, before)
+    assert comparison.count(["no difference shown"]) >= 380

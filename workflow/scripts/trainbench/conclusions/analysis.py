@@ -1,0 +1,151 @@
+"""Goes from metrics files to every table, looking at one run at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainbench.conclusions.all_tables import Question, Tables
+from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison_markdown import comparison_markdown
+from trainbench.conclusions.headlines import answers
+from trainbench.conclusions.table_files import COMPARISON, CONCLUDED
+from trainbench.errors import InputError
+from trainbench.files import whole_file
+from trainbench.records.same_host import Hosts
+from trainbench.results import published, sources
+from trainbench.results.hosts_table import Inventory
+from trainbench.results.measured import CHECK_ORDER, EPOCH_ORDER, RUN_ORDER, measured
+from trainbench.results.runs_table import RUN_COLUMNS
+from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, Settings
+from trainbench.results.tables import TableOrder, frame, sorted_table, write_csv
+from trainbench.words.markdown import literal
+
+
+@dataclass(frozen=True)
+class AbsentRun:
+    """A run of the study that has no results; `status` says why: "missing", "failed" or "outdated"."""
+
+    model: str
+    batch_size: int
+    device: str
+    repeat: int
+    device_kind: str
+    status: str
+
+
+def write_all(
+    own: Iterable[Path],
+    found: sources.Found,
+    question: Question,
+    folder: Path,
+    *,
+    skip_bad_sources: bool = False,
+    absent: Sequence[AbsentRun] = (),
+) -> None:
+    """Write all `table_files.FILES` to `folder`, from a study's own metrics files and what was found in sources.
+
+    Raises:
+        InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
+    """
+    inventory, settings, refused, hosts = Inventory(), Settings(), list[sources.Refusal](), Hosts()
+    own_hosts: dict[str, None] = {}
+    own_paths = list(own)
+
+    def noted() -> Iterator[Mapping[str, Any]]:
+        for number, record in enumerate(sources.read(own_paths, found, refused, hosts)):
+            inventory.add(record)
+            settings.add(record)
+            if number < len(own_paths):
+                own_hosts.setdefault(record["host"]["id"])
+            yield record
+
+    from_records = measured(noted())
+    publications = _publications(found.published, refused)
+    if not skip_bad_sources:
+        sources.demand_all_usable(refused)
+    for publication in publications:
+        inventory.add_published(publication.host)
+        settings.tell(PUBLISHED, publication.host["host"], "provenance", publication.note)
+    for refusal in refused:
+        settings.tell(LEFT_OUT, "", "file", str(refusal))
+    runs = [from_records.runs, *(publication.runs for publication in publications)]
+    if absent:
+        runs.append(_absent_runs(absent, list(own_hosts)))
+    # This study's hosts come before those of sources.
+    order = replace(question.order, hosts=question.order.hosts or tuple(sorted(own_hosts)))
+    tables = Tables(
+        _together(runs, order, RUN_ORDER),
+        _together([from_records.epochs, *(publication.epochs for publication in publications)], order, EPOCH_ORDER),
+        sorted_table(from_records.checks, order, CHECK_ORDER),
+        replace(_renamed(question, hosts.names), order=order),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("runs", "epochs", "checks", "cells", *CONCLUDED):
+        write_csv(tables[name], folder / f"{name}.csv")
+    write_csv(inventory.table(order), folder / "hosts.csv")
+    write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
+    compared = Compared.of(tables)
+    write_csv(comparison_table(compared, order), folder / "comparison.csv")
+    told = answers(tables, order, question.reference.device)
+    text = comparison_markdown(compared, order, told.headlines, told.caveats)
+    text += _published_markdown(publications) + sources.left_out_markdown(refused)
+    whole_file.write(text, folder / COMPARISON)
+
+
+def _renamed(question: Question, names: Mapping[str, str]) -> Question:
+    """The question with every host in it called as the tables call it; a name that is there already is left."""
+    prices = {_renamed_place(place, names): price for place, price in question.prices.items()}
+    host = question.reference.host
+    prices |= question.prices
+    reference = replace(question.reference, host=None if host is None else names.get(host, host))
+    return replace(question, prices=prices, reference=reference)
+
+
+def _renamed_place(place: str, names: Mapping[str, str]) -> str:
+    """HOST or HOST/DEVICE with the host's name; other places as they are."""
+    host, slash, device = place.partition("/")
+    return f"{names.get(host, host)}{slash}{device}"
+
+
+def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> list[published.Published]:
+    """The published results of folders; what cannot be used, or was read already, is appended to `refused`."""
+    publications: list[published.Published] = []
+    known: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            publication = published.read_published(folder)
+        except InputError as error:
+            refused.append(sources.Refusal(folder, f"cannot be used: {error}"))
+            continue
+        again = next((known[run_id] for run_id in publication.runs["run_id"] if run_id in known), None)
+        if again is not None:
+            refused.append(sources.Refusal(folder, f"has the same published cells as {again}"))
+            continue
+        known |= dict.fromkeys(publication.runs["run_id"], folder)
+        publications.append(publication)
+    return publications
+
+
+def _published_markdown(publications: Sequence[published.Published]) -> str:
+    """Where published results come from and what they cover; nothing where there are none."""
+    if not publications:
+        return ""
+    return "\n".join(
+        ["\n## Published results\n", *(f"- {literal(publication.note)}" for publication in publications), ""]
+    )
+
+
+def _together(tables: Sequence[pd.DataFrame], order: TableOrder, by: Sequence[str]) -> pd.DataFrame:
+    """Tables of the same columns as one, sorted."""
+    filled = [table for table in tables if len(table)]
+    return sorted_table(pd.concat(filled, ignore_index=True) if filled else tables[0], order, by)
+
+
+def _absent_runs(absent: Sequence[AbsentRun], own_hosts: Sequence[str]) -> pd.DataFrame:
+    """Rows of the table of runs for runs without results, under this study's host where there is one."""
+    host = own_hosts[0] if len(own_hosts) == 1 else "unknown"
+    rows = [{**asdict(run), "host": host, "run_id": f"{run.status}-{number}"} for number, run in enumerate(absent)]
+    return frame([{**row, "flags": ""} for row in rows], RUN_COLUMNS)

@@ -1,0 +1,252 @@
+"""Says of two sides, devices or what they compute with, which is ahead where, and whether the other ever is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from trainbench.conclusions.cell_texts import efficiency_text, ratio_text
+from trainbench.conclusions.fastest import ONCE
+from trainbench.conclusions.tables.frameworks import USUAL_PRECISION
+from trainbench.conclusions.tables.speedups import is_reference, outcome_of
+from trainbench.results.columns import INTERVAL, CellKey, Row, grouped
+from trainbench.results.executors import Executor, labels_of
+from trainbench.results.statistics import Outcome
+from trainbench.results.tables import cells_by_key, rows_of
+from trainbench.words.wording import (
+    FLAGGED,
+    MOST_NAMED,
+    format_fixed,
+    format_ratio,
+    framework_words,
+    listed,
+    more,
+    numbered,
+)
+
+MOST_PAIRS: Final = 3
+FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What the two sides of comparisons are called in a sentence.
+
+    `other` is what the second one is called where it is first named, `other_alone` later on; `where` says on what both
+    run, as in " on this CPU", where that is the same.
+    """
+
+    one: str
+    other: str
+    other_alone: str
+    where: str = ""
+
+
+def side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """A sentence on each two devices that differ in framework alone, then on those that do in precision alone."""
+    rows = rows_of(frameworks)
+    key = ("device", "host", "reference_device")
+    by_framework = grouped(filter(_differs_in_framework, rows), key)
+    by_precision = grouped(map(_over_float32, filter(_differs_in_precision, rows)), key)
+    accuracies = {key: cell["final_accuracy_mean"] for key, cell in cells_by_key(cells).items()}
+    sentences = []
+    for found in _greatest_first(by_framework):
+        name, reference = (framework_words(found[0][column]) for column in ("framework", "reference_framework"))
+        sentences.append(_pair(found, _Sides(name, reference, reference, _where(found[0], rows))))
+    for found in _greatest_first(by_precision):
+        where = f" with {framework_words(found[0]['framework'])}{_where(found[0], rows)}"
+        sides = _Sides(found[0]["precision"], USUAL_PRECISION, USUAL_PRECISION, where)
+        sentences.append(_pair(found, sides, accuracies))
+    count = max(0, len(by_framework) - MOST_PAIRS) + max(0, len(by_precision) - MOST_PAIRS)
+    return [*sentences, *more(count, "comparison", FRAMEWORKS_HEADING)]
+
+
+def _differs_in_framework(row: Row) -> bool:
+    """Whether a row of the table of frameworks and its reference differ in framework alone."""
+    return (
+        row["speedup"] is not None
+        and row["framework"] != row["reference_framework"]
+        and row["precision"] == row["reference_precision"]
+    )
+
+
+def _differs_in_precision(row: Row) -> bool:
+    return row["speedup_over_float32"] is not None and row["precision"] != USUAL_PRECISION
+
+
+def _over_float32(row: Row) -> Row:
+    """The row with the cell in float32 as its reference."""
+    return {
+        **row,
+        **{f"reference_{fact}": row[f"float32_{fact}"] for fact in ("device", "flagged_runs")},
+        **{f"speedup{end}": row[f"speedup_over_float32{end}"] for end in INTERVAL},
+    }
+
+
+def _where(row: Row, rows: Sequence[Row]) -> str:
+    """On what devices side by side run, as in " on this CPU": as much of it as tells it from others side by side."""
+    noun, several_hosts = row["device_kind"].upper(), len({other["host"] for other in rows}) > 1
+    alike = [other for other in rows if (other["host"], other["device_kind"]) == (row["host"], row["device_kind"])]
+    count = row["gpus"] or 1
+    number = f"{count} {noun}s" if count > 1 else noun
+    place = f"the {number} of {row['host']}" if several_hosts else f"{'these' if count > 1 else 'this'} {number}"
+    if len({other["device_name"] for other in alike}) > 1:
+        place += f" ({row['device_name']})"
+    if row["device_kind"] == "cpu" and len({other["threads"] for other in alike}) > 1:
+        place += f" with {numbered(row['threads'], 'thread')}"
+    return f" on {place}"
+
+
+def several_gpus(gpu_scaling: pd.DataFrame) -> list[str]:
+    """A sentence on the most GPUs of each series: where they gain most over the fewest."""
+    series = grouped(rows_of(gpu_scaling), ("host", "device_name", "framework", "precision"))
+    hosts, kinds = {key[0] for key in series}, {key[2:] for key in series}
+    sentences = []
+    for (host, name, framework, precision), rows in list(series.items())[:MOST_PAIRS]:
+        most = max(row["gpus"] for row in rows)
+        best = max((row for row in rows if row["gpus"] == most), key=lambda row: float(row["speedup"]))
+        with_what = f" with {framework_words(framework)} in {precision}" if len(kinds) > 1 else ""
+        of_host = f" of {host}" if len(hosts) > 1 else ""
+        sentences.append(
+            f"For {_place(best)}, {most} GPUs ({name}){of_host} train {ratio_text(best)} as fast as "
+            f"{best['reference_gpus']}{with_what}: an efficiency of {efficiency_text(best, ' %')}"
+            f"{f' {FLAGGED}' if best['flagged_runs'] else ''}{_how_sure(outcome_of(best))}."
+        )
+    return [*sentences, *more(len(series) - MOST_PAIRS, "comparison", "Several GPUs in one run")]
+
+
+def _how_sure(said: Outcome) -> str:
+    """What takes the claim out of a ratio that no interval carries."""
+    if said.seen_once:
+        return f"; {ONCE}"
+    return "" if said.shown else "; no difference is shown"
+
+
+def pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
+    """A sentence on each device but the reference, those with the greatest speedups first.
+
+    Those that are side by side with the reference and differ in framework or precision alone have one already.
+    """
+    labels = labels_of(executors)
+    told: set[frozenset[tuple[str, str]]] = set()
+    for row in rows_of(frameworks):
+        for other, differs in (("reference", _differs_in_framework(row)), ("float32", _differs_in_precision(row))):
+            if differs:
+                told.add(frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])}))
+    others = [
+        row
+        for row in rows_of(speedups)
+        if not is_reference(row)
+        and frozenset({(row["device"], row["host"]), (row["reference_device"], row["reference_host"])}) not in told
+    ]
+    series = grouped(others, ("device", "host"))
+    sentences = []
+    for rows in _greatest_first(series):
+        name = labels[rows[0]["device"], rows[0]["host"]]
+        sentences.append(_pair(rows, _Sides(name, _reference(rows[0], labels), rows[0]["reference_device"])))
+    return [*sentences, *more(len(series) - MOST_PAIRS, "device", "Speedups")]
+
+
+def _greatest_first(series: Mapping[tuple[str, ...], list[Row]]) -> list[list[Row]]:
+    """Those with the greatest speedups, a few."""
+    return sorted(series.values(), key=lambda rows: -max(row["speedup"] for row in rows))[:MOST_PAIRS]
+
+
+def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
+    """What the reference is called beside the other device: its host goes without saying where it is the same."""
+    key = (row["reference_device"], row["reference_host"])
+    several_hosts = labels.get(key, key[0]) != key[0]
+    return f"{key[0]} of the same host" if several_hosts and row["host"] == key[1] else labels.get(key, key[0])
+
+
+def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float | None] | None = None) -> str:
+    """Where one of two sides is ahead most, and whether the other one ever is.
+
+    Where some speedups have an interval those without one are not called. With `accuracies`, by cell, those of both
+    stand beside the speed.
+    """
+    once = all(outcome_of(row).seen_once for row in rows)
+    sides_of_1 = (
+        (Outcome.ABOVE_ONCE, Outcome.BELOW_ONCE, Outcome.EQUAL_ONCE)
+        if once
+        else (Outcome.ABOVE, Outcome.BELOW, Outcome.NO_DIFFERENCE)
+    )
+    faster, slower, undecided = ([row for row in rows if outcome_of(row) is side] for side in sides_of_1)
+    doubt = " Single runs: how sure that is takes at least two runs of each cell." if once else ""
+    if faster:
+        best = max(faster, key=lambda row: float(row["speedup"]))
+        lead = f"For {_place(best)} {_faster(sides.one, sides.other + sides.where, best)}"
+        lead += _accuracies_text(best, accuracies or {}, inverse=False)
+        tail = _tail(sides.other_alone, faster, slower, undecided, len(rows), inverse=True)
+    elif slower:
+        worst = min(slower, key=lambda row: float(row["speedup"]))
+        lead = f"For {_place(worst)} {_faster(sides.other, sides.one + sides.where, worst, inverse=True)}"
+        lead += _accuracies_text(worst, accuracies or {}, inverse=True)
+        tail = _tail(sides.one, slower, faster, undecided, len(rows), inverse=False)
+    else:
+        lead = f"Between {sides.one} and {sides.other}{sides.where} no difference is shown"
+        if len(rows) > 1:
+            without = _without_interval(len(rows) - len(undecided), len(rows))
+            tail = f" in {len(undecided) if without else 'any'} of {len(rows)} comparisons"
+            tail += f"{without or ('' if once else ': every interval contains 1')}{_mark(rows)}"
+        else:
+            tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
+            tail += _accuracies_text(rows[0], accuracies or {}, inverse=False)
+    return f"{lead}{tail}.{doubt}"
+
+
+def _accuracies_text(row: Row, accuracies: Mapping[CellKey, float | None], *, inverse: bool) -> str:
+    """How well both sides learnt, the winner first; nothing where one is unknown."""
+    model, size, host = row["model"], row["batch_size"], row["host"]
+    both = [accuracies.get((model, size, row[column], host)) for column in ("device", "reference_device")]
+    first, second = reversed(both) if inverse else both
+    if first is None or second is None:
+        return ""
+    return f", with a final accuracy of {format_fixed(100 * first, 2)} % against {format_fixed(100 * second, 2)} %"
+
+
+def _place(row: Row) -> str:
+    return f"{row['model']} at batch size {row['batch_size']}"
+
+
+def _faster(device: str, other: str, row: Row, *, inverse: bool = False) -> str:
+    return f"{device} trains {_ratio(row, inverse=inverse)} faster than {other}{_mark([row])}"
+
+
+def _tail(
+    other: str, lost: Sequence[Row], won: Sequence[Row], undecided: Sequence[Row], comparisons: int, *, inverse: bool
+) -> str:
+    """Whether the other device wins anywhere, out of several comparisons; nowhere, where it is shown to lose in all."""
+    if comparisons == 1:
+        return ""
+    tail = ""
+    if won:
+        named = [
+            f"{row['model']} at {row['batch_size']} by {_ratio(row, inverse=inverse)}{_mark([row])}" for row in won
+        ]
+        if len(won) > MOST_NAMED:
+            greatest = max(won, key=lambda row: abs(float(row["speedup"]) - 1))
+            named = [f"{len(won)} of {comparisons} comparisons, for one {named[won.index(greatest)]}"]
+        tail = f"; {other} wins {'in' if len(won) > MOST_NAMED else 'for'} {listed(named)}"
+    elif len(lost) == comparisons and outcome_of(lost[0]).shown:
+        tail = f"; {other} wins nowhere"
+    if undecided:
+        tail += f"; in {len(undecided)} of {comparisons} comparisons no difference is shown"
+    return tail + _without_interval(comparisons - len(lost) - len(won) - len(undecided), comparisons)
+
+
+def _without_interval(count: int, comparisons: int) -> str:
+    return f"; {count} of {comparisons} {'has' if count == 1 else 'have'} no interval" if count else ""
+
+
+def _ratio(row: Row, *, inverse: bool) -> str:
+    """How many times faster one of the two is: the speedup, or one over it."""
+    value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
+    if inverse:
+        value, low, high = 1 / value, None if high is None else 1 / high, None if low is None else 1 / low
+    return format_ratio(value, low, high)
+
+
+def _mark(rows: Iterable[Row]) -> str:
+    return f" {FLAGGED}" if any(row["flagged_runs"] or row["reference_flagged_runs"] for row in rows) else ""

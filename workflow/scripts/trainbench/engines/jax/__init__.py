@@ -1,0 +1,1 @@
+"""A specification as JAX code: the only place that imports JAX."""

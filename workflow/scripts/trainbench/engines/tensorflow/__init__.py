@@ -1,0 +1,1 @@
+"""A specification as TensorFlow code: the only place that imports TensorFlow."""

@@ -1,0 +1,1 @@
+"""A specification as PyTorch code: the only place that imports PyTorch."""

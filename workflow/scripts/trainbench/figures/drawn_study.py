@@ -1,0 +1,43 @@
+"""What figures are drawn from: the tables of a study, the order in which they show things, how each device looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from trainbench.figures.looks import Look, looks_of_hosts
+from trainbench.results.columns import CellKey, Row
+from trainbench.results.executors import Executor, executors_of
+from trainbench.results.tables import TableOrder, cells_by_key
+
+
+@dataclass(frozen=True)
+class DrawnStudy:
+    """A study to be drawn: its tables by name, and the order of models, batch sizes and devices."""
+
+    tables: Mapping[str, pd.DataFrame]
+    order: TableOrder
+
+    @cached_property
+    def executors(self) -> tuple[Executor, ...]:
+        """Every device of every host, whatever a figure shows of them."""
+        return executors_of(self.tables["cells"], self.order)
+
+    @cached_property
+    def cells(self) -> dict[CellKey, Row]:
+        """The rows of the table of cells."""
+        return cells_by_key(self.tables["cells"])
+
+    @cached_property
+    def looks(self) -> dict[tuple[str, str], Look]:
+        """How each device of each host is drawn."""
+        return looks_of_hosts([(executor.device, executor.host) for executor in self.executors])
+
+    def look(self, executor: Executor) -> Look:
+        """How one of them is drawn."""
+        return self.looks[executor.device, executor.host]
+
+    def has_failed(self, key: CellKey) -> bool:
+        """Whether no run of a cell was completed; one that was not measured has not failed."""
+        return key in self.cells and not self.cells[key]["n"]

@@ -1,0 +1,98 @@
+"""Throughput over the GPUs of a run, beside twice as fast with twice the GPUs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from trainbench.conclusions.scaling_series import GPUS
+from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.legends import entry
+from trainbench.figures.looks import Look, device_looks
+from trainbench.figures.panels import Shown
+from trainbench.figures.style import MUTED, styled
+from trainbench.figures.throughput import draw_points, scale_axes, throughput_panels
+from trainbench.results.columns import Row
+from trainbench.results.executors import Executor
+from trainbench.results.tables import rows_of
+
+TITLE: Final = "Throughput over GPUs"
+CAPTION: Final = (
+    "On the dashed line twice the GPUs train twice as fast. What lies below it is the price of sharing each batch out "
+    "and adding the gradients up again."
+)
+IDEAL_LINE: Final[Mapping[str, Any]] = {"color": MUTED, "linestyle": (0, (5, 3)), "linewidth": 1.0}
+
+Curve = tuple[object, ...]
+"""What the devices of a curve have in common."""
+
+
+@styled
+def draw(study: DrawnStudy) -> Figure:
+    """Measured throughput; a panel for each model and batch size.
+
+    Devices that differ in their number of GPUs alone are one curve, in the colour of the one with the fewest as long as
+    that tells it from the others.
+    """
+    points = rows_of(study.tables["gpu_scaling"])
+    curves = _curves(points, study.executors)
+    looks = _looks(study, curves)
+    figure, panels = throughput_panels(
+        Shown.of(study.tables["gpu_scaling"], study.order),
+        points,
+        header=(
+            "Samples a second over the GPUs of a run: what do more of them gain?",
+            "Geometric mean of the runs with its 95 % interval. Dashed: twice as fast with twice the GPUs, from the "
+            "fewest measured on. The batch size is that of all GPUs together.",
+        ),
+        legend=[
+            *(entry(looks[curve], _name(devices)) for curve, devices in curves.items()),
+            (Line2D([], [], **IDEAL_LINE), "twice as fast with twice the GPUs"),
+        ],
+        x_label="GPUs (log scale)",
+        empty="no GPU was measured in several numbers",
+    )
+    for axes, here in panels:
+        members = {curve: [row for row in here if _curve_of(row) == curve] for curve in curves}
+        ideals = [_ideal(rows) for rows in members.values() if rows]
+        room = scale_axes((axes, here), GPUS, [speed for _, speeds in ideals for speed in speeds], beyond=1.25)
+        for counts, speeds in ideals:
+            axes.plot(counts, speeds, zorder=1.5, **IDEAL_LINE)
+        for curve, rows in members.items():
+            draw_points(axes, GPUS, rows, looks[curve], room)
+    return figure
+
+
+def _curve_of(row: Row) -> Curve:
+    return tuple(row[column] for column in GPUS.key if column not in {"model", "batch_size"})
+
+
+def _curves(points: Sequence[Row], executors: Sequence[Executor]) -> dict[Curve, list[Executor]]:
+    """The devices of each curve, from the fewest GPUs to the most."""
+    by_place = {(executor.device, executor.host): executor for executor in executors}
+    curves: dict[Curve, dict[Executor, None]] = {}
+    for row in sorted(points, key=lambda row: row["gpus"]):
+        curves.setdefault(_curve_of(row), {})[by_place[row["device"], row["host"]]] = None
+    return {curve: list(devices) for curve, devices in curves.items()}
+
+
+def _looks(study: DrawnStudy, curves: Mapping[Curve, Sequence[Executor]]) -> dict[Curve, Look]:
+    """How each curve is drawn: as its first device where the colours of these differ, else in colours of its own."""
+    looks = {devices[0].label: study.look(devices[0]) for devices in curves.values()}
+    if len({look.color for look in looks.values()}) < len(curves):
+        looks = device_looks([devices[0].label for devices in curves.values()])
+    return {curve: replace(looks[devices[0].label], line_style="-") for curve, devices in curves.items()}
+
+
+def _name(devices: Sequence[Executor]) -> str:
+    first, *_, last = devices
+    return f"{first.label} to {last.label}" + (f": {first.detail}" if first.detail else "")
+
+
+def _ideal(rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """The fewest and the most GPUs of a curve, and throughputs in proportion to the fewest's."""
+    reference = next(row for row in rows if row["device"] == row["reference_device"])
+    counts = [reference["gpus"], max(row["gpus"] for row in rows)]
+    return counts, [reference["samples_per_second"] * count / reference["gpus"] for count in counts]

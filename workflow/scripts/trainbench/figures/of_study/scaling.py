@@ -1,0 +1,84 @@
+"""Throughput of the CPU over its threads, with the fitted law of scaling, beside the GPUs where there are some."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainbench.conclusions.scaling import Usl
+from trainbench.conclusions.scaling_series import THREADS
+from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.legends import device_entry
+from trainbench.figures.looks import Look
+from trainbench.figures.panels import Shown
+from trainbench.figures.style import styled
+from trainbench.figures.throughput import draw_points, scale_axes, throughput_panels
+from trainbench.results.columns import Row
+from trainbench.results.tables import rows_of
+
+TITLE: Final = "Throughput over threads"
+CAPTION: Final = (
+    "Where the curve bends down, threads wait for each other; where it falls, more of them make training slower."
+)
+BEYOND_THREADS: Final = 2.0
+
+
+@styled
+def draw(study: DrawnStudy) -> Figure:
+    """Measured throughput, laws and levels of GPUs; a panel for each model and batch size."""
+    points, laws = (rows_of(study.tables[name]) for name in ("scaling", "scaling_fits"))
+    on_gpus = {(cell["device"], cell["host"]) for cell in study.cells.values() if cell["device_kind"] == "gpu"}
+    gpus = [executor for executor in study.executors if (executor.device, executor.host) in on_gpus]
+    cpus = [executor for executor in study.executors if executor not in gpus]
+    markers = [device_entry(cpu, replace(study.look(cpu), line_style="none")) for cpu in cpus if points]
+    levels = [device_entry(gpu, replace(study.look(gpu), marker="none", line_style="-")) for gpu in gpus]
+    curve = (
+        " Curve: the Universal Scalability Law fitted to them, dotted beyond the measured threads."
+        if any(law["gamma"] is not None for law in laws)
+        else " Three numbers of threads or more are fitted by the Universal Scalability Law."
+    )
+    figure, panels = throughput_panels(
+        Shown.of(study.tables["scaling_fits"], study.order),
+        points,
+        header=(
+            "Samples a second over threads: does the CPU get faster with more?",
+            f"Geometric mean of the runs with its 95 % interval.{curve}" + (" Level lines are GPUs." if gpus else ""),
+        ),
+        legend=[*markers, *levels] or [device_entry(one, study.look(one)) for one in study.executors],
+        x_label="Threads (log scale)",
+        empty="no CPU was measured with several numbers of threads",
+    )
+    # A law has the colour of the device with the most threads.
+    by_threads = sorted(points, key=lambda row: row["threads"])
+    law_looks = {_law_of(row): study.looks[row["device"], row["host"]] for row in by_threads}
+    for axes, here in panels:
+        model, size = here[0]["model"], here[0]["batch_size"]
+        on_gpu = {gpu: study.cells.get((model, size, gpu.device, gpu.host), {}) for gpu in gpus}
+        known = {gpu: cell["samples_per_second"] for gpu, cell in on_gpu.items() if cell.get("samples_per_second")}
+        room = scale_axes((axes, here), THREADS, list(known.values()), BEYOND_THREADS)
+        for gpu, level in known.items():
+            axes.axhline(level, color=study.look(gpu).color, linewidth=1.2, zorder=1.5)
+        for law in laws:
+            if (law["model"], law["batch_size"]) == (model, size) and law["gamma"] is not None:
+                _draw_law(axes, law, law_looks[_law_of(law)])
+        for cpu in cpus:
+            of_cpu = [row for row in here if (row["device"], row["host"]) == (cpu.device, cpu.host)]
+            draw_points(axes, THREADS, of_cpu, replace(study.look(cpu), line_style="none"), room)
+    return figure
+
+
+def _law_of(row: Row) -> tuple[object, ...]:
+    """Whose law of scaling a row of measurements or fits belongs to."""
+    return row["host"], row["framework"], row["precision"], row["environment"]
+
+
+def _draw_law(axes: Axes, fit: Row, look: Look) -> None:
+    """The fitted law, whole over the measured threads and dotted beyond them."""
+    fewest, most = fit["fewest_threads"], fit["most_threads"]
+    law = Usl(fit["gamma"], fit["contention"], fit["coherency"], fewest, most)
+    for begin, end, line_style in ((fewest, most, "-"), (most, most * BEYOND_THREADS, ":")):
+        threads = np.geomspace(begin, end, 60)
+        speeds = [law.throughput(count) for count in threads]
+        axes.plot(threads, speeds, color=look.color, linestyle=line_style, linewidth=1.0, zorder=2)

@@ -1,0 +1,180 @@
+"""Makes a figure's SVG a part of a page: no script, no style sheet, no address, ids that are the figure's own.
+
+Only the elements and attributes named here come through, each value checked, so that nothing that a figure holds, its
+labels included, can act on the page. Style declarations become attributes: the page forbids styles other than its own.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from markupsafe import Markup, escape
+
+from trainbench.errors import InputError
+
+_ELEMENTS: Final = frozenset(
+    {"svg", "g", "defs", "clipPath", "path", "use", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
+)
+_PATHS: Final = ("d", "points")
+_REFERENCES: Final = ("href", "clip-path")
+_GEOMETRY: Final = ("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "x2", "y1", "y2")
+_PAINT: Final = (
+    *("fill", "fill-opacity", "fill-rule", "clip-rule", "opacity"),
+    *("stroke", "stroke-width", "stroke-opacity", "stroke-linejoin", "stroke-linecap", "stroke-miterlimit"),
+    *("stroke-dasharray", "stroke-dashoffset"),
+)
+# The whole value of each attribute.
+_VALUES: Final = {
+    name: re.compile(pattern, re.ASCII)
+    for names, pattern in (
+        (("id",), r"[A-Za-z_][\w.:-]*"),
+        (("href",), r"#[A-Za-z_][\w.:-]*"),
+        (("clip-path",), r"url\(#[A-Za-z_][\w.:-]*\)"),
+        (("transform",), r"(?:\s*(?:translate|scale|rotate|matrix|skewX|skewY)\([-+\d.,eE\s]+\))+\s*"),
+        (_PATHS, r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
+        (_GEOMETRY, r"[-+\d.eE]+(?:pt|px|%)?"),
+        (_PAINT, r"#[0-9a-fA-F]{3,8}|[a-z]+|[-+\d.,eE\s]+"),
+    )
+    for name in names
+}
+_VIEW_BOX: Final = re.compile(r"[-+\d.,eE\s]+")
+_LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
+PIXELS_PER_POINT: Final = 4 / 3
+
+# The groups of a figure's title and note, as trainbench.figures.frame names them, and where a line of theirs stands.
+_HEADER: Final = ("title", "note")
+_LINE_AT: Final = re.compile(r"translate\([-+\d.eE]+[ ,]([-+\d.eE]+)\)")
+_BELOW_A_LINE_POINTS: Final = 4.0
+
+
+def read(path: Path) -> ElementTree.Element:
+    """The root element of a figure's file.
+
+    Raises:
+        InputError: the file is not SVG.
+    """
+    try:
+        # Expat since 2.4 refuses entities that blow up; this file is our own, and external entities are never read.
+        # Comments hold the texts that are drawn as outlines.
+        parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))  # noqa: S314
+        root = ElementTree.fromstring(path.read_bytes(), parser)  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise InputError(f"the figure {path} is not valid SVG ({error}); delete it and run snakemake again") from error
+    if _local(root.tag) != "svg":
+        raise InputError(f"the figure {path} begins with {_local(root.tag)}, expected svg; delete it and run snakemake")
+    return root
+
+
+def inline(root: ElementTree.Element, name: str, title: str, description: str) -> Markup:
+    """A figure as a part of a page.
+
+    Args:
+        root: The figure's root element.
+        name: Goes before every id of the figure, so that ids of several figures differ.
+        title: What a screen reader calls the figure.
+        description: What a screen reader tells of it.
+    """
+    width, height = _size(root)
+    head = Markup(
+        '<svg class="plot" role="img" viewBox="{}" width="{:.0f}" height="{:.0f}" aria-labelledby="{}-title" '
+        'aria-describedby="{}-desc" stroke-linejoin="round">'
+        '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>'
+    ).format(
+        root.get("viewBox") if _VIEW_BOX.fullmatch(root.get("viewBox", "")) else f"0 0 {width:g} {height:g}",
+        width * PIXELS_PER_POINT,
+        height * PIXELS_PER_POINT,
+        *(name, name, name, title, name, description),
+    )
+    parts = [part for child in root for part in _markup(child, name)]
+    return head + Markup("".join(parts)) + Markup("</svg>")  # noqa: S704 - of allowed names and checked values alone
+
+
+def lift_header(root: ElementTree.Element) -> tuple[str, str]:
+    """Take title and note out of a figure, which then begins below them, for the page to write them; "" without any."""
+    found = dict.fromkeys(_HEADER, "")
+    lowest = 0.0
+    for group in list(root.iter()):
+        name = group.get("id", "")
+        if _local(group.tag) != "g" or name not in found:
+            continue
+        found[name] = " ".join(
+            " ".join((part.text or "").split()) for part in group.iter() if not isinstance(part.tag, str)
+        )
+        lines = (_LINE_AT.match(part.get("transform", "")) for part in group)
+        lowest = max([lowest, *(float(line[1]) for line in lines if line)])
+        # Other texts use the outlines of letters that are defined here.
+        group[:] = [part for part in group.iter() if _local(part.tag) == "defs"]
+    if lowest:
+        width, height = _size(root)
+        top = lowest + _BELOW_A_LINE_POINTS
+        root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
+        root.set("height", f"{height - top:g}pt")
+    return found["title"], found["note"]
+
+
+def words(root: ElementTree.Element) -> tuple[str, str]:
+    """The title and the description that a figure has itself; "" where it has none."""
+    found = {_local(child.tag): child.text or "" for child in root}
+    return found.get("title", ""), found.get("desc", "")
+
+
+def _markup(element: ElementTree.Element, name: str) -> Iterator[str]:
+    """An element with all below it, as far as it is allowed."""
+    tag = _local(element.tag)
+    if tag not in _ELEMENTS:
+        return
+    attributes = "".join(f' {key}="{escape(value)}"' for key, value in _attributes(element, name))
+    children = [part for child in element for part in _markup(child, name)]
+    if tag in {"g", "defs"} and not attributes:
+        # What groups nothing but its children is not needed; empty ones even less.
+        yield from children if tag == "g" else ([f"<{tag}>", *children, f"</{tag}>"] if children else [])
+        return
+    yield f"<{tag}{attributes}>" if children else f"<{tag}{attributes}/>"
+    if children:
+        yield from children
+        yield f"</{tag}>"
+
+
+def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, str]]:
+    tag = _local(element.tag)
+    for key, value in (*element.items(), *_declarations(element.get("style", ""))):
+        local = _local(key)
+        if local not in _VALUES or not _VALUES[local].fullmatch(value):
+            continue
+        if local == "id":
+            # Groups have ids that nothing refers to.
+            if tag != "g":
+                yield local, f"{name}-{value}"
+        elif local in _REFERENCES:
+            if tag == "use" or local != "href":
+                yield local, value.replace("#", f"#{name}-")
+        elif local in _PATHS:
+            yield local, " ".join(_rounded(value).split())
+        else:
+            yield local, value if local == "transform" else _rounded(value)
+
+
+def _declarations(style: str) -> Iterable[tuple[str, str]]:
+    """The properties in a style attribute with their values."""
+    for declaration in style.split(";"):
+        key, colon, value = declaration.partition(":")
+        if colon:
+            yield key.strip(), value.strip()
+
+
+def _rounded(text: str) -> str:
+    """Numbers to a hundredth of a point, which nobody sees."""
+    return _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+
+
+def _size(root: ElementTree.Element) -> tuple[float, float]:
+    """Width and height in points."""
+    width, height = (re.fullmatch(r"([\d.]+)(?:pt|px)?", root.get(side, "")) for side in ("width", "height"))
+    return (float(width[1]), float(height[1])) if width and height else (640.0, 480.0)
+
+
+def _local(name: object) -> str:
+    """A name without its namespace; comments and instructions have none."""
+    return name.rpartition("}")[2] if isinstance(name, str) else ""

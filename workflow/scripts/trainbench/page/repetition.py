@@ -1,0 +1,93 @@
+"""Says how to repeat a study: by which code, with which configuration, and how one of its numbers comes about."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trainbench.conclusions.cell_texts import figure_text
+from trainbench.conclusions.fastest import SECONDS
+from trainbench.page.repository import Commit
+from trainbench.page.study import Study
+from trainbench.results.columns import cell_key
+from trainbench.results.settings_table import SOFTWARE
+from trainbench.words.wording import format_number
+
+MOST_LISTED: Final = 6
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """What it takes to repeat a study.
+
+    `configuration` is the whole config as YAML, `code_sha256` the fingerprints of the training code as it is now, one
+    for each framework, `commit` that of the repository, None where it is not known.
+    """
+
+    configuration: str
+    code_sha256: Sequence[str]
+    commit: Commit | None
+
+    @property
+    def command(self) -> str:
+        """What to type."""
+        commit = self.commit
+        clone = []
+        if commit is not None and commit.origin is not None:
+            clone = [f"git clone {shlex.quote(commit.origin)} trainbench", "cd trainbench"]
+        checkout = [f"git checkout {commit.sha}"] if commit is not None else []
+        return "\n".join([*clone, *checkout, "make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"])
+
+
+def code_sentence(study: Study, repetition: Repetition) -> str:
+    """Which code measured, and how that is known."""
+    found = {row["value"] for row in study.rows("settings") if (row["part"], row["name"]) == (SOFTWARE, "code_sha256")}
+    commit = repetition.commit
+    here = (
+        "The commit of the code that made this page is not known (no git repository)."
+        if commit is None
+        else f"This page was made at commit {commit.sha}{' with uncommitted changes' if commit.changed else ''}."
+    )
+    shown, now = (", ".join(sorted(sha[:12] for sha in hashes)) for hashes in (found, repetition.code_sha256))
+    if not found:
+        measured = "Which training code measured is not known."
+    elif found <= set(repetition.code_sha256):
+        measured = (
+            f"All runs were measured by exactly this training code: each metrics file has its fingerprint ({shown})."
+        )
+    else:
+        measured = (
+            f"Runs were measured by other training code than this one: the fingerprints are {shown}, here it is {now}."
+        )
+    return f"{here} {measured}"
+
+
+def example(study: Study) -> str | None:
+    """How one cell's seconds an epoch follow from the epochs, with its own numbers; None where no cell shows it."""
+    runs, epochs = study.rows("runs"), study.tables["epochs"]
+    for cell in study.rows("cells"):
+        if cell["n"] < 2 or cell["first_epoch_only"] or cell["train_seconds_per_epoch"] is None:  # noqa: PLR2004
+            continue
+        of_cell = [
+            run for run in runs if cell_key(run) == cell_key(cell) and run["train_seconds_per_epoch"] is not None
+        ]
+        first = of_cell[0]
+        traced = epochs.loc[epochs["run_id"] == first["run_id"], "train_seconds"].tolist()
+        if not (0 < first["steady_epochs"] == first["epochs"] - 1 and len(traced) == first["epochs"]):
+            continue
+        figures = [format_number(run["train_seconds_per_epoch"]) for run in of_cell]
+        seconds = _few([format_number(value) for value in traced])
+        return (
+            f"{cell['model']} at batch size {cell['batch_size']} on {cell['device']}, host {cell['host']}. "
+            f"In epochs.csv the {len(traced)} epochs of run {first['repeat']} took {seconds} s; without the "
+            f"first the median is {figures[0]} s, its train_seconds_per_epoch in runs.csv. The {len(figures)} runs of "
+            f"the cell have {_few(figures)} s, whose geometric mean is "
+            f"{figure_text(cell, SECONDS).partition(' ')[0]} s: the number in cells.csv and on this page."
+        )
+    return None
+
+
+def _few(texts: Sequence[str]) -> str:
+    """Texts in a row, those beyond the first few as an ellipsis."""
+    shown = texts if len(texts) <= MOST_LISTED else [*texts[: MOST_LISTED - 1], "\N{HORIZONTAL ELLIPSIS}"]
+    return ", ".join(shown)

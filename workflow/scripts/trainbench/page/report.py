@@ -1,0 +1,200 @@
+"""Makes the page that people open: results/report.html, one file, from the tables and figures alone."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import jinja2
+from markupsafe import Markup
+
+from trainbench import __version__
+from trainbench.conclusions.cell_texts import hardware_of
+from trainbench.conclusions.crossover_answers import answers_of
+from trainbench.conclusions.headlines import answers
+from trainbench.conclusions.pair_headlines import FRAMEWORKS_HEADING
+from trainbench.figures.looks import COLORS
+from trainbench.files import whole_file
+from trainbench.page import cell_tables, device_tables, drawn, run_tables, scaling_tables
+from trainbench.page.drawn import Drawn
+from trainbench.page.repetition import Repetition, code_sentence, example
+from trainbench.page.study import Study
+from trainbench.page.table import Table
+from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, STUDY
+from trainbench.results.tables import TableOrder, groups_of, models_of, ranked
+from trainbench.words.wording import few, framework_words
+
+TEMPLATES: Final = Path(__file__).parent
+
+# The same hues as on paper, bright enough on a dark ground.
+DARK_COLORS: Final = ("#4aa3e8", "#ff8f4a", "#2fc79c", "#e6a3c9", "#f5bd4f", "#9bd8ff", "#e7eaed", "#a9a9a9")
+
+_TURNING_MARKS: Final = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}")
+
+
+def write_page(
+    tables_folder: Path,
+    figures: Sequence[Path],
+    order: TableOrder,
+    repetition: Repetition,
+    page: Path,
+    *,
+    timelines: Sequence[Path] = (),
+) -> None:
+    """Write the page of a study.
+
+    Args:
+        tables_folder: Where the tables are.
+        figures: The figures to show, SVG; beside each lies a PNG of the same name.
+        order: In which order models, batch sizes and devices are shown.
+        repetition: What it takes to repeat the study.
+        page: The file to write.
+        timelines: The timelines of single runs, SVG, to show folded up.
+
+    Raises:
+        InputError: a figure is not SVG.
+    """
+    study = Study.read(tables_folder, order)
+    of_study, of_runs = drawn.figures(figures, study), drawn.timelines(timelines, study)
+    whole_file.write(_rendered(study, of_study, of_runs, repetition), page)
+
+
+def tables_of(study: Study) -> dict[str, Table]:
+    """All tables of the page, by their names with underscores, as the template calls them."""
+    rooms = (device_tables, cell_tables, scaling_tables, run_tables)
+    tables = [make(study) for room in rooms for make in room.TABLES]
+    return {table.name.replace("-", "_"): table for table in tables}
+
+
+def _rendered(
+    study: Study, figures: Mapping[str, Drawn], timelines: Mapping[str, Drawn], repetition: Repetition
+) -> str:
+    tables, executors = study.tables, study.executors
+    # As in figures: a device has one colour on all hosts.
+    names = list(dict.fromkeys(executor.device for executor in executors))
+    style = Markup(_style())  # noqa: S704 - our own files
+    script = Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_in_order,
+        trim_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    return environment.get_template("report.html.j2").render(
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        version=__version__,
+        title=_title(study, names),
+        kicker=_kicker(study),
+        answers=answers(tables, study.order),
+        frameworks_heading=FRAMEWORKS_HEADING,
+        unsaid=_unsaid(study),
+        several_devices=len(executors) > 1,
+        tables=tables_of(study),
+        drawn={**timelines, **figures},
+        timelines=list(timelines),
+        other_figures=_unplaced(figures),
+        devices=_hardware(study),
+        more_devices=max(0, len(executors) - cell_tables.MOST_EXECUTORS),
+        colors={executor.label: names.index(executor.device) % len(COLORS) for executor in executors},
+        verdicts=answers_of(study.compared, executors),
+        comparisons=cell_tables.comparisons(study),
+        all_groups=len(groups_of(study.cells, study.order)),
+        most_groups=cell_tables.MOST_GROUPS,
+        first_epoch_only=bool(study.cells["first_epoch_only"].fillna(value=False).any()),
+        published=_told(study, PUBLISHED),
+        left_out=_told(study, LEFT_OUT),
+        monitor_interval=_monitor_interval(study),
+        example=example(study),
+        code_sentence=code_sentence(study, repetition),
+        repetition=repetition,
+        commit=repetition.commit,
+    )
+
+
+def _unplaced(figures: Iterable[str]) -> list[str]:
+    """The figures that the template does not put anywhere."""
+    template = (TEMPLATES / "report.html.j2").read_text(encoding="utf-8")
+    placed = " ".join(re.findall(r"figures\(\[(.*?)\]\)", template))
+    return [name for name in figures if f'"{name}"' not in placed]
+
+
+def _in_order(value: object) -> object:
+    """A text without the marks that turn what follows them round: a name could make a sentence say its reverse."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else value.translate(_TURNING_MARKS)
+
+
+def _policy(style: str, script: str) -> str:
+    """The Content-Security-Policy: nothing is loaded, and no style or script runs but the page's own two."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _style() -> str:
+    """The style sheet, with the colours of devices: in chips and, whatever the scheme, in figures."""
+    variables, dark = (
+        "".join(f"--device-{index}:{color};" for index, color in enumerate(colors)) for colors in (COLORS, DARK_COLORS)
+    )
+    rules = [f":root{{{variables}}}", f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"]
+    for index, color in enumerate(COLORS):
+        value = f"var(--device-{index})"
+        rules.append(f".chip.d{index}{{background:{value}}}")
+        rules += [f'[{paint}="{color.lower()}"]{{{paint}:{value}}}' for paint in ("fill", "stroke")]
+    return (TEMPLATES / "report.css").read_text(encoding="utf-8") + "\n".join(rules) + "\n"
+
+
+def _title(study: Study, devices: Sequence[str]) -> str:
+    """What was compared, as in "conv and lstm on cpu and gpu"."""
+    models = models_of(study.cells, study.order)
+    return f"{few(models, f'{len(models)} models')} on {few(devices, f'{len(devices)} devices')}"
+
+
+def _kicker(study: Study) -> str:
+    runs, hosts = study.tables["runs"], study.tables["hosts"]
+    days = sorted(text[:10] for text in runs["started_at"].dropna())
+    when = [] if not days else [days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"]
+    counts = [
+        f"{len(rows)} {what if len(rows) == 1 else f'{what}s'}" for rows, what in ((hosts, "host"), (runs, "run"))
+    ]
+    return " \N{MIDDLE DOT} ".join(["trainbench", *when, *counts])
+
+
+def _unsaid(study: Study) -> str:
+    """What the numbers say nothing about: what was not measured."""
+    names = ranked((framework_words(name) for name in study.cells["framework"].dropna()), ())
+    others = f"other frameworks than {few(names, f'{len(names)} these')}" if names else "frameworks"
+    if (study.cells["gpus"] > 1).any():
+        return f"anything about large networks or {others}"
+    return f"anything about large networks, {others} or several GPUs a run"
+
+
+def _hardware(study: Study) -> list[tuple[str, str]]:
+    """Each device with what it computes on, and where that differs with what framework and precision."""
+    hardware: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in study.rows("cells"):
+        found = hardware_of(cell)
+        if found is not None:
+            hardware.setdefault((cell["device"], cell["host"]), {})[found] = None
+    return [
+        (one.label, ", ".join(filter(None, (" / ".join(hardware.get((one.device, one.host), ())), one.detail))))
+        for one in study.executors[: cell_tables.MOST_EXECUTORS]
+    ]
+
+
+def _told(study: Study, part: str) -> list[str]:
+    return [row["value"] for row in study.rows("settings") if row["part"] == part]
+
+
+def _monitor_interval(study: Study) -> str | None:
+    """Seconds between two samples, where that is the same in all runs."""
+    name = (STUDY, "monitor_interval_seconds")
+    values = {row["value"] for row in study.rows("settings") if (row["part"], row["name"]) == name}
+    return values.pop() if len(values) == 1 else None

@@ -1,0 +1,246 @@
+"""Says what sets a run apart from the other runs of its host, cell or folder: findings that no run can make alone.
+
+A check is one function that takes the records of a group, those of one host, cell or results folder, and returns a
+finding for each run that it concerns, registered in `CHECKS_OF_HOST`, `CHECKS_OF_CELL` or `CHECKS_OF_FOLDER`.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from trainbench.records.finding import Finding
+from trainbench.results.columns import chosen
+from trainbench.results.comparability import (
+    canary_before,
+    decisive_settings,
+    other_variables,
+    own_variables,
+    threads_in_use,
+)
+from trainbench.results.sources import FOLDER_KEY
+
+CANARY_DIFFERENCE: Final = 0.15
+CANARY_RUNS: Final = 4
+
+Record = Mapping[str, Any]
+FindingsByRun = dict[str, Finding]
+
+
+def speed_differs(runs: Sequence[Record]) -> FindingsByRun:
+    """The machine computed slower or faster before this run than before the host's other runs on as many cores."""
+    seconds_on: dict[str, dict[str, float]] = {}
+    for run in runs:
+        if (timed := canary_before(run)) is not None:
+            seconds_on.setdefault(timed[0], {})[run["run_id"]] = timed[1]
+    found = {}
+    for where, by_run in seconds_on.items():
+        usual = statistics.median(by_run.values())
+        for run_id, seconds in by_run.items() if len(by_run) >= CANARY_RUNS else ():
+            difference = seconds / usual - 1
+            if abs(difference) > CANARY_DIFFERENCE:
+                found[run_id] = Finding(
+                    "speed_differs",
+                    "warning",
+                    f"a fixed computation on {where} took {seconds:.3f} s before the run, {usual:.3f} s in the median "
+                    f"of the host's {len(by_run)} runs ({100 * difference:+.0f} %)",
+                    "look for other load, heat or a changed power setting, and measure this run again",
+                )
+    return found
+
+
+def versions_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell and framework were measured with different software or different settings of it."""
+    found = {}
+    for of_framework in _by_framework(runs):
+        # What devices set are settings, which `settings_differ` compares.
+        own = {name for run in of_framework for name in own_variables(run)}
+        variables = sorted({name for run in of_framework for name in other_variables(run)} - own)
+        installed = [_software(run, variables) for run in of_framework]
+        for run_id, differences in _differences(of_framework, installed, _all_values(installed)).items():
+            found[run_id] = _other_software(f"the cell's runs were measured with different software: {differences}")
+    return found
+
+
+def other_versions(runs: Sequence[Record]) -> FindingsByRun:
+    """Other versions than most runs of their framework in a results folder: its cells are compared with each other."""
+    found = {}
+    for of_framework in _by_framework(runs):
+        installed = [_versions(run) for run in of_framework]
+        for run_id, differences in _differences(of_framework, installed, _usual_values(installed)).items():
+            found[run_id] = _other_software(
+                f"runs of these results were measured with different software: {differences}"
+            )
+    return found
+
+
+def settings_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell were measured with different settings, as runs of another study on the same machine can be."""
+    settings = [decisive_settings(run) for run in runs]
+    return {
+        run_id: Finding(
+            "settings_differ",
+            "warning",
+            f"the cell's runs were measured with different settings: {differences}",
+            "take the source whose settings are not the wanted ones out of sources, or measure it with these",
+        )
+        for run_id, differences in _differences(runs, settings, _all_values(settings)).items()
+    }
+
+
+def threads_differ(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell trained with different numbers of threads."""
+    return {
+        run_id: Finding(
+            "threads_differ",
+            "warning",
+            f"the run trained with {count} threads, others of its cell with {' or '.join(map(str, others))}",
+            "set the device's threads to a number, or give every run the same --cores, and measure the cell again",
+        )
+        for run_id, count, others in _apart(runs, lambda used: threads_in_use(used["threads"]))
+    }
+
+
+def hardware_differs(runs: Sequence[Record]) -> FindingsByRun:
+    """Runs of one cell trained on different models of GPU or CPU, as on a machine with two kinds of card."""
+    return {
+        run_id: Finding(
+            "hardware_differs",
+            "warning",
+            f"the run trained on {name}, others of its cell on {' or '.join(others)}",
+            "name the card in device_settings and measure the cell again, or take the source with the other card out",
+        )
+        for run_id, name, others in _apart(runs, lambda used: used["name"])
+    }
+
+
+Check = Callable[[Sequence[Record]], FindingsByRun]
+
+CHECKS_OF_HOST: Final[Sequence[Check]] = (speed_differs,)
+CHECKS_OF_CELL: Final[Sequence[Check]] = (settings_differ, versions_differ, threads_differ, hardware_differs)
+CHECKS_OF_FOLDER: Final[Sequence[Check]] = (other_versions,)
+
+
+def compared_part(record: Record) -> Record:
+    """The part of a metrics record that the checks here look at: of thousands of runs only this is kept."""
+    used = record["device_used"]
+    return {
+        **chosen(record, ("run_id", "model", "batch_size", "device", "settings", "dataset", "software", "canary")),
+        FOLDER_KEY: record.get(FOLDER_KEY),
+        "host": chosen(record["host"], ("id", "gpu_driver_version")),
+        "device_used": None if used is None else chosen(used, ("name", "threads")),
+    }
+
+
+def across_runs(records: Iterable[Record]) -> dict[str, list[Finding]]:
+    """What all checks find, in their order, by `run_id`; every run has an entry, and no two findings of a name.
+
+    The records are metrics records or the compared parts of some; those without a `runs_folder` count as one's.
+    """
+    runs = list(records)
+    findings: dict[str, list[Finding]] = {run["run_id"]: [] for run in runs}
+    for by_run in _found(runs):
+        for run_id, finding in by_run.items():
+            if all(finding.name != known.name for known in findings[run_id]):
+                findings[run_id].append(finding)
+    return findings
+
+
+def _found(runs: Sequence[Record]) -> Iterator[FindingsByRun]:
+    hosts: dict[str, list[Record]] = {}
+    cells: dict[tuple[object, ...], list[Record]] = {}
+    folders: dict[str | None, list[Record]] = {}
+    for run in runs:
+        host = run["host"]["id"]
+        hosts.setdefault(host, []).append(run)
+        cells.setdefault((host, run["model"], run["batch_size"], run["device"]), []).append(run)
+        folders.setdefault(run.get(FOLDER_KEY), []).append(run)
+    for groups, checks in (
+        (hosts.values(), CHECKS_OF_HOST),
+        (cells.values(), CHECKS_OF_CELL),
+        (folders.values(), CHECKS_OF_FOLDER),
+    ):
+        for group in groups:
+            for check in checks:
+                yield check(group)
+
+
+def _apart(runs: Iterable[Record], fact: Callable[[Mapping[str, Any]], Any]) -> Iterator[tuple[str, Any, list[Any]]]:
+    """The runs with something else than others in a fact of the devices they used: their own, and that of others."""
+    facts = {run["run_id"]: fact(run["device_used"]) for run in runs if run["device_used"] is not None}
+    known = {run_id: value for run_id, value in facts.items() if value is not None}
+    for run_id, value in known.items():
+        others = sorted(set(known.values()) - {value})
+        if others:
+            yield run_id, value, others
+
+
+def _by_framework(runs: Iterable[Record]) -> Iterable[list[Record]]:
+    """The runs of each framework, which brings its own Python and packages where it has an environment of its own."""
+    groups: dict[str, list[Record]] = {}
+    for run in runs:
+        groups.setdefault(run["software"]["framework"], []).append(run)
+    return groups.values()
+
+
+def _software(run: Record, variables: Iterable[str]) -> dict[str, str]:
+    """What is known of the software under a run, each part by its name, and the environment's `variables`."""
+    software, environment = run["software"], run["software"]["flags"]["environment"]
+    parts: dict[str, str | None] = dict(_versions(run))
+    if run["settings"]["device"]["kind"] == "gpu":
+        parts["GPU driver"] = run["host"]["gpu_driver_version"]
+    for name in ("tf32", "deterministic"):
+        parts[name] = {True: "on", False: "off", None: None}[software["flags"][name]]
+    known = {name: version for name, version in parts.items() if version is not None}
+    return known | {name: environment.get(name, "not set") for name in variables}
+
+
+def _versions(run: Record) -> dict[str, str]:
+    """The versions that are known of Python and the packages that a run trained with."""
+    versions = {"python": run["software"]["python"], **run["software"]["versions"]}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _other_software(finding: str) -> Finding:
+    return Finding(
+        "versions_differ",
+        "warning",
+        finding,
+        "delete the results of the runs whose software is not the wanted one and run snakemake again",
+    )
+
+
+def _differences(
+    runs: Sequence[Record], parts: Sequence[Mapping[str, str]], expected: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """In what runs differ from the expected values, by `run_id`; `parts` are what each run has, by name."""
+    found = {}
+    for run, own in zip(runs, parts, strict=True):
+        others = {name: sorted(set(expected[name]) - {value}) for name, value in own.items()}
+        told = [
+            f"{name} is {own[name]} here, {' or '.join(values)} in others" for name, values in others.items() if values
+        ]
+        if told:
+            found[run["run_id"]] = "; ".join(told)
+    return found
+
+
+def _counts(parts: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """How many runs have each value, by name."""
+    counts: dict[str, Counter[str]] = {}
+    for part in parts:
+        for name, value in part.items():
+            counts.setdefault(name, Counter())[value] += 1
+    return counts
+
+
+def _all_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
+    return {name: values.keys() for name, values in _counts(parts).items()}
+
+
+def _usual_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
+    """The value that most have, or all of those that equally many have."""
+    return {
+        name: [value for value, count in values.items() if count == max(values.values())]
+        for name, values in _counts(parts).items()
+    }

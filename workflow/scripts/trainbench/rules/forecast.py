@@ -1,0 +1,307 @@
+"""Says how long runs will take, from runs that have ended; what no run tells is unknown.
+
+It works beside runs that are measured.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, Literal
+
+from trainbench.machine import host
+from trainbench.plan.study import METRICS_NAME, Run, Study, cores_of_run
+from trainbench.records import same_host
+from trainbench.rules.call import Call
+
+MOST_RUNS_OF_CELL: Final = 5
+"""So many runs of a cell are read: more would say little more, and a study may have thousands."""
+
+LONGEST_END_SECONDS: Final = 60.0
+"""A metrics file written later than this after its run's last epoch got its time otherwise: it was copied, say."""
+
+SECONDS_PER_MINUTE: Final = 60
+SECONDS_PER_HOUR: Final = 3600
+SECONDS_PER_DAY: Final = 86400
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """Model, batch size and device: runs of a cell are expected to take equally long."""
+
+    model: str
+    batch_size: int
+    device: str
+
+
+def cell_of(run: Run) -> Cell:
+    """The cell of a run."""
+    return Cell(run.model, run.batch_size, run.device)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What an ended run took: seconds an epoch, evaluation counted, and seconds for all the rest."""
+
+    epoch_seconds: float
+    other_seconds: float
+
+    def seconds(self, epochs: int) -> float:
+        """Seconds that a run of so many epochs would have taken."""
+        return self.other_seconds + epochs * self.epoch_seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How many seconds a run will take, and between which limits; these are None where a single run is all there is.
+
+    `basis` is "cell" with runs of the same cell, "throughput" with such of the same model and device alone.
+    """
+
+    seconds: float
+    low: float | None
+    high: float | None
+    basis: Literal["cell", "throughput"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What several runs ask of the machine, in seconds: lowest, likely and highest.
+
+    `busy` are the seconds for which they keep the whole machine busy, `longest` those of the longest of them. Runs of
+    which nothing is known are only counted, as are those without limits.
+    """
+
+    busy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    longest: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    known_runs: int = 0
+    unlimited_runs: int = 0
+    unknown_runs: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        low, likely, high = (one + another for one, another in zip(self.busy, other.busy, strict=True))
+        least, middle, most = (max(pair) for pair in zip(self.longest, other.longest, strict=True))
+        return Work(
+            busy=(low, likely, high),
+            longest=(least, middle, most),
+            known_runs=self.known_runs + other.known_runs,
+            unlimited_runs=self.unlimited_runs + other.unlimited_runs,
+            unknown_runs=self.unknown_runs + other.unknown_runs,
+        )
+
+
+def work(share: float, estimate: Estimate | None, runs: int = 1) -> Work:
+    """The work of so many alike runs that each keep a share of the machine busy."""
+    if estimate is None:
+        return Work(unknown_runs=runs)
+    likely = estimate.seconds
+    limited = estimate.low is not None and estimate.high is not None
+    low, high = (estimate.low or 0.0, estimate.high or 0.0) if limited else (likely, likely)
+    every = runs * share
+    return Work(
+        busy=(every * low, every * likely, every * high),
+        longest=(low, likely, high),
+        known_runs=runs,
+        unlimited_runs=0 if limited else runs,
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are carried out: cores and GPUs for them, and the host; None where that is not known here.
+
+    `host` is what a metrics file has of a host: id, CPU and memory.
+    """
+
+    cores: int | None
+    gpus: int
+    host: Mapping[str, Any] | None
+
+    def share(self, study: Study, device_name: str) -> float:
+        """The share of the machine that a run on a device takes: 1 where nothing else runs beside it, or it is unknown.
+
+        Raises:
+            InputError: the study does not describe the device.
+        """
+        device = study.device(device_name)
+        if self.cores is None:
+            return 1.0
+        cores = cores_of_run(device, study.isolation, self.cores, self.gpus) / self.cores
+        return min(1.0, max(cores, device.gpus / max(1, self.gpus)))
+
+
+class History:
+    """The runs of a results folder that have ended, read when they are asked for.
+
+    Those count that were carried out on the same host and with the same device and data as runs of the study.
+    """
+
+    def __init__(self, study: Study, results: Path, dataset_files_sha256: str, host: Mapping[str, Any] | None) -> None:
+        self._study = study
+        self._results = results
+        self._dataset_files_sha256 = dataset_files_sha256
+        self._host = host
+        self._pasts: dict[Cell, list[Past]] = {}
+        self._batch_sizes: dict[tuple[str, str], set[int]] = {}
+
+    def learn(self, run: Run) -> None:
+        """Add a run that has ended just now."""
+        cell = cell_of(run)
+        self._batch_sizes.setdefault((run.model, run.device), self._found_sizes(cell)).add(run.batch_size)
+        if cell in self._pasts:
+            past = self._read(run)
+            self._pasts[cell] += [past] if past is not None else []
+
+    def estimate(self, cell: Cell) -> Estimate | None:
+        """How long a run of `cell` will take, or None where no run tells.
+
+        Raises:
+            InputError, KeyError: the study does not describe the cell's device or model.
+        """
+        epochs = self._study.model_settings[cell.model].epochs
+        known = [past.seconds(epochs) for past in self._of_cell(cell)]
+        if not known:
+            return self._by_throughput(cell, epochs)
+        low, high = (min(known), max(known)) if len(known) > 1 else (None, None)
+        return Estimate(median(known), low, high, "cell")
+
+    def _by_throughput(self, cell: Cell, epochs: int) -> Estimate | None:
+        """From the batch size that is nearest of those known.
+
+        An epoch takes as long as there where every image takes its time, and less or more by the ratio of the batch
+        sizes where every step does. The truth lies between: these are the limits, and the estimate is their geometric
+        mean.
+        """
+        key = (cell.model, cell.device)
+        if key not in self._batch_sizes:
+            self._batch_sizes[key] = self._found_sizes(cell)
+        sizes = self._batch_sizes[key] - {cell.batch_size}
+        for size in sorted(sizes, key=lambda size: (abs(math.log(size / cell.batch_size)), size)):
+            known = self._of_cell(Cell(cell.model, size, cell.device))
+            if known:
+                other, epoch = (
+                    median(getattr(past, name) for past in known) for name in ("other_seconds", "epoch_seconds")
+                )
+                fast, slow = sorted((epoch, epoch * size / cell.batch_size))
+                likely, low, high = (other + epochs * seconds for seconds in (math.sqrt(fast * slow), fast, slow))
+                return Estimate(likely, low, high, "throughput")
+        return None
+
+    def _found_sizes(self, cell: Cell) -> set[int]:
+        names = [folder.parent.name for folder in self._results.glob(f"runs/{cell.model}/*/{cell.device}")]
+        return {int(name) for name in names if name.isdecimal() and int(name)}
+
+    def _of_cell(self, cell: Cell) -> Sequence[Past]:
+        if cell not in self._pasts:
+            folder = self._results / Run(cell.model, cell.batch_size, cell.device, 1).folder
+            names = [path.parent.name for path in folder.parent.glob(f"*/{METRICS_NAME}")]
+            found: list[Past] = []
+            for repeat in sorted(int(name) for name in names if name.isdecimal()):
+                past = self._read(Run(cell.model, cell.batch_size, cell.device, repeat))
+                found += [past] if past is not None else []
+                if len(found) == MOST_RUNS_OF_CELL:
+                    break
+            self._pasts[cell] = found
+        return self._pasts[cell]
+
+    def _read(self, run: Run) -> Past | None:
+        path = self._results / run.folder / METRICS_NAME
+        try:
+            metrics = json.loads(path.read_bytes())
+            return past_of(metrics, path.stat().st_mtime) if self._counts(metrics, run) else None
+        except (OSError, ValueError, LookupError, TypeError, ZeroDivisionError, RecursionError):
+            return None  # whoever reads it for the tables says what is wrong with it
+
+    def _counts(self, metrics: Mapping[str, Any], run: Run) -> bool:
+        wanted = self._study.settings(run, self._dataset_files_sha256)
+        return (
+            metrics["status"] == "completed"
+            and (self._host is None or same_host.are_one(self._host, metrics["host"]))
+            and all(metrics["settings"][name] == wanted[name] for name in ("device", "dataset_files_sha256"))
+        )
+
+
+def of_call(call: Call, results: Path) -> tuple[History, Place]:
+    """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
+    if call.options.submits:
+        place = Place(cores=None, gpus=0, host=None)
+    else:
+        machine = host.inventory()
+        cores = call.machine.cores or machine.usable_threads
+        place = Place(cores=cores, gpus=call.gpus_side_by_side, host=asdict(machine))
+    return History(call.study, results, call.dataset_files_sha256, place.host), place
+
+
+def past_of(metrics: Mapping[str, Any], written_at: float) -> Past:
+    """What a completed run took, by its metrics file, which was written at `written_at` (seconds of the epoch).
+
+    A run ends some seconds after its last epoch: these are counted where the file's time can be believed.
+    """
+    clock = metrics["clock"]
+    canary_before, canary_after = (_canary_seconds(metrics["canary"], when) for when in ("before", "after"))
+    probes = metrics["ceilings"]["seconds"] if metrics["ceilings"] else 0.0
+    at_least = clock["total_seconds"] + probes + canary_after
+    to_file = written_at - datetime.fromisoformat(metrics["started_at"]).timestamp()
+    seconds = to_file if at_least <= to_file <= at_least + LONGEST_END_SECONDS else at_least
+    of_epochs = clock["train_seconds"] + clock["eval_seconds"]
+    return Past(
+        epoch_seconds=of_epochs / len(metrics["epochs"]),
+        other_seconds=max(0.0, canary_before + seconds - of_epochs),
+    )
+
+
+def _canary_seconds(canary: Mapping[str, Any], when: str) -> float:
+    """How long the fixed computation took; older versions timed it on one core alone."""
+    if f"{when}_seconds" in canary:
+        return float(canary[f"{when}_seconds"])
+    timed = canary[when]
+    return 0.0 if timed is None else float(timed["alone_seconds"] + timed["together_seconds"])
+
+
+def left_of(estimate: Estimate | None, likely: float | None, elapsed: float) -> Estimate | None:
+    """What is left of a run that began `elapsed` seconds ago and is likely to take `likely` more, None if unknown."""
+    if likely is None:
+        return None
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return Estimate(likely, None, None, "cell")
+    return Estimate(likely, min(likely, max(0.0, estimate.low - elapsed)), max(likely, estimate.high - elapsed), "cell")
+
+
+def time_text(whole: Work) -> str:
+    """How long work takes if the machine is kept busy to the end: `about 12 min (10 min to 15 min)`, or `unknown`.
+
+    Runs of which nothing is known are named: `about 12 min, and 3 runs of unknown length`.
+    """
+    if not whole.known_runs:
+        return "unknown"
+    # Side by side or not, no run is over before the longest of them is.
+    low, likely, high = (duration_text(max(pair)) for pair in zip(whole.busy, whole.longest, strict=True))
+    text = f"about {likely}"
+    if not whole.unlimited_runs and low != high:
+        text += f" ({low} to {high})"
+    if whole.unknown_runs:
+        text += f", and {count_text(whole.unknown_runs, 'run')} of unknown length"
+    return text
+
+
+def count_text(count: int, what: str) -> str:
+    """So many of something: `1 run`, `2 runs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration to two digits or so, as `45 s`, `12 min`, `1 h 20 min` or `2 d 3 h`."""
+    if seconds < 2 * SECONDS_PER_MINUTE:
+        step = 5 if seconds > SECONDS_PER_MINUTE / 3 else 1
+        return f"{round(seconds / step) * step} s"
+    minutes = round(seconds / SECONDS_PER_MINUTE)
+    if minutes < SECONDS_PER_HOUR / SECONDS_PER_MINUTE:
+        return f"{minutes} min"
+    if seconds < SECONDS_PER_DAY:
+        hours, minutes = divmod(round(minutes / 5) * 5, 60)
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / SECONDS_PER_HOUR), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
