@@ -213,6 +213,8 @@ def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[
         ("resources: {gpu: 010}", "has the number 010, which Snakemake takes for 8"),
         ("set-resources: {train: {runtime: 1:30.5}}", "has the number 1:30.5, which Snakemake takes for 90.5"),
         ("default-resources: [mem_mb=1, 0o8, 010]", "has the number 010"),
+        ("x: {a: 010, b: {c: 1}}", "has the number 010"),
+        ("x: {a: 010, b: [1]}", "has the number 010"),
     ],
 )
 def test_a_number_that_snakemake_takes_for_another_in_a_profile_is_refused_with_its_line(
@@ -221,6 +223,16 @@ def test_a_number_that_snakemake_takes_for_another_in_a_profile_is_refused_with_
     path = file(f"jobs: 100\n{line}")
     with pytest.raises(InputError, match=re.escape(f"{path} line 2 {told}")):
         config_files.refuse_turned(path)
+
+
+def test_a_number_that_is_refused_is_told_with_what_to_write_instead(file: Callable[[str], Path]) -> None:
+    path = file("runtime: 8:00:00")
+    with pytest.raises(InputError) as caught:
+        config_files.refuse_turned(path)
+    assert str(caught.value) == (
+        f"{path} line 1 has the number 8:00:00, which Snakemake takes for 28800, as YAML 1.1 does; write it without "
+        "colons and leading zeros, a time with its unit, such as 8h"
+    )
 
 
 def test_numbers_and_texts_as_profiles_have_them_are_accepted(file: Callable[[str], Path]) -> None:
@@ -234,6 +246,7 @@ def test_numbers_and_texts_as_profiles_have_them_are_accepted(file: Callable[[st
         (["--profile=mine", "--profile", "other", "all"], {"SNAKEMAKE_PROFILE": "third"}, ["mine", "other"]),
         (["--cores", "1"], {"SNAKEMAKE_PROFILE": "third"}, ["third"]),
         (["--workflow-profile", "own"], {}, ["profiles/own"]),
+        (["--workflow-profile", "mine", "--profile", "other"], {}, ["other", "mine"]),
         (["--profile", "none", "--workflow-profile", "none"], {}, []),
         (["--cores", "all", "-n"], {}, []),
     ],

@@ -331,6 +331,12 @@ def test_framework_precision_gpus_and_card_are_settings_of_a_run(changed: dict[s
     assert {key: value for key, value in after.items() if before.get(key) != value} == changed
 
 
+def test_auto_asks_for_gpus_of_tensorflow_where_no_gpu_device_is_described() -> None:
+    config = layered()
+    del config["device_settings"]["gpu"]
+    assert framework_for_auto(config) == "tensorflow"
+
+
 @pytest.mark.parametrize(
     ("settings", "framework"),
     [({}, "tensorflow"), ({"framework": "jax"}, "jax"), ({"framework": "jaxx"}, "tensorflow")],

@@ -62,7 +62,7 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
 
 def framework_for_auto(config: Mapping[str, Any]) -> str:
     """The framework of the device that `devices: auto` may add."""
-    framework = config["device_settings"].get("gpu", {}).get("framework", DEFAULT_FRAMEWORK)
+    framework = config["device_settings"].get("gpu", {}).get("framework")
     return framework if framework in ENGINES else DEFAULT_FRAMEWORK  # one that is unknown is refused with the study
 
 
