@@ -118,6 +118,7 @@ def test_null_in_a_mapping_of_the_command_line_is_null() -> None:
         ("seed: 1\nrepeats: 1\nseed: 2", "seed", (3, 1)),
         ("device_settings:\n  cpu: {kind: cpu}\n  cpu: {kind: gpu}", "cpu", (3, 2)),
         ('{"prices": {"8": 1,\n"8": 2}}', "8", (2, 1)),
+        ("a: &a {k: 1}\nb:\n  <<: *a\n  k: 1\n  k: 2", "k", (5, 4)),
     ],
 )
 def test_a_key_that_stands_twice_is_refused_with_both_lines(
@@ -144,6 +145,19 @@ def test_a_folder_that_the_command_line_names_by_a_number_is_that_of_the_text(va
     assert (config["seed"], config["repeats"]) == (1, 2)
 
 
+def test_every_config_option_of_a_call_is_looked_at() -> None:
+    given = {"sources": [1.1], "baseline": 1.1, "seed": 1}
+    config = config_of(command_line=given, arguments="-C baseline=1.10 sources=a=b --cores 1 --config seed=1")
+    assert config["baseline"] == "1.10"
+
+
+def test_a_text_of_the_command_line_is_what_snakemake_made_of_it() -> None:
+    config = config_of(
+        command_line={"baseline": "x", "skip_bad_sources": True}, arguments="-C baseline='x' skip_bad_sources=yes"
+    )
+    assert (config["baseline"], config["skip_bad_sources"]) == ("x", True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -167,7 +181,9 @@ def test_the_line_is_that_of_the_last_file_that_sets_the_value(file: Callable[[s
 
 
 def test_what_the_command_line_sets_has_no_line(file: Callable[[str], Path]) -> None:
-    assert refusal_of(file("repeats: 1"), command_line={"repeats": 0}).startswith("config key 'repeats'")
+    refusal = refusal_of(file("repeats: 1"), command_line={"repeats": 0})
+    assert refusal.startswith("config key 'repeats'")
+    assert " is 0, expected" in refusal
 
 
 @pytest.mark.parametrize(
@@ -194,9 +210,14 @@ def test_a_file_that_is_not_utf_8_is_refused_by_name(file: Callable[[str], Path]
     assert f"{path} is not text in UTF-8" in refusal_of(path)
 
 
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    told = f"{tmp_path} cannot be read (Is a directory), expected a config file; correct it"
+    assert refusal_of(tmp_path) == told
+
+
 def test_a_json_file_may_be_indented_by_tabs(file: Callable[[str], Path]) -> None:
-    path = file('{\n\t"sources": [1.10],\n\t"baseline": null,\n\t"seed": 7\n}')
-    assert (conclusions_in(path).sources, study_in(path).seed) == (("1.10",), 7)
+    path = file('{\n\t"sources": [1.10, -0, NaN],\n\t"baseline": null,\n\t"seed": 7\n}')
+    assert (conclusions_in(path).sources, study_in(path).seed) == (("1.10", "-0", "NaN"), 7)
 
 
 def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[[str], Path]) -> None:

@@ -498,6 +498,139 @@ def test_a_bad_value_is_refused_by_key_finding_and_what_is_allowed(
     assert [part for part in (key, found, allowed) if part not in refusal] == [], refusal
 
 
+WHERE = "set it in the config file or with --config (config/README.md explains every key)"
+CORRECT = "correct it in the config file or with --config"
+ISOLATION = (
+    "(device: a CPU run has the machine to itself and GPU runs share it, a card each; host: every run has the machine "
+    "to itself; none: runs share cores as Snakemake packs them)"
+)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        (
+            {"dataset": {"pth": None}},
+            "unknown config key 'pth' in 'dataset'; allowed: path, validation_samples (did you mean 'path'?); correct "
+            "or remove it in the config file or on the command line",
+        ),
+        (
+            {"dataset": {"path:c:/x": ""}},
+            "unknown config key 'path:c:/x' in 'dataset'; allowed: path, validation_samples (a space must follow the "
+            "colon: {path: c:/x}); correct or remove it in the config file or on the command line",
+        ),
+        (
+            {"models": ["xyz"]},
+            "config key 'models' names the model 'xyz', which is not known; allowed: logistic, conv, lstm; " + CORRECT,
+        ),
+        (
+            {"models": "conv,"},
+            "config key 'models' names the model 'conv,', which is not known; allowed: logistic, conv, lstm (did you "
+            "mean 'conv'?); " + CORRECT,
+        ),
+        (
+            setting("conv", lr=0.1),
+            "config key 'model_settings/conv' names the setting 'lr', which is not known; allowed: epochs, "
+            "learning_rate, decay, keep_conv, keep_hidden; " + CORRECT,
+        ),
+        (
+            setting("lstm", learning_rate=0),
+            "config key 'model_settings/lstm/learning_rate' is 0, expected a number above 0 and at most 100; " + WHERE,
+        ),
+        (
+            device("mine", kind="cpu", framework="torhc"),
+            "config key 'device_settings/mine/framework' names the framework 'torhc', which is not known; allowed: "
+            "tensorflow, jax, torch (did you mean 'torch'?); " + CORRECT,
+        ),
+        (
+            device("mine", kind="cpu", precision="tf32"),
+            "config key 'device_settings/mine/precision' is tf32, which NVIDIA's GPUs alone have, but its kind is cpu; "
+            "expected one of float32, bfloat16, float16",
+        ),
+        (
+            device("mine", kind="cpu", gpus=1, card="H200"),
+            "config key 'device_settings/mine/gpus' is given, but its kind is cpu; remove it or set kind: gpu",
+        ),
+        (
+            device("cpu", environment={"OMP_NUM_THREADS": "1"}),
+            "config key 'device_settings/cpu/environment' has OMP_NUM_THREADS, which trainbench sets itself: give the "
+            "device threads; remove it",
+        ),
+        (
+            {"device_settings": {"cpu": {"threads": [2, "all"]}, "cpu-2t": {"kind": "cpu"}}},
+            "config key 'device_settings' describes the device 'cpu-2t' twice, once by a list in 'cpu'; rename one of "
+            "the two",
+        ),
+        (
+            device("a/b", kind="cpu"),
+            "config key 'device_settings' has an entry \"a/b\", expected a plain name: letters, digits, '.', '_' and "
+            "'-', at most 64, the first a letter or digit; rename it",
+        ),
+        (device("mine", threads=1), "config key 'kind' is missing in 'device_settings/mine'; " + WHERE),
+        ({"dataset": "x"}, "config key 'dataset' is \"x\", expected a mapping; " + WHERE),
+        (
+            {"sources": ["a", "a"]},
+            "config key 'sources' (other results folders whose runs enter the tables, with wildcards) is [\"a\", "
+            '"a"], expected a list, without repetition, of any number of: a text that is not empty; ' + WHERE,
+        ),
+        (
+            {"models": {"conv": {}}},
+            "config key 'models' (models to train, by name) is {\"conv\": {}}, expected a list, without repetition, of "
+            "one or more of: a text that is not empty; " + WHERE,
+        ),
+        (
+            {"baseline": ""},
+            "config key 'baseline' (results folder that snakemake compare compares this study with) is \"\", expected "
+            "null or a text that is not empty; " + WHERE,
+        ),
+        (
+            {"skip_bad_sources": "perhaps"},
+            "config key 'skip_bad_sources' (true: files in sources that cannot be used are listed and left out; false: "
+            'they end the making of tables) is "perhaps", expected true or false; ' + WHERE,
+        ),
+        (
+            {"prices": {"cpu": "x"}},
+            "config key 'prices/cpu' (price per hour) is \"x\", expected a number from 0 to 1e+06; " + WHERE,
+        ),
+        (
+            {"repeats": None},
+            "config key 'repeats' (runs of each cell) is null, expected a whole number of at least 1 and at most "
+            "10000; " + WHERE,
+        ),
+        (
+            {"currency": None},
+            "config key 'currency' (a text of at most 16 characters, such as EUR) is null, expected a text of at most "
+            "16 characters, such as EUR; " + WHERE,
+        ),
+        (
+            {"isolation": "é" * 78},
+            f"config key 'isolation' {ISOLATION} is \"{'é' * 78}\", expected one of device, host, none; {WHERE}",
+        ),
+        (
+            {"isolation": "é" * 80},
+            f"config key 'isolation' {ISOLATION} is \"{'é' * 79}…, expected one of device, host, none; {WHERE}",
+        ),
+        (
+            setting("conv", **{"epochs:3": ""}),
+            "config key 'model_settings/conv/epochs:3' is \"\", expected a number (a space must follow the colon: "
+            "{epochs: 3}); " + WHERE,
+        ),
+    ],
+    ids=lambda value: re.sub(r"[^\w.,:{}\[\]-]", "", str(value))[:40] if isinstance(value, dict) else "",
+)
+def test_a_refusal_is_told_to_the_letter(layer: Mapping[str, Any], told: str) -> None:
+    assert refusal_of(layer) == told
+
+
+def test_auto_on_machines_that_are_not_known_is_refused_with_what_to_name_instead() -> None:
+    with pytest.raises(InputError) as caught:
+        study_of(layered(), gpu_found=None)
+    assert str(caught.value) == (
+        "config key 'devices' is 'auto', but runs are submitted to other machines, whose GPUs are not known here, "
+        "expected the names of devices; name them, for example --config 'devices=[cpu, gpu]' (docs/clusters.md)"
+    )
+
+
 @pytest.mark.parametrize(
     ("argument", "hint"),
     [

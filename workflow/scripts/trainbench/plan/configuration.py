@@ -24,8 +24,8 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
     """
-    for place, model in (("models", name) for name in config["models"]):
-        _known(place, "model", model, MODELS)
+    for model in config["models"]:
+        _known("models", "model", model, MODELS)
     settings = {name: _model_settings(name, given) for name, given in config["model_settings"].items()}
     for name in config["models"]:
         if name not in settings:

@@ -185,7 +185,7 @@ def _at(path: Sequence[str | int]) -> Schema:
 
 
 def _shown(value: object, limit: int = 80) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
@@ -217,7 +217,7 @@ def _expected(schema: Schema) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Which of the known names was perhaps meant."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known))
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
