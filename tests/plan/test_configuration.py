@@ -350,6 +350,13 @@ def test_a_number_may_name_a_device_and_a_folder() -> None:
     assert (study.devices, study.dataset_path) == (("8",), "2024-01-02")
 
 
+@pytest.mark.parametrize("name", ["8", "08"])
+def test_a_wrong_setting_of_a_device_named_by_digits_is_told_with_the_name_as_written(name: str) -> None:
+    """jsonschema-rs 0.60.3 tells both keys as place 8 of a list (findings/jsonschema_rs_digit_keys.sh)."""
+    with pytest.raises(InputError, match=f"'device_settings/{name}/threads'"):
+        study_with(device(name, kind="cpu", threads=0))
+
+
 @pytest.mark.parametrize(("gpu_found", "devices"), [(True, ("cpu", "gpu")), (False, ("cpu",))])
 def test_auto_takes_the_gpu_where_there_is_one(gpu_found: bool, devices: tuple[str, ...]) -> None:
     assert study_with({"devices": "auto"}, gpu_found=gpu_found).devices == devices
