@@ -2,13 +2,17 @@
 
 from typing import Final
 
-from trainbench.conclusions.baseline import COMPARED, CellComparison, Comparison, Side, Verdict
+from trainbench.conclusions.baseline import COMPARED, Comparison, Verdict
+from trainbench.results.columns import Row, ratio_in
 from trainbench.results.statistics import CONFIDENCE, Ratio, outcome
 from trainbench.words.markdown import bullets, literal, table
 from trainbench.words.wording import format_number, numbered
 
 # The fixed computation before a run scatters by a few percent from run to run; its mean over runs by less.
 CANARY_DIFFERENCE_PERCENT: Final = 5.0
+
+_SIDES: Final = {"": "now", "baseline_": "before"}
+"""How the columns of each side of a cell begin, and what it is called."""
 
 
 def summary(comparison: Comparison) -> str:
@@ -25,9 +29,9 @@ def summary(comparison: Comparison) -> str:
 def markdown(comparison: Comparison, baseline_name: str) -> str:
     """The comparison to be read; its first line is the `summary`."""
     reasons = [
-        f"{' '.join(map(str, cell.cell))}: {cell.verdict}: {'; '.join(cell.reasons)}"
+        f"{cell['model']} {cell['batch_size']} {cell['device']}: {cell['verdict']}: {cell['reasons']}"
         for cell in comparison.cells
-        if cell.reasons
+        if cell["reasons"]
     ]
     parts = [
         summary(comparison),
@@ -74,13 +78,12 @@ def _cells_table(comparison: Comparison) -> str:
     ]
     rows = [
         [
-            *(literal(str(part)) for part in cell.cell),
+            *(literal(str(cell[column])) for column in ("model", "batch_size", "device")),
             *([_hosts(cell)] if several_hosts else []),
-            cell.verdict,
-            _ratio_text(cell.ratio),
-            _seconds_text(cell.current),
-            _seconds_text(cell.baseline),
-            f"{_runs_text(cell.current)} / {_runs_text(cell.baseline)}",
+            cell["verdict"],
+            _ratio_text(ratio_in(cell, "ratio")),
+            *(_seconds_text(cell.get(f"{side}train_seconds_per_epoch")) for side in _SIDES),
+            " / ".join(_runs_text(cell.get(f"{side}n", 0), cell.get(f"{side}runs", 0)) for side in _SIDES),
             literal(_flags_text(cell)),
         ]
         for cell in comparison.cells
@@ -88,32 +91,29 @@ def _cells_table(comparison: Comparison) -> str:
     return table(header, rows)
 
 
-def _hosts(compared: CellComparison) -> str:
-    hosts = dict.fromkeys(side.host for side in (compared.current, compared.baseline) if side is not None)
-    return " / ".join(literal(host) for host in hosts)
+def _hosts(cell: Row) -> str:
+    hosts = dict.fromkeys(cell[f"{side}host"] for side in _SIDES if f"{side}host" in cell)
+    return " / ".join(map(literal, hosts))
 
 
-def _ratio_text(found: Ratio | None) -> str:
-    if found is None:
+def _ratio_text(found: Ratio) -> str:
+    if found.value is None:
         return ""
     shown = f"{found.value:.3f}"
     return shown if found.low is None or found.high is None else f"{shown} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _seconds_text(side: Side | None) -> str:
-    return "" if side is None or side.seconds_per_epoch.value is None else format_number(side.seconds_per_epoch.value)
+def _seconds_text(seconds: float | None) -> str:
+    return "" if seconds is None else format_number(seconds)
 
 
-def _runs_text(side: Side | None) -> str:
-    if side is None:
-        return "0"
-    n = side.seconds_per_epoch.n
-    return str(n) if n == side.runs else f"{n} of {side.runs}"
+def _runs_text(n: int, runs: int) -> str:
+    return str(n) if n == runs else f"{n} of {runs}"
 
 
-def _flags_text(compared: CellComparison) -> str:
-    sides = (("now", compared.current), ("before", compared.baseline))
-    return "; ".join(f"{when}: {side.flags}" for when, side in sides if side is not None and side.flags)
+def _flags_text(cell: Row) -> str:
+    flags = {when: cell.get(f"{side}flags") for side, when in _SIDES.items()}
+    return "; ".join(f"{when}: {found}" for when, found in flags.items() if found)
 
 
 def _how_to_read(comparison: Comparison) -> str:
@@ -148,7 +148,7 @@ def _differences_text(comparison: Comparison) -> str:
                 f"{' (single runs)' if said.seen_once else ''}."
             )
     if comparison.differences:
-        rows = [[literal(text) for text in (one.name, one.baseline, one.current)] for one in comparison.differences]
+        rows = [[*map(literal, difference)] for difference in comparison.differences]
         lines.append(table(["", "Before", "Now"], rows))
     return "\n\n".join(lines) or (
         "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
