@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
 from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
@@ -34,16 +34,16 @@ def compared(*records, order=CPU_AND_GPU, targets=None, prices=None):
 def compared_tables(found, cells, order, targets=None, prices=None):
     speedups = speedups_table(cells, order, Reference())
     times = accuracy_times_table(found.runs, found.epochs, targets or {}, order)
-    return Compared(
-        cells=cells,
-        checks=found.checks,
-        speedups=speedups,
-        crossovers=crossovers_table(speedups, order),
-        accuracy_times=times,
-        costs=costs_table(cells, times, prices or {}, "EUR", order),
-        scaling_fits=scaling_fits_table(cells, order),
-        core_equivalents=core_equivalents_table(cells, order),
-    )
+    return {
+        "cells": cells,
+        "checks": found.checks,
+        "speedups": speedups,
+        "crossovers": crossovers_table(speedups, order),
+        "accuracy_times": times,
+        "costs": costs_table(cells, times, prices or {}, "EUR", order),
+        "scaling_fits": scaling_fits_table(cells, order),
+        "core_equivalents": core_equivalents_table(cells, order),
+    }
 
 
 def table(*records, order=CPU_AND_GPU, **asked):
@@ -356,8 +356,8 @@ def test_no_answer_to_any_runs_claims_what_no_interval_carries():
         seconds = {size: (2.0 * chance.lognormvariate(0.0, 0.4), chance.choice(spreads)) for size in sizes}
         tables = compared(*beside_a_cpu(seconds))
         words = answers_of(comparison_markdown(tables, CPU_AND_GPU))[0].split(": ")[1]
-        said = {row["batch_size"]: outcome_of(row) for row in rows_of(tables.speedups) if row["device"] == "gpu"}
-        (crossing,) = rows_of(tables.crossovers)
+        said = {row["batch_size"]: outcome_of(row) for row in rows_of(tables["speedups"]) if row["device"] == "gpu"}
+        (crossing,) = rows_of(tables["crossovers"])
         assert claims_of(words, sizes, crossing) == {size: each for size, each in said.items() if each.shown}, words
 
 

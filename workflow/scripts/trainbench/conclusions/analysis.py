@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from trainbench.conclusions.all_tables import Question, Tables
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.table_files import COMPARISON, CONCLUDED
@@ -87,10 +87,9 @@ def write_all(
         write_csv(tables[name], folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
     write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
-    compared = Compared.of(tables)
-    write_csv(comparison_table(compared, order), folder / "comparison.csv")
+    write_csv(comparison_table(tables, order), folder / "comparison.csv")
     told = answers(tables, order, question.reference.device)
-    text = comparison_markdown(compared, order, told.headlines, told.caveats)
+    text = comparison_markdown(tables, order, told.headlines, told.caveats)
     text += _published_markdown(publications) + sources.left_out_markdown(refused)
     whole_file.write(text, folder / COMPARISON)
 

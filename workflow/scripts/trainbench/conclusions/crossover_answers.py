@@ -1,9 +1,10 @@
 """Says in sentences where each device is faster than the reference, and from which batch size on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pandas as pd
 
 from trainbench.conclusions.cell_texts import ratio_text
-from trainbench.conclusions.comparison import Compared
 from trainbench.conclusions.crossover import Verdict
 from trainbench.conclusions.tables.speedups import outcome_of
 from trainbench.results.columns import Row, grouped
@@ -13,12 +14,12 @@ from trainbench.results.tables import rows_of
 from trainbench.words.wording import format_fixed, listed
 
 
-def answers_of(compared: Compared, executors: Sequence[Executor]) -> list[tuple[str, str]]:
+def answers_of(tables: Mapping[str, pd.DataFrame], executors: Sequence[Executor]) -> list[tuple[str, str]]:
     """A model and a sentence or two on a device: how many times faster, how sure, from which batch size on."""
     labels = labels_of(executors)
-    series = grouped(rows_of(compared.speedups), ("model", "device", "host"))
+    series = grouped(rows_of(tables["speedups"]), ("model", "device", "host"))
     answers = []
-    for crossing in rows_of(compared.crossovers):
+    for crossing in rows_of(tables["crossovers"]):
         device = labels[crossing["device"], crossing["host"]]
         reference = labels[crossing["reference_device"], crossing["reference_host"]]
         rows = series[crossing["model"], crossing["device"], crossing["host"]]

@@ -31,7 +31,7 @@ MOST_EXECUTORS: Final = 24
 def comparisons(study: Study) -> dict[str, list[Table]]:
     """By model the comparison of each batch size, in the shape of 2017: a column a device."""
     executors = study.executors[:MOST_EXECUTORS]
-    shown = shown_of(study.compared)
+    shown = shown_of(study.tables)
 
     def at(place: int, texts: list[str]) -> Field:
         return field(texts[place])

@@ -102,7 +102,7 @@ def _rendered(
         devices=_hardware(study),
         more_devices=max(0, len(executors) - cell_tables.MOST_EXECUTORS),
         colors={executor.label: names.index(executor.device) % len(COLORS) for executor in executors},
-        verdicts=answers_of(study.compared, executors),
+        verdicts=answers_of(study.tables, executors),
         comparisons=cell_tables.comparisons(study),
         all_groups=len(groups_of(study.cells, study.order)),
         most_groups=cell_tables.MOST_GROUPS,

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 
 from trainbench.conclusions.all_tables import WrittenTables
-from trainbench.conclusions.comparison import Compared
 from trainbench.results.columns import Row
 from trainbench.results.executors import Executor, executors_of
 from trainbench.results.tables import TableOrder, rows_of
@@ -38,11 +37,6 @@ class Study:
     def executors(self) -> tuple[Executor, ...]:
         """The devices of each host, in order."""
         return executors_of(self.cells, self.order)
-
-    @cached_property
-    def compared(self) -> Compared:
-        """The tables that devices are compared by."""
-        return Compared.of(self.tables)
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a table; what is unknown is None."""
