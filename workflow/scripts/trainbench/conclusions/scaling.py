@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit, nnls
-from scipy.special import stdtrit
 
-from trainbench.results.statistics import CONFIDENCE, Estimate
+from trainbench.results.statistics import CONFIDENCE, Estimate, t_quantile
 
 PARAMETERS: Final = 3
 DRAWS: Final = 4000
@@ -226,7 +225,7 @@ def parameter_bounds(law: Usl) -> tuple[tuple[float, float], ...] | None:
     """The 95 % intervals of gamma, contention and coherency, none below 0; None where no uncertainty is known."""
     if law.uncertainty is None:
         return None
-    quantile = float(stdtrit(law.uncertainty.degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    quantile = t_quantile(law.uncertainty.degrees_of_freedom)
     reach = [quantile * math.sqrt(law.uncertainty.covariance[index][index]) for index in range(PARAMETERS)]
     return (
         (law.gamma * math.exp(-reach[0]), law.gamma * math.exp(reach[0])),
