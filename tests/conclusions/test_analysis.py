@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metrics_builder import HOST, make_record
+from metrics_builder import HOST, absent_run, make_record
 from trainbench.conclusions.all_tables import Question
-from trainbench.conclusions.analysis import AbsentRun, write_all
+from trainbench.conclusions.analysis import write_all
 from trainbench.conclusions.table_files import FILES
 from trainbench.conclusions.tables.speedups import Reference
 from trainbench.errors import InputError
@@ -181,9 +181,9 @@ def test_a_run_copied_into_a_source_is_found_by_its_id(tmp_path):
 def test_runs_without_results_are_counted_and_say_why(tmp_path):
     own = written(tmp_path / "results", make_record())
     absent = [
-        AbsentRun("conv", 512, "gpu", 1, "gpu", "failed"),
-        AbsentRun("conv", 512, "gpu", 2, "gpu", "missing"),
-        AbsentRun("conv", 512, "cpu", 2, "cpu", "missing"),
+        absent_run("conv", 512, "gpu", 1, "gpu", "failed"),
+        absent_run("conv", 512, "gpu", 2, "gpu", "missing"),
+        absent_run("conv", 512, "cpu", 2, "cpu", "missing"),
     ]
     text = (tables_of(tmp_path / "tables", own, absent=absent) / "comparison.md").read_text()
     assert "- 1 of 4 runs have results; 1 failed and 2 missing." in text
@@ -192,7 +192,7 @@ def test_runs_without_results_are_counted_and_say_why(tmp_path):
 
 
 def test_a_study_without_any_result_yet_has_tables(tmp_path):
-    absent = [AbsentRun("conv", 512, device, 1, device, "missing") for device in ("cpu", "gpu")]
+    absent = [absent_run("conv", 512, device, 1, device, "missing") for device in ("cpu", "gpu")]
     folder = tables_of(tmp_path / "tables", absent=absent)
     assert table(folder, "cells")["status"].tolist() == ["missing", "missing"]
 

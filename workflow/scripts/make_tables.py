@@ -27,7 +27,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         ),
         folder=Path(snakemake.output[0]).parent,
         skip_bad_sources=read["skip_bad"],
-        absent=[analysis.AbsentRun(**run) for run in snakemake.params.get("absent", ())],
+        absent=snakemake.params.get("absent", ()),
     )
     for path in snakemake.params.leftovers:
         Path(path).unlink(missing_ok=True)
