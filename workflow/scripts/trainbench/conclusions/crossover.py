@@ -77,21 +77,19 @@ def crossover(speedups: Mapping[int, Ratio]) -> Crossover | None:
     passes = verdict in {Verdict.FASTER_FROM, Verdict.FASTER_UP_TO}
     first, last = _passage(outcomes) if passes else (min(points), max(points))
     crossings = _crossings([point for size, point in points.items() if first <= size <= last])
-    batch_sizes = tuple(math.exp(crossing) for crossing in crossings)
-    certain = (
-        None if any(said.seen_once for said in outcomes.values()) else all(said.shown for said in outcomes.values())
-    )
-    if once or not (passes or len(crossings) == 1):
-        return Crossover(verdict, batch_sizes, certain=certain)
-    low, high = _interval(list(points.values()), crossings)
+    # Of single runs no interval is known, of several crossings there is one only where a verdict says so.
+    bounded = passes or (len(crossings) == 1 and not once)
+    low, high = _interval(list(points.values()), crossings) if bounded else (None, None)
     return Crossover(
         verdict,
-        batch_sizes,
+        tuple(map(math.exp, crossings)),
         low=None if low is None else math.exp(low),
         high=None if high is None else math.exp(high),
-        low_open=low is None,
-        high_open=high is None,
-        certain=certain,
+        low_open=bounded and low is None,
+        high_open=bounded and high is None,
+        certain=None
+        if any(said.seen_once for said in outcomes.values())
+        else all(said.shown for said in outcomes.values()),
     )
 
 
@@ -153,16 +151,13 @@ def _at(points: Sequence[_Point], crossing: float) -> _Point:
     """The point at a crossing, measured or on the lines between two that are."""
     left = max((point for point in points if point.batch_size <= crossing), key=lambda point: point.batch_size)
     right = min((point for point in points if point.batch_size >= crossing), key=lambda point: point.batch_size)
-    return left if left is right else _between(left, right, crossing)
-
-
-def _between(left: _Point, right: _Point, batch_size: float) -> _Point:
-    """The point on the lines from `left` to `right` where the speedup is 1."""
-    share = (batch_size - left.batch_size) / (right.batch_size - left.batch_size)
+    if left is right:
+        return left
+    share = (crossing - left.batch_size) / (right.batch_size - left.batch_size)
     low = left.low + share * (right.low - left.low)
     high = left.high + share * (right.high - left.high)
     # The interval contains its speedup, whatever rounding makes of the bounds.
-    return _Point(batch_size, 0.0, min(low, 0.0), max(high, 0.0))
+    return _Point(crossing, 0.0, min(low, 0.0), max(high, 0.0))
 
 
 def _leaves(points: Iterable[_Point]) -> float | None:

@@ -7,7 +7,19 @@ import pandas as pd
 
 from trainbench.conclusions.tables.speedups import speedup
 from trainbench.results.cells_table import in_common
-from trainbench.results.columns import CELL, CELL_KEY, Row, cell_key, chosen, interval, real, spread_out, text, whole
+from trainbench.results.columns import (
+    CELL,
+    CELL_KEY,
+    Row,
+    cell_key,
+    chosen,
+    grouped,
+    interval,
+    real,
+    spread_out,
+    text,
+    whole,
+)
 from trainbench.results.executors import executors_of
 from trainbench.results.tables import TableOrder, cells_by_key, frame, rows_of
 
@@ -72,29 +84,20 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
 
 def _side_by_side(cells: pd.DataFrame, order: TableOrder) -> list[list[Row]]:
     """The cells of the same hardware, model and batch size, in order, where they compute with different things."""
-    facts = _facts(cells)
-    ranks = {(one.device, one.host): rank for rank, one in enumerate(executors_of(cells, order))}
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for cell in sorted(rows_of(cells), key=lambda row: ranks[row["device"], row["host"]]):
-        of_device = facts[cell["device"], cell["host"]]
-        known = {**cell, **{name: fact for name, fact in of_device.items() if cell[name] is None}}
-        if None in {known["device_name"], known["framework"], known["precision"]}:
-            continue
-        place = tuple(known[column] for column in _PLACE)
-        threads = known["threads"] if known["device_kind"] == "cpu" else None
-        groups.setdefault((known["model"], known["batch_size"], place, threads), []).append(known)
+    rows = grouped(rows_of(cells), ("device", "host"))
+    known = []
+    for executor in executors_of(cells, order):
+        own = rows[executor.key]
+        # All cells of a device say on what and with what it computes: one out of memory does not.
+        facts = {column: in_common(cell[column] for cell in own) for column in _FACTS}
+        known += [{**cell, **{name: fact for name, fact in facts.items() if cell[name] is None}} for cell in own]
+    complete = [
+        cell | {"threads_beside": cell["threads"] if cell["device_kind"] == "cpu" else None}
+        for cell in known
+        if None not in {cell["device_name"], cell["framework"], cell["precision"]}
+    ]
+    groups = grouped(complete, ("model", "batch_size", *_PLACE, "threads_beside"))
     return [members for members in groups.values() if len(_kinds(members)) > 1]
-
-
-def _facts(cells: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """On what and with what each device of a host computes, by all of its cells: one out of memory does not say."""
-    by_device: dict[tuple[str, str], list[Row]] = {}
-    for cell in rows_of(cells):
-        by_device.setdefault((cell["device"], cell["host"]), []).append(cell)
-    return {
-        device: {column: in_common(cell[column] for cell in own) for column in _FACTS}
-        for device, own in by_device.items()
-    }
 
 
 def _kinds(members: Iterable[Row]) -> set[tuple[str, str]]:
