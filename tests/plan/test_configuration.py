@@ -673,8 +673,21 @@ def test_a_refusal_is_one_sentence(layer: Mapping[str, Any]) -> None:
 def test_a_missing_key_is_named(key: str) -> None:
     config = layered()
     del config[key]
-    with pytest.raises(InputError, match=f"config key '{key}' is missing"):
+    with pytest.raises(InputError) as caught:
         typed(config)
+    assert str(caught.value) == f"config key '{key}' is missing; {WHERE}"
+
+
+def test_an_unknown_key_is_refused_with_all_that_are_known() -> None:
+    known = ", ".join(SCHEMA["properties"])
+    assert refusal_of({1: 2}) == (
+        f"unknown config key '1'; allowed: {known}; correct or remove it in the config file or on the command line"
+    )
+
+
+def test_a_key_without_a_colon_gets_no_word_on_spaces() -> None:
+    refusal = refusal_of({"monitor": {"interval_seconds": None}})
+    assert "is null, expected a number from 0.01 to 60; set it" in refusal
 
 
 def test_a_selected_model_without_settings_is_refused() -> None:

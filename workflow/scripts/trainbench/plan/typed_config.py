@@ -174,12 +174,10 @@ def _key(path: Sequence[str | int]) -> str:
 
 
 def _at(path: Sequence[str | int]) -> Schema:
-    """The part of the schema at `path`, references followed."""
+    """The part of the schema at `path`, which jsonschema_rs lets begin at `$defs` where a reference leads there."""
     schema: Any = _schema()
     for step in path:
-        schema = _schema()["$defs"] if step == "$defs" else schema if step == "$ref" else schema[step]
-        if isinstance(schema, dict):
-            schema = _resolved(schema)
+        schema = schema[step]
     checked: Schema = schema
     return checked
 

@@ -1,0 +1,98 @@
+"""Runs mutmut, in the folder that it is called in, so that it mutates functions with our decorators too.
+
+mutmut leaves out every decorated function, because it would copy the decorators to each mutant: each copy of a check
+would be a check. Here they stay on the one function that hands the call on to a mutant. A part of mutations.py.
+"""
+
+import gc
+import io
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import libcst
+import pytest
+from _pytest.config import _prepareconfig
+from mutmut.__main__ import cli
+from mutmut.mutation import file_mutation
+from mutmut.runners.harness import PytestRunner
+from mutmut.state import state
+from mutmut.utils.file_utils import change_cwd
+from mutmut.workers import isolation
+
+OURS: Final = frozenset({"check", "property", "cache", "lru_cache"})
+HANDLED: Final = frozenset({"staticmethod", "classmethod"})
+"""Decorators that mutmut handles itself."""
+
+
+def name_of(decorator: libcst.Decorator) -> str:
+    """What a decorator is called, whatever its arguments."""
+    called = decorator.decorator
+    return libcst.ensure_type(called.func if isinstance(called, libcst.Call) else called, libcst.Name).value
+
+
+def decorators_of(function: libcst.FunctionDef) -> set[str]:
+    """The names of a function's decorators."""
+    return set(map(name_of, function.decorators))
+
+
+class Visitor(file_mutation.MutationVisitor):
+    """Finds what can be mutated."""
+
+    def _skip_node_and_children(self, node: libcst.CSTNode) -> bool:
+        if isinstance(node, libcst.FunctionDef) and node.decorators and decorators_of(node) <= OURS:
+            return False
+        return super()._skip_node_and_children(node)
+
+
+arranged = file_mutation.function_trampoline_arrangement
+
+
+def arranged_with_bare_copies(function: libcst.FunctionDef, *others: Any, **named: Any) -> Any:
+    """The code of a function and its mutants."""
+    declared, (switch, *copies), assigned, names = arranged(function, *others, **named)
+    if not decorators_of(function) <= HANDLED:
+        copies = [copy.with_changes(decorators=[]) for copy in copies]
+        # With results kept from test to test, only the first one that asks would be seen to reach the function.
+        kept = [each for each in switch.decorators if name_of(each) != "lru_cache"]
+        switch = switch.with_changes(decorators=kept)
+    return declared, [switch, *copies], assigned, names
+
+
+class CollectedOnce(PytestRunner):
+    """Runs a mutant's tests among those that were collected before the fork, the quickest first: most need no other."""
+
+    session: pytest.Session | None = None
+
+    def warm_up(self) -> None:
+        """Collect the tests, in the process that is then forked for each mutant."""
+        # Collecting garbage at the end of each of thousands of sessions takes longer than their tests.
+        options = ["--rootdir=.", "-x", "-s", "-p", "no:unraisableexception", "-p", "no:threadexception"]
+        arguments = [*options, *self._pytest_add_cli_args, *self._pytest_add_cli_args_test_selection]
+        sys.stdout = io.StringIO()  # whatever the tests report: nobody reads it, the exit code tells
+        with change_cwd("mutants"):
+            config = _prepareconfig(arguments)
+            config._do_configure()
+            self.session = pytest.Session.from_config(config)
+            config.hook.pytest_sessionstart(session=self.session)
+            config.hook.pytest_collection(session=self.session)
+        gc.freeze()
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        """1 where a test fails."""
+        if self.session is None:
+            return super().run_tests(mutant_name=mutant_name, tests=tests)
+        chosen = set(tests)
+        items = [item for item in self.session.items if item.nodeid in chosen]
+        self.session.items = sorted(items, key=lambda item: state().duration_by_test[item.nodeid])
+        with change_cwd("mutants"), suppress(pytest.Session.Failed):
+            self.session.config.hook.pytest_runtestloop(session=self.session)
+        return int(self.session.testsfailed > 0)
+
+
+if __name__ == "__main__":
+    file_mutation.MutationVisitor = Visitor
+    file_mutation.function_trampoline_arrangement = arranged_with_bare_copies
+    isolation.PytestRunner = CollectedOnce
+    cli()
