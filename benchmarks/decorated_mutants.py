@@ -19,6 +19,7 @@ from mutmut.mutation import file_mutation
 from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
+from mutmut.utils.format_utils import get_module_from_key
 from mutmut.workers import isolation
 
 OURS: Final = frozenset({"check", "property", "cache", "lru_cache"})
@@ -61,7 +62,10 @@ def arranged_with_bare_copies(function: libcst.FunctionDef, *others: Any, **name
 
 
 class CollectedOnce(PytestRunner):
-    """Runs a mutant's tests among those that were collected before the fork, the quickest first: most need no other."""
+    """Runs a mutant's tests among those that were collected before the fork.
+
+    Those in the file that is called like its module come first, then the quickest: most mutants need no other.
+    """
 
     session: pytest.Session | None = None
 
@@ -83,9 +87,12 @@ class CollectedOnce(PytestRunner):
         """1 where a test fails."""
         if self.session is None:
             return super().run_tests(mutant_name=mutant_name, tests=tests)
+        own_file = f"test_{get_module_from_key(str(mutant_name)).rpartition('.')[2]}.py"
         chosen = set(tests)
-        items = [item for item in self.session.items if item.nodeid in chosen]
-        self.session.items = sorted(items, key=lambda item: state().duration_by_test[item.nodeid])
+        self.session.items = sorted(
+            (item for item in self.session.items if item.nodeid in chosen),
+            key=lambda item: (item.path.name != own_file, state().duration_by_test[item.nodeid]),
+        )
         with change_cwd("mutants"), suppress(pytest.Session.Failed):
             self.session.config.hook.pytest_runtestloop(session=self.session)
         return int(self.session.testsfailed > 0)

@@ -198,6 +198,11 @@ def test_a_list_of_threads_is_a_device_for_each() -> None:
     ]  # fmt: skip
 
 
+def test_a_device_knows_its_entry_and_asks_for_nothing_of_a_scheduler_unless_told() -> None:
+    study = study_from("devices=[cpu]", "device_settings={cpu: {threads: [1, all]}}")
+    assert [(device.entry, device.resources) for device in study.selected_devices()] == [("cpu", {})] * 2
+
+
 def test_one_device_of_a_list_of_threads_can_be_selected() -> None:
     assert study_from("devices=[cpu-2t]", "device_settings={cpu: {threads: [1, 2, all]}}").devices == ("cpu-2t",)
 
@@ -534,6 +539,16 @@ ISOLATION = (
             {"models": "conv,"},
             "config key 'models' names the model 'conv,', which is not known; allowed: logistic, conv, lstm (did you "
             "mean 'conv'?); " + CORRECT,
+        ),
+        (
+            {"devices": ["tpu"]},
+            "config key 'devices' names the device 'tpu', which is not known; allowed: cpu, gpu (did you mean 'gpu'?); "
+            + CORRECT,
+        ),
+        (
+            setting("resnet", epochs=1),
+            "config key 'model_settings' names the model 'resnet', which is not known; allowed: logistic, conv, lstm; "
+            + CORRECT,
         ),
         (
             setting("conv", lr=0.1),
