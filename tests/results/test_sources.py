@@ -401,3 +401,70 @@ def test_a_changed_published_table_changes_the_fingerprint() -> None:
     before = fingerprint()
     Path("source/cells.csv").touch()
     assert fingerprint() != before
+
+
+# --- to the letter ---
+
+
+@pytest.mark.parametrize(
+    ("count", "key", "told"),
+    [
+        (
+            1,
+            "sources",
+            "1 file or folder that cannot be used: f0 is bad; correct or remove what is named, or go on without it "
+            "with skip_bad_sources: true in the config",
+        ),
+        (
+            5,
+            "baseline",
+            "5 files or folders that cannot be used: f0 is bad; f1 is bad; f2 is bad; f3 is bad; f4 is bad; correct or "
+            "remove what is named",
+        ),
+        (
+            6,
+            "baseline",
+            "6 files or folders that cannot be used: f0 is bad; f1 is bad; f2 is bad; f3 is bad; f4 is bad; and 1 "
+            "more; correct or remove what is named",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_counted_and_the_first_few_are_named(count, key, told):
+    refused = [sources.Refusal(Path(f"f{number}"), "is bad") for number in range(count)]
+    with pytest.raises(InputError) as caught:
+        sources.demand_all_usable(refused, key)
+    assert str(caught.value) == f"config key '{key}' leads to {told}"
+
+
+def test_nothing_that_cannot_be_used_is_no_error():
+    sources.demand_all_usable([])
+
+
+def test_a_baseline_of_published_cells_is_refused_with_where_to_put_it():
+    with pytest.raises(InputError) as caught:
+        sources.demand_runs(sources.Found(published=(Path("x"),)), "../2017")
+    assert str(caught.value) == (
+        "config key 'baseline' is '../2017', which holds published cells and no runs, so no interval can be told; "
+        "expected a results folder; put it under sources to see it beside this study"
+    )
+
+
+def test_a_baseline_with_files_that_cannot_be_used_is_refused_by_its_own_key():
+    found = sources.Found(refused=(sources.Refusal(Path("f"), "is bad"),))
+    with pytest.raises(InputError, match=r"^config key 'baseline' leads to 1 file or folder .* what is named$"):
+        sources.demand_runs(found, "../before")
+
+
+def test_a_baseline_of_runs_is_accepted():
+    sources.demand_runs(sources.Found(metrics=(Path("m"),)), "../before")
+
+
+def test_what_was_left_out_is_listed_each_on_a_line_of_its_own():
+    refused = [sources.Refusal(Path("a"), "is *bad*"), sources.Refusal(Path("b"), "is bad")]
+    assert sources.left_out_markdown(refused) == ("\n## Left out of the sources: 2\n\n- a is \\*bad\\*\n- b is bad\n")
+    assert sources.left_out_markdown([]) == ""
+
+
+def test_the_fingerprint_changes_with_what_is_refused():
+    refusals = [(), (sources.Refusal(Path("a"), "is bad"),), (sources.Refusal(Path("b"), "is bad"),)]
+    assert len({sources.fingerprint_of(sources.Found(refused=refused)) for refused in refusals}) == 3
