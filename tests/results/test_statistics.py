@@ -171,6 +171,11 @@ def test_scatter_on_one_side_alone_has_the_degrees_of_freedom_of_that_side():
     assert (found.low, found.high) == pytest.approx((scattered.low / 2.0, scattered.high / 2.0))
 
 
+def test_a_ratio_in_another_unit_takes_its_interval_along():
+    assert Ratio(2.0, 1.0, 4.0).times(100) == Ratio(200.0, 100.0, 400.0)
+    assert Ratio(2.0).times(0.5) == Ratio(1.0)
+
+
 @pytest.mark.parametrize(
     ("ratio", "said"),
     [
@@ -181,6 +186,9 @@ def test_scatter_on_one_side_alone_has_the_degrees_of_freedom_of_that_side():
         ((2.0, None, None), Outcome.ABOVE_ONCE),
         ((0.5, None, None), Outcome.BELOW_ONCE),
         ((1.0, None, None), Outcome.EQUAL_ONCE),
+        ((2.0, 1.5, None), Outcome.ABOVE_ONCE),
+        ((2.0, 1.0, 4.0), Outcome.NO_DIFFERENCE),
+        ((0.5, 0.25, 1.0), Outcome.NO_DIFFERENCE),
     ],
 )
 def test_a_ratio_is_called_by_its_whole_interval(ratio, said):
