@@ -61,7 +61,6 @@ also_copy = ["config", "resources"]
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"{deselected}]
 pytest_add_cli_args_test_selection = ["{tests}"]
 process_isolation = "forkserver"
-timeout_multiplier = 5.0
 track_dependencies = false
 use_git_change_detection = false
 """

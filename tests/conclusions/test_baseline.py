@@ -14,7 +14,7 @@ from trainbench.conclusions import baseline
 from trainbench.conclusions.baseline_markdown import markdown, summary
 from trainbench.conclusions.baseline_runs import measured_runs
 from trainbench.results.columns import Row
-from trainbench.results.tables import TableOrder, write_csv
+from trainbench.results.tables import TableOrder, rows_of, write_csv
 
 SMALLEST_PERCENT = 3.0
 NOW = (10.0, 10.1, 9.9)
@@ -369,3 +369,131 @@ def test_the_same_distribution_is_called_different_in_few_of_many_cells() -> Non
         before += runs_of(earlier, "before", batch_size=size)
     comparison = compared(current, before)
     assert comparison.count(["no difference shown"]) >= 380
+
+
+# --- to the letter ---
+
+EXPECTED = Path(__file__).with_name("expected") / "baseline.md"
+ELSEWHERE = {"python": "3.12.1", "flags": {"environment": {"XLA_FLAGS": "--a"}}}
+
+
+def one_of_each_verdict() -> baseline.Comparison:
+    current = [
+        *runs_of((12.0, 12.1, 11.9), flags=["other_load"], canary_seconds=0.22),
+        *runs_of(NOW, model="lstm", canary_seconds=0.22),
+        *runs_of((5.0,), model="logistic", canary_seconds=0.22),
+        *runs_of((1.0, 1.01), device="gpu", host=B, software=ELSEWHERE),
+        *runs_of((1.0, 1.01, 1.02), batch_size=64, host=C),
+        *runs_of((1.0, 1.0), model="logistic", batch_size=32, canary_seconds=0.22),
+        make_record("logistic", 32, repeat=3, status="out_of_memory"),
+        *runs_of((1.0, 1.0), batch_size=16, status="out_of_memory"),
+        *runs_of((1.0,), batch_size=32, canary_seconds=0.22),
+        make_record(batch_size=32, repeat=2, status="out_of_memory"),
+    ]
+    before = [
+        *runs_of(NOW, "before"),
+        *runs_of(NOW, "before", model="lstm", settings={"epochs": 9}),
+        *runs_of((5.0, 5.1), "before", model="logistic", flags=["cpu_steal"]),
+        *runs_of((1.2, 1.21), "before", device="gpu", host=B),
+        *runs_of(NOW, "before", batch_size=128, host="host-d"),
+        *runs_of((1.0, 1.0, 1.0), "before", model="logistic", batch_size=32),
+        *runs_of((1.0, 1.0), "before", batch_size=16),
+        *runs_of((1.0, 1.1), "before", batch_size=32),
+    ]
+    return compared(current, before)
+
+
+def test_the_comparison_to_be_read_is_as_it_was_written_down() -> None:
+    assert markdown(one_of_each_verdict(), "../results-*before*") == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_the_tables_rows_are_the_cells_in_order() -> None:
+    rows = rows_of(baseline.table(one_of_each_verdict()))
+    assert [(row["model"], row["batch_size"], row["device"], row["verdict"]) for row in rows] == [
+        ("conv", 16, "cpu", "no longer completes"),
+        ("conv", 32, "cpu", "completes less often"),
+        ("conv", 64, "cpu", "only in current"),
+        ("conv", 128, "cpu", "only in baseline"),
+        ("conv", 512, "cpu", "slower"),
+        ("conv", 512, "gpu", "faster"),
+        ("logistic", 32, "cpu", "no difference shown"),
+        ("logistic", 512, "cpu", "too few runs"),
+        ("lstm", 512, "cpu", "not comparable"),
+    ]
+
+
+def test_a_row_has_both_sides_with_their_intervals() -> None:
+    row = rows_of(baseline.table(one_of_each_verdict()))[4]
+    assert row == pytest.approx(
+        {
+            "model": "conv",
+            "batch_size": 512,
+            "device": "cpu",
+            "host": "amd-epyc-2t-1a2b3c4d",
+            "baseline_host": "amd-epyc-2t-1a2b3c4d",
+            "verdict": "slower",
+            "ratio": 1.2000122,
+            "ratio_low": 1.1749135,
+            "ratio_high": 1.2256471,
+            "train_seconds_per_epoch": 11.9997222,
+            "train_seconds_per_epoch_low": 11.7538614,
+            "train_seconds_per_epoch_high": 12.2507258,
+            "n": 3,
+            "baseline_train_seconds_per_epoch": 9.9996667,
+            "baseline_train_seconds_per_epoch_low": 9.7543121,
+            "baseline_train_seconds_per_epoch_high": 10.2511928,
+            "baseline_n": 3,
+            "reasons": "",
+            "flags": "other_load:3",
+            "baseline_flags": "",
+        }
+    )
+
+
+def test_a_row_of_one_side_alone_knows_nothing_of_the_other() -> None:
+    row = rows_of(baseline.table(one_of_each_verdict()))[3]
+    known = {name for name, value in row.items() if value is not None}
+    seconds = {f"baseline_train_seconds_per_epoch{end}" for end in ("", "_low", "_high")}
+    assert known == {
+        "model", "batch_size", "device", "baseline_host", "verdict", "baseline_n", "reasons", "baseline_flags", *seconds
+    }  # fmt: skip
+
+
+def test_nothing_that_differs_is_told_as_such() -> None:
+    comparison = compared(runs_of(NOW), runs_of(NOW))
+    assert markdown(comparison, "x").endswith(
+        "\n\n3 runs are the same in both sets: a run compared with itself shows nothing.\n\n## What else differs\n\n"
+        "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
+        "or shorter by more than 5 %.\n"
+    )
+
+
+def test_one_run_that_is_in_both_sets_is_told() -> None:
+    both = runs_of((10.0,))
+    assert "\n\n1 run is the same in both sets: " in markdown(compared(both, both), "x")
+
+
+def test_a_machine_that_computed_faster_than_another_is_told_with_both() -> None:
+    comparison = compared(runs_of(NOW, host=A, canary_seconds=0.1), runs_of(NOW, "before", host=B, canary_seconds=0.2))
+    told = (
+        "The machine itself computed faster: a fixed computation before each run took 50 % less on host-a than on "
+        "host-b."
+    )
+    text = markdown(comparison, "x")
+    assert told in text
+    assert (
+        "Baseline: x. Compared across machines: host-a now, host-b in the baseline. A ratio then is that of the "
+        "machines as well.\n"
+    ) in text
+
+
+def test_sets_without_a_cell_in_common_promise_nothing() -> None:
+    text = markdown(compared(runs_of(NOW, model="lstm"), runs_of(NOW, "before")), "x")
+    assert "\n\nBaseline: x. No cell is in both sets.\n\n" in text
+    assert "differs from it by more than 3 %.\n\n## What else differs" in text
+
+
+def test_the_smallest_difference_is_told_and_a_ratio_at_it_is_not_called() -> None:
+    comparison = compared(runs_of((10.3, 10.3)), runs_of((10.0, 10.0), "before"), 3.5)
+    assert "by more than 3.5 %." in markdown(comparison, "x")
+    assert comparison.cells[0].verdict == "no difference shown"
