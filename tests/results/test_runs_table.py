@@ -104,3 +104,26 @@ def test_a_run_without_variables_of_its_own_has_no_environment():
 
 def test_a_run_that_was_not_timed_before_it_began_has_no_canary():
     assert run_row(RECORD | {"canary": {"cores": 2, "before": None, "after": None}})["canary_seconds"] is None
+
+
+def with_epochs(*epochs, **settings):
+    """A record of epochs of so many training seconds, evaluation seconds and samples."""
+    record = make_record(train_seconds=[seconds for seconds, _, _ in epochs], **settings)
+    for epoch, (_, eval_seconds, samples) in zip(record["epochs"], epochs, strict=True):
+        epoch |= {"eval_seconds": eval_seconds, "samples": samples}
+    return record
+
+
+def test_figures_leave_out_the_epochs_right_after_a_resume():
+    row = run_row(with_epochs((9.0, 9.0, 9), (2.0, 1.0, 40), (8.0, 8.0, 8), (2.0, 1.0, 40), resumed_after_epochs=[2]))
+    assert (row["train_seconds_per_epoch"], row["eval_seconds_per_epoch"], row["epoch_seconds"]) == (2.0, 1.0, 3.0)
+    assert (row["samples_per_second"], row["steady_epochs"], row["first_epoch_only"]) == (20.0, 2, False)
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(0.0, 40), (2.0, 0)])
+def test_a_clock_or_a_count_of_0_tells_no_rate(seconds, samples):
+    assert run_row(with_epochs((9.0, 1.0, samples), (seconds, 1.0, samples)))["samples_per_second"] is None
+
+
+def test_the_fixed_computation_of_older_versions_is_no_figure():
+    assert run_row(RECORD | {"canary": {"before_seconds": 0.3}})["canary_seconds"] is None
