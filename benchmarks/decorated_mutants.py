@@ -7,8 +7,10 @@ would be a check. Here they stay on the one function that hands the call on to a
 import gc
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import libcst
@@ -19,7 +21,7 @@ from mutmut.mutation import file_mutation
 from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
-from mutmut.utils.format_utils import get_module_from_key
+from mutmut.utils.format_utils import get_module_from_key, mangled_name_from_mutant_name
 from mutmut.workers import isolation
 
 OURS: Final = frozenset({"check", "property", "cache", "lru_cache"})
@@ -64,10 +66,16 @@ def arranged_with_bare_copies(function: libcst.FunctionDef, *others: Any, **name
 class CollectedOnce(PytestRunner):
     """Runs a mutant's tests among those that were collected before the fork.
 
-    Those in the file that is called like its module come first, then the quickest: most mutants need no other.
+    Those come first that noticed other mutants of its function, then those in the file that is called like its module,
+    then the quickest: most mutants need no other.
     """
 
     session: pytest.Session | None = None
+    failed: str | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A hook of pytest's."""
+        self.failed = report.nodeid if report.failed else self.failed
 
     def warm_up(self) -> None:
         """Collect the tests, in the process that is then forked for each mutant."""
@@ -77,6 +85,7 @@ class CollectedOnce(PytestRunner):
         sys.stdout = io.StringIO()  # whatever the tests report: nobody reads it, the exit code tells
         with change_cwd("mutants"):
             config = _prepareconfig(arguments)
+            config.pluginmanager.register(self)
             config._do_configure()
             self.session = pytest.Session.from_config(config)
             config.hook.pytest_sessionstart(session=self.session)
@@ -87,15 +96,27 @@ class CollectedOnce(PytestRunner):
         """1 where a test fails."""
         if self.session is None:
             return super().run_tests(mutant_name=mutant_name, tests=tests)
-        own_file = f"test_{get_module_from_key(str(mutant_name)).rpartition('.')[2]}.py"
+        function = mangled_name_from_mutant_name(str(mutant_name))
+        own_file = f"test_{get_module_from_key(function).rpartition('.')[2]}.py"
+        # Each mutant has a process of its own: what one has found out, the next one reads from a file.
+        noticed = Path("mutants", f"{function}.noticed").absolute()
+        earlier = Counter(noticed.read_text(encoding="utf-8").splitlines() if noticed.exists() else ())
         chosen = set(tests)
         self.session.items = sorted(
             (item for item in self.session.items if item.nodeid in chosen),
-            key=lambda item: (item.path.name != own_file, state().duration_by_test[item.nodeid]),
+            key=lambda item: (
+                -earlier[item.nodeid],
+                item.path.name != own_file,
+                state().duration_by_test[item.nodeid],
+            ),
         )
         with change_cwd("mutants"), suppress(pytest.Session.Failed):
             self.session.config.hook.pytest_runtestloop(session=self.session)
-        return int(self.session.testsfailed > 0)
+        if self.failed is None:
+            return 0
+        with noticed.open("a", encoding="utf-8") as file:
+            file.write(f"{self.failed}\n")
+        return 1
 
 
 if __name__ == "__main__":
