@@ -11,7 +11,7 @@ from typing import Any
 
 from metrics_builder import make_record
 from trainbench.conclusions.all_tables import Question, Tables
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.table_files import CONCLUDED
@@ -82,12 +82,12 @@ def comparison_text() -> str:
     """The whole of comparison.md."""
     made = tables()
     told = answers(made, ORDER, QUESTION.reference.device)
-    return comparison_markdown(Compared.of(made), ORDER, told.headlines, told.caveats)
+    return comparison_markdown(made, ORDER, told.headlines, told.caveats)
 
 
 if __name__ == "__main__":
     EXPECTED = Path(__file__).with_name("conclusions") / "expected"
     for name in CONCLUDED:
         write_csv(tables()[name], EXPECTED / f"{name}.csv")
-    write_csv(comparison_table(Compared.of(tables()), ORDER), EXPECTED / "comparison.csv")
+    write_csv(comparison_table(tables(), ORDER), EXPECTED / "comparison.csv")
     (EXPECTED / "comparison.md").write_text(comparison_text(), encoding="utf-8")

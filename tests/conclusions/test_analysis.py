@@ -258,8 +258,8 @@ def test_without_published_results_nothing_is_told_of_them(tmp_path):
 
 
 ABSENT = [
-    AbsentRun("conv", 512, "gpu", 1, "gpu", "failed"),
-    AbsentRun("conv", 512, "gpu", 2, "gpu", "outdated"),
+    absent_run("conv", 512, "gpu", 1, "gpu", "failed"),
+    absent_run("conv", 512, "gpu", 2, "gpu", "outdated"),
 ]
 
 

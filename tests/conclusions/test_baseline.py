@@ -496,4 +496,4 @@ def test_sets_without_a_cell_in_common_promise_nothing() -> None:
 def test_the_smallest_difference_is_told_and_a_ratio_at_it_is_not_called() -> None:
     comparison = compared(runs_of((10.3, 10.3)), runs_of((10.0, 10.0), "before"), 3.5)
     assert "by more than 3.5 %." in markdown(comparison, "x")
-    assert comparison.cells[0].verdict == "no difference shown"
+    assert comparison.cells[0]["verdict"] == "no difference shown"

@@ -7,7 +7,7 @@ import pytest
 
 import written_study
 from trainbench.conclusions.all_tables import COLUMNS
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.results.tables import read_csv, rows_of
 
 EXPECTED = Path(__file__).with_name("expected")
@@ -35,7 +35,7 @@ def field(value):
 def test_the_comparison_as_data_is_as_it_was_written_down():
     with (EXPECTED / "comparison.csv").open(encoding="utf-8", newline="") as file:
         expected = [{column: field(value) for column, value in row.items()} for row in csv.DictReader(file)]
-    table = comparison_table(Compared.of(written_study.tables()), written_study.ORDER)
+    table = comparison_table(written_study.tables(), written_study.ORDER)
     assert list(table.columns) == list(expected[0])
     found = rows_of(table)
     assert len(found) == len(expected)

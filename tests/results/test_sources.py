@@ -509,7 +509,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_found(tmp_path
 
     def refuse(folder):
         if Path(folder).name == "conv":
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
