@@ -67,7 +67,7 @@ benchmarks: setup
 
 # Outside CI. In a folder of its own, because .venv has what the requirements say and nothing else.
 ROOMS ?=
-MUTMUT := $(CURDIR)/benchmarks/results/mutmut
+MUTMUT := $(CURDIR)/.mutations/mutmut
 mutations: setup
 	@$(UV) install --quiet --system-certs --require-hashes --target $(MUTMUT) --requirement requirements/mutations.txt
 	PYTHONPATH=$(MUTMUT) .venv/bin/python benchmarks/mutations.py $(ROOMS) $(ARGS)
@@ -138,4 +138,4 @@ lock: setup
 
 # Not .snakemake: there Snakemake keeps what the results were made with.
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutations

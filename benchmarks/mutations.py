@@ -4,7 +4,7 @@
     make mutations ROOMS='plan'       # one of them
 
 Each broken version is a mutant, made by mutmut; a mutant that no test notices has survived. A room is mutated in a
-folder of its own below benchmarks/results/mutations and held against its own unit tests, of which those that reach the
+folder of its own below .mutations and held against its own unit tests, of which those that reach the
 mutated function are run up to the first failure, in a process that is forked where everything is imported. Prints a
 row for each module, and of each survivor where it is and what it changes; exit code 1 where a room kills fewer than
 85 %. docs/mutations.md has a run's numbers and what its survivors are. A second call carries on where the first one was
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-FOLDER: Final = REPOSITORY / "benchmarks" / "results" / "mutations"
+FOLDER: Final = REPOSITORY / ".mutations"
 RUN_MUTMUT: Final = REPOSITORY / "benchmarks" / "decorated_mutants.py"
 KILLED_GOAL: Final = 0.85
 KILLED: Final = frozenset({1, 3, -24, 24, 36, 152})
