@@ -193,7 +193,7 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
         study=study,
         conclusions=configuration.conclusions_of(config),
         dataset_files=files,
-        dataset_files_sha256=fingerprint.of_files(vars(files).values()),
+        dataset_files_sha256=fingerprint.of_files(files),
         code_sha256={
             device.framework: rooms.code_of_run(device.framework) for device in study.device_settings.values()
         },
