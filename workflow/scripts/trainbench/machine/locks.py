@@ -99,12 +99,9 @@ def mark(folder: Path, name: str) -> None:
 
     Where the file cannot be written nobody is told, and nothing else depends on it.
     """
-    with suppress(OSError):
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, b"+")
-        finally:
-            os.close(descriptor)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError), os.fdopen(os.open(folder / name, flags), "ab") as file:
+        file.write(b"+")
 
 
 def is_marked(descriptor: int) -> bool:
@@ -128,8 +125,10 @@ def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
                 # What does not work now may later; the lock itself is held either way.
                 with suppress(OSError, InputError):
                     os.utime(descriptor)
-                    if not _is_at(descriptor, folder / name):
-                        _replace(made_again, name, try_lock_in(folder, name))
+                    if not _is_at(descriptor, folder / name) and (again := try_lock_in(folder, name)) is not None:
+                        if name in made_again:
+                            os.close(made_again[name])
+                        made_again[name] = again
 
     keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
@@ -140,13 +139,6 @@ def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
         keeper.join()
         for descriptor in (*held.values(), *made_again.values()):
             os.close(descriptor)
-
-
-def _replace(descriptors: dict[str, int], name: str, descriptor: int | None) -> None:
-    if descriptor is not None:
-        if name in descriptors:
-            os.close(descriptors[name])
-        descriptors[name] = descriptor
 
 
 def try_lock(path: Path, *, for_all_users: bool = False) -> int | None:
