@@ -14,7 +14,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -110,16 +110,24 @@ def read_shape(files: IdxFiles) -> Shape:
     Raises:
         InputError: a file cannot be read, is not of its kind, is empty, or disagrees with another.
     """
-    train_samples, train_size = _read_pair_shape(files.train_images, files.train_labels)
-    test_samples, test_size = _read_pair_shape(files.test_images, files.test_labels)
+    sizes = [_read_header(path, kind) for path, (_, kind) in zip(files, _ROLES.values(), strict=True)]
+    (train_samples, *train_size), (train_labels,), (test_samples, *test_size), (test_labels,) = sizes
+    for images, samples, labels, label_count in (
+        (files.train_images, train_samples, files.train_labels, train_labels),
+        (files.test_images, test_samples, files.test_labels, test_labels),
+    ):
+        if samples != label_count:
+            raise InputError(
+                f"{labels} holds {label_count} labels but {images} holds {samples} images: there must be one "
+                "label for each image, take both files from one data set."
+            )
     if train_size != test_size:
         raise InputError(
             f"{files.test_images} holds images of {_text(test_size)} pixels but {files.train_images} holds "
             f"images of {_text(train_size)}: training and test images must have one size, take both from "
             "one data set."
         )
-    height, width = train_size
-    return Shape(train_samples, test_samples, height, width)
+    return Shape(train_samples, test_samples, *train_size)
 
 
 def read_payload(path: Path, kind: Kind) -> Payload:
@@ -232,18 +240,6 @@ def _find_copies(directory: Path) -> dict[str, list[Path]]:
     return copies
 
 
-def _read_pair_shape(images: Path, labels: Path) -> tuple[int, tuple[int, ...]]:
-    """Returns the number of samples and the (height, width) of the images."""
-    samples, *size = _read_header(images, IMAGES)
-    (label_count,) = _read_header(labels, LABELS)
-    if samples != label_count:
-        raise InputError(
-            f"{labels} holds {label_count} labels but {images} holds {samples} images: there must be one "
-            "label for each image, take both files from one data set."
-        )
-    return samples, tuple(size)
-
-
 def _read_header(path: Path, kind: Kind) -> tuple[int, ...]:
     """The size of each dimension; only the beginning of a gzip file is unpacked, of others the length is checked."""
     within = f"within the header of {kind.header_bytes} bytes that an IDX file of {kind.name} has"
@@ -338,5 +334,5 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} cannot be read ({reason}): make it readable, or correct dataset.path.")
 
 
-def _text(sizes: tuple[int, ...]) -> str:
+def _text(sizes: Iterable[int]) -> str:
     return " x ".join(map(str, sizes))
