@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from trainbench.figures.axes import ROUND_STEPS, log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import device_entry
+from trainbench.figures.frame import device_entry
 from trainbench.figures.looks import Look
 from trainbench.figures.panels import Shown, panels_of_cells
 from trainbench.figures.style import MUTED
@@ -43,16 +43,16 @@ def accuracy_over(study: DrawnStudy, x_column: str, title: str, x_label: str, *,
         legend=[device_entry(executor, study.look(executor)) for executor in study.executors],
         labels=(x_label, "Accuracy (%)"),
     )
-    notes = {(model, size): _failure_note(study, model, size) for model, size, _ in panels}
-    for model, size, axes in panels:
-        for index, executor in enumerate(study.executors):
-            for line in lines.get((model, size, executor.device, executor.host), ()):
-                _draw_line(axes, line, study.look(executor), index)
+    notes = {key: _failure_note(study, *key) for key in panels}
+    for (model, size), axes in panels.items():
+        of_model = [line for key, of_cell in lines.items() if key[0] == model for line in of_cell]
         here = [line for key, of_cell in lines.items() if key[:2] == (model, size) for line in of_cell]
         if not here:
             say_empty(axes, notes[model, size] or "not measured")
             continue
-        of_model = [line for key, of_cell in lines.items() if key[0] == model for line in of_cell]
+        for index, executor in enumerate(study.executors):
+            for line in lines.get((model, size, *executor.key), ()):
+                _draw_line(axes, line, study.look(executor), index)
         note_lines = max(len(notes[model, other].splitlines()) for other in shown.batch_sizes)
         _scale_y(axes, pd.concat(of_model)["mean"].to_numpy(), note_lines)
         corner: dict[str, Any] = {"ha": "right", "va": "bottom", "transform": axes.transAxes}
@@ -108,7 +108,7 @@ def _failure_note(study: DrawnStudy, model: str, batch_size: int) -> str:
     """Which devices have no completed run of a model and batch size and why, or "" if there are none."""
     failed: dict[str, list[str]] = {}
     for executor in study.executors:
-        key = (model, batch_size, executor.device, executor.host)
+        key = (model, batch_size, *executor.key)
         if study.has_failed(key):
             failed.setdefault(status_words(study.cells[key]["status"]), []).append(executor.label)
     lines = [f"{status}: {', '.join(names)}" for status, names in failed.items()]

@@ -24,11 +24,6 @@ def is_wide(values: Iterable[float]) -> bool:
     return bool(known) and min(known) > 0 and max(known) / min(known) > LOG_SCALE_FROM_RATIO
 
 
-def axis_label(text: str, *, logarithmic: bool) -> str:
-    """What an axis shows."""
-    return f"{text}, log scale" if logarithmic else text
-
-
 def log_axis(axes: Axes, which: Literal["x", "y"], values: np.ndarray, margin: float) -> None:
     """A logarithmic axis over `values` with plain numbers at round places, at least two of them."""
     low, high = values.min() / margin, values.max() * margin

@@ -32,12 +32,17 @@ class DrawnStudy:
     @cached_property
     def looks(self) -> dict[tuple[str, str], Look]:
         """How each device of each host is drawn."""
-        return looks_of_hosts([(executor.device, executor.host) for executor in self.executors])
+        return looks_of_hosts([executor.key for executor in self.executors])
 
     def look(self, executor: Executor) -> Look:
         """How one of them is drawn."""
-        return self.looks[executor.device, executor.host]
+        return self.looks[executor.key]
 
     def has_failed(self, key: CellKey) -> bool:
         """Whether no run of a cell was completed; one that was not measured has not failed."""
         return key in self.cells and not self.cells[key]["n"]
+
+    def flagged_note(self, flagged: str) -> str:
+        """A sentence on what hollow markers are, if there are any."""
+        any_is = self.tables["cells"]["flagged_runs"].any()
+        return f" Hollow: a check flagged {flagged} (checks.csv)." if any_is else ""

@@ -96,12 +96,8 @@ def shown_note(*parts: tuple[str, Sequence[object], Sequence[object]]) -> str:
 
 def panels_of_cells(
     shown: Shown, *, panel_inches: float, header: tuple[str, str], legend: Sequence[Entry], labels: tuple[str, str]
-) -> tuple[Figure, list[tuple[str, int, Axes]]]:
-    """A figure with an empty panel for each model and batch size, so high; one without a title where there are none.
-
-    Returns:
-        The figure and its panels, each with its model and its batch size.
-    """
+) -> tuple[Figure, dict[tuple[str, int], Axes]]:
+    """A figure with an empty panel for each model and batch size, so high; one without a title where there are none."""
     keys = [(model, size) for model in shown.models for size in shown.batch_sizes]
     sizes = max(1, len(shown.batch_sizes))
     figure, made = panels(
@@ -116,7 +112,7 @@ def panels_of_cells(
     )
     for (model, size), axes in zip(keys, made, strict=False):
         axes.set_title(panel_title(f"{model}, batch size {size}"))
-    return figure, [(*key, axes) for key, axes in zip(keys or [("", 0)], made, strict=True)]
+    return figure, dict(zip(keys or [("", 0)], made, strict=True))
 
 
 def panel_title(text: str, panel_inches: float = PANEL_INCHES) -> str:

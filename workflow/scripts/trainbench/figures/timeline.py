@@ -19,7 +19,6 @@ from trainbench.figures.axes import ROUND_STEPS, linear_y, say_empty
 from trainbench.figures.frame import Entry, framed
 from trainbench.figures.looks import COLORS
 from trainbench.figures.style import GUIDE_LINE, MUTED, styled
-from trainbench.figures.text_fitting import legend_text
 from trainbench.records.steady import positions_of_last_part
 
 Window = tuple[float, float]
@@ -71,9 +70,9 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     end = max([*(windows[-1][1] for windows in phases.values()), *samples[_TIME].tail(1)], default=1.0)
     curves = {curve.label: curve.color for panel in panels for curve in panel.curves}
     legend: list[Entry] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
-    legend += [(Line2D([], [], color=color), legend_text(label)) for label, color in curves.items()]
+    legend += [(Line2D([], [], color=color), label) for label, color in curves.items()]
     # In the legend rather than beside the line, where the curves and the numbers of epochs are.
-    legend += [(Line2D([], [], **GUIDE_LINE), legend_text(panel.guide[1])) for panel in panels if panel.guide]
+    legend += [(Line2D([], [], **GUIDE_LINE), panel.guide[1]) for panel in panels if panel.guide]
     rows = max(1, len(panels))
     header = (_title(metrics), _note(metrics, samples, phases))
     figure = framed(WIDTH_INCHES, PANEL_INCHES * rows + 0.2, header, legend, padding=0.05, between=0.03)

@@ -13,9 +13,8 @@ from matplotlib.lines import Line2D
 from trainbench.conclusions.tables.roofline import OVERHEAD_BELOW
 from trainbench.figures.axes import log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import entry
+from trainbench.figures.frame import entry
 from trainbench.figures.looks import MARKERS, Look
-from trainbench.figures.notes import flagged_note
 from trainbench.figures.panels import panels, settle_layout
 from trainbench.figures.style import MUTED, styled
 from trainbench.figures.text_fitting import fitting_columns, legend_text
@@ -69,7 +68,7 @@ def draw(study: DrawnStudy) -> Figure:
             "Line: the most that the device was seen to do, limited by memory where it rises and by arithmetic where "
             "it is flat. Marker: mean of a cell's runs, the batch size beside it where there is room. Below "
             f"{100 * OVERHEAD_BELOW:g} % of its line neither explains the time: starting many small operations "
-            "does, or other programs do." + flagged_note(study, "a run"),
+            "does, or other programs do." + study.flagged_note("a run"),
         ),
         legend=[
             entry(replace(look, marker="none"), f"{executor.label}: {roof or 'unknown'}")
