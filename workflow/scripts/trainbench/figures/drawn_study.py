@@ -1,27 +1,39 @@
-"""What figures are drawn from: the tables of a study, the order in which they show things, how each device looks."""
+"""What figures and page are made from: the tables of a study, in which order things are shown, how a device looks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
+from trainbench.conclusions.all_tables import WrittenTables
 from trainbench.figures.looks import Look, looks_of_hosts
 from trainbench.results.columns import CellKey, Row
 from trainbench.results.executors import Executor, executors_of
-from trainbench.results.tables import TableOrder, cells_by_key
+from trainbench.results.tables import TableOrder, cells_by_key, rows_of
 
 
 @dataclass(frozen=True)
 class DrawnStudy:
-    """A study to be drawn: its tables by name, and the order of models, batch sizes and devices."""
+    """A study to be shown: its tables by name, and the order of models, batch sizes, devices and hosts."""
 
     tables: Mapping[str, pd.DataFrame]
     order: TableOrder
 
+    @classmethod
+    def read(cls, folder: Path, order: TableOrder) -> "DrawnStudy":
+        """The tables of a folder; hosts stand in the order of their table: the study's before those of sources."""
+        tables = WrittenTables(folder)
+        return cls(tables, replace(order, hosts=tuple(tables["hosts"]["host"])))
+
+    def rows(self, name: str) -> list[Row]:
+        """The rows of a table; what is unknown is None."""
+        return rows_of(self.tables[name])
+
     @cached_property
     def executors(self) -> tuple[Executor, ...]:
-        """Every device of every host, whatever a figure shows of them."""
+        """Every device of every host, whatever is shown of them."""
         return executors_of(self.tables["cells"], self.order)
 
     @cached_property

@@ -9,8 +9,8 @@ from typing import Final
 from markupsafe import Markup
 
 from trainbench.figures import of_study
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import inline_svg
-from trainbench.page.study import Study
 from trainbench.results.tables import batch_sizes_of, models_of
 from trainbench.words.wording import few
 
@@ -36,14 +36,14 @@ class Drawn:
     png: str | None = None
 
 
-def figures(paths: Iterable[Path], study: Study) -> dict[str, Drawn]:
+def figures(paths: Iterable[Path], study: DrawnStudy) -> dict[str, Drawn]:
     """Figures of the whole study by name.
 
     Raises:
         InputError: a figure is not SVG.
     """
-    sizes = [str(size) for size in batch_sizes_of(study.cells, study.order)]
-    models, devices = models_of(study.cells, study.order), [one.label for one in study.executors]
+    sizes = [str(size) for size in batch_sizes_of(study.tables["cells"], study.order)]
+    models, devices = models_of(study.tables["cells"], study.order), [one.label for one in study.executors]
     # For those who do not see it.
     shown = (
         f"for {few(models, f'{len(models)} models')}, {'batch size' if len(sizes) == 1 else 'batch sizes'} "
@@ -57,7 +57,7 @@ def figures(paths: Iterable[Path], study: Study) -> dict[str, Drawn]:
     return found
 
 
-def timelines(paths: Sequence[Path], study: Study) -> dict[str, Drawn]:
+def timelines(paths: Sequence[Path], study: DrawnStudy) -> dict[str, Drawn]:
     """Figures of single runs, in the order of the table of runs, in which everything else on the page stands.
 
     Raises:

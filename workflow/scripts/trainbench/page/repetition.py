@@ -7,8 +7,8 @@ from typing import Final
 
 from trainbench.conclusions.cell_texts import figure_text
 from trainbench.conclusions.fastest import SECONDS
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page.repository import Commit
-from trainbench.page.study import Study
 from trainbench.results.columns import cell_key
 from trainbench.results.settings_table import SOFTWARE
 from trainbench.words.wording import format_number
@@ -39,7 +39,7 @@ class Repetition:
         return "\n".join([*clone, *checkout, "make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"])
 
 
-def code_sentence(study: Study, repetition: Repetition) -> str:
+def code_sentence(study: DrawnStudy, repetition: Repetition) -> str:
     """Which code measured, and how that is known."""
     found = {row["value"] for row in study.rows("settings") if (row["part"], row["name"]) == (SOFTWARE, "code_sha256")}
     commit = repetition.commit
@@ -62,7 +62,7 @@ def code_sentence(study: Study, repetition: Repetition) -> str:
     return f"{here} {measured}"
 
 
-def example(study: Study) -> str | None:
+def example(study: DrawnStudy) -> str | None:
     """How one cell's seconds an epoch follow from the epochs, with its own numbers; None where no cell shows it."""
     runs, epochs = study.rows("runs"), study.tables["epochs"]
     for cell in study.rows("cells"):

@@ -26,10 +26,10 @@ def commit_of(folder: Path) -> Commit | None:
 
     Not known is it without git, and where `folder` is not the top of a repository, as in a downloaded archive.
     """
-    top = _git(folder, "rev-parse", "--show-toplevel")
-    sha = _git(folder, "rev-parse", "--verify", "HEAD")
+    found = _git(folder, "rev-parse", "--show-toplevel", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    if top is None or sha is None or changes is None or Path(top).resolve() != folder.resolve():
+    top, _, sha = (found or "").rpartition("\n")
+    if found is None or changes is None or Path(top).resolve() != folder.resolve():
         return None
     return Commit(sha, bool(changes), _public(_git(folder, "config", "--get", "remote.origin.url")))
 

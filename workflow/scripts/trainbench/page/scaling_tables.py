@@ -4,22 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from trainbench.conclusions.cell_texts import best_threads_text
+from trainbench.conclusions.scaling_series import SERIES_KEY
 from trainbench.conclusions.tables.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import table as columns
-from trainbench.page.study import Study
-from trainbench.page.table import Column, Field, Listing, exact, field, joined, number, ratio, scaled, several, words
-from trainbench.results.columns import Row
+from trainbench.page.table import Column, Field, exact, field, joined, listing, number, ratio, scaled, several, words
+from trainbench.results.columns import INTERVAL, Row, grouped
 from trainbench.words.wording import FLAGGED, UNKNOWN, format_estimate, format_number
 
 FLOP_PER_GFLOP: Final = 1e9
 BYTES_PER_GIGABYTE: Final = 1e9
 
 
-def _of_several_threads(study: Study) -> Sequence[Row]:
+def _of_several_threads(study: DrawnStudy) -> Sequence[Row]:
     """The rows of CPUs of which several numbers of threads were measured."""
-    series = ("model", "batch_size", "host", "framework", "precision", "environment")
-    fitted = {tuple(row[column] for column in series) for row in study.rows("scaling_fits")}
-    return [row for row in study.rows("scaling") if tuple(row[column] for column in series) in fitted]
+    fitted = grouped(study.rows("scaling_fits"), SERIES_KEY)
+    series = grouped(study.rows("scaling"), SERIES_KEY)
+    return [row for key, rows in series.items() if key in fitted for row in rows]
 
 
 def _law(row: Row) -> Field:
@@ -37,16 +38,12 @@ def _law(row: Row) -> Field:
 
 
 def _cores(row: Row) -> Field:
-    cores, low, high = (row[f"cores{end}"] for end in ("", "_low", "_high"))
+    cores, low, high = (row[f"cores{end}"] for end in INTERVAL)
     if cores is None:
         return Field(UNKNOWN)
     if low is None or high is None:
         return Field(format_number(cores, 3), "no interval" if low is None else f"(from {format_number(low, 3)})")
     return field(format_estimate(cores, low, high, significant=3))
-
-
-def _known_arithmetic(study: Study) -> Sequence[Row]:
-    return [row for row in study.rows("roofline") if row["achieved_flop_per_second"] is not None]
 
 
 def _achieved(row: Row) -> Field:
@@ -73,12 +70,12 @@ def _roof(row: Row) -> Field:
 _THROUGHPUT: Final = (columns.SAMPLES_A_SECOND, columns.SPEEDUP, columns.EFFICIENCY)
 
 TABLES: Final = (
-    Listing(
+    listing(
         "core_equivalents",
         "How many CPU cores train as fast as the GPU",
         (*columns.CELL, number("Cores", _cores), words("In words", "verdict")),
     ),
-    Listing(
+    listing(
         "scaling_fits",
         "The number of threads with the highest mean throughput, beside all of them, and what the fitted law says",
         (
@@ -92,18 +89,18 @@ TABLES: Final = (
         ),
         name="best-threads",
     ),
-    Listing(
+    listing(
         "scaling",
         "Throughput of the CPU over its threads; speedup is over the fewest threads, efficiency is speedup a thread",
         (*columns.CELL, *columns.COMPUTED_WITH, exact("Threads", "threads"), *_THROUGHPUT),
         _of_several_threads,
     ),
-    Listing(
+    listing(
         "gpu_scaling",
         "Throughput over the GPUs that share each batch; speedup is over the fewest, efficiency is speedup a GPU",
         (*columns.CELL, *columns.COMPUTED_WITH, exact("GPUs", "gpus"), *_THROUGHPUT),
     ),
-    Listing(
+    listing(
         "roofline",
         "What each cell achieves of what its device can do at most (docs/measuring.md: how to read a roofline)",
         (
@@ -116,6 +113,6 @@ TABLES: Final = (
             scaled("Memory (GB/s)", "bytes_ceiling_per_second", BYTES_PER_GIGABYTE),
             Column("Nearest roof", _roof),
         ),
-        _known_arithmetic,
+        lambda study: [row for row in study.rows("roofline") if row["achieved_flop_per_second"] is not None],
     ),
 )

@@ -16,7 +16,6 @@ from trainbench.figures.style import MUTED, styled
 from trainbench.figures.throughput import throughput_panels
 from trainbench.results.columns import Row, grouped
 from trainbench.results.executors import Executor
-from trainbench.results.tables import rows_of
 
 TITLE: Final = "Throughput over GPUs"
 CAPTION: Final = (
@@ -38,7 +37,7 @@ def draw(study: DrawnStudy) -> Figure:
     Devices that differ in their number of GPUs alone are one curve, in the colour of the one with the fewest as long as
     that tells it from the others.
     """
-    points = rows_of(study.tables["gpu_scaling"])
+    points = study.rows("gpu_scaling")
     by_place = {executor.key: executor for executor in study.executors}
     # From the fewest GPUs to the most.
     curves = {

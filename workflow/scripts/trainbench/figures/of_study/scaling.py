@@ -16,7 +16,6 @@ from trainbench.figures.panels import Shown
 from trainbench.figures.style import styled
 from trainbench.figures.throughput import throughput_panels
 from trainbench.results.columns import Row, grouped
-from trainbench.results.tables import rows_of
 
 TITLE: Final = "Throughput over threads"
 CAPTION: Final = (
@@ -28,7 +27,7 @@ BEYOND_THREADS: Final = 2.0
 @styled
 def draw(study: DrawnStudy) -> Figure:
     """Measured throughput, laws and levels of GPUs; a panel for each model and batch size."""
-    points, laws = (rows_of(study.tables[name]) for name in ("scaling", "scaling_fits"))
+    points, laws = (study.rows(name) for name in ("scaling", "scaling_fits"))
     on_gpus = {key[2:] for key, cell in study.cells.items() if cell["device_kind"] == "gpu"}
     gpus = [executor for executor in study.executors if executor.key in on_gpus]
     cpus = [executor for executor in study.executors if executor not in gpus]
