@@ -5,12 +5,12 @@ labels included, can act on the page. Style declarations become attributes: the 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from trainbench.errors import InputError
 
@@ -87,28 +87,24 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
         height * PIXELS_PER_POINT,
         *(name, name, name, title, name, description),
     )
-    parts = [part for child in root for part in _markup(child, name)]
-    return head + Markup("".join(parts)) + Markup("</svg>")  # noqa: S704 - of allowed names and checked values alone
+    shown = "".join(ElementTree.tostring(part, "unicode") for child in root for part in _allowed(child, name))
+    # Of allowed names and checked values alone, none of which has a space before a slash.
+    return head + Markup(shown.replace(" />", "/>")) + Markup("</svg>")  # noqa: S704
 
 
 def lift_header(root: ElementTree.Element) -> tuple[str, str]:
     """Take title and note out of a figure, which then begins below them, for the page to write them; "" without any."""
     found = dict.fromkeys(_HEADER, "")
-    lowest = 0.0
-    for group in list(root.iter()):
-        name = group.get("id", "")
-        if _local(group.tag) != "g" or name not in found:
-            continue
-        found[name] = " ".join(
-            " ".join((part.text or "").split()) for part in group.iter() if not isinstance(part.tag, str)
-        )
-        lines = (_LINE_AT.match(part.get("transform", "")) for part in group)
-        lowest = max([lowest, *(float(line[1]) for line in lines if line)])
+    lines = [0.0]
+    for group in [one for one in root.iter() if _local(one.tag) == "g" and one.get("id") in found]:
+        texts = (part.text or "" for part in group.iter(ElementTree.Comment))
+        found[group.get("id", "")] = " ".join(" ".join(texts).split())
+        lines += [float(line[1]) for part in group if (line := _LINE_AT.match(part.get("transform", "")))]
         # Other texts use the outlines of letters that are defined here.
         group[:] = [part for part in group.iter() if _local(part.tag) == "defs"]
-    if lowest:
+    if any(lines):
         width, height = _size(root)
-        top = lowest + _BELOW_A_LINE_POINTS
+        top = max(lines) + _BELOW_A_LINE_POINTS
         root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
         root.set("height", f"{height - top:g}pt")
     return found["title"], found["note"]
@@ -120,26 +116,23 @@ def words(root: ElementTree.Element) -> tuple[str, str]:
     return found.get("title", ""), found.get("desc", "")
 
 
-def _markup(element: ElementTree.Element, name: str) -> Iterator[str]:
+def _allowed(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     """An element with all below it, as far as it is allowed."""
     tag = _local(element.tag)
     if tag not in _ELEMENTS:
-        return
-    attributes = "".join(f' {key}="{escape(value)}"' for key, value in _attributes(element, name))
-    children = [part for child in element for part in _markup(child, name)]
-    if tag in {"g", "defs"} and not attributes:
-        # What groups nothing but its children is not needed; empty ones even less.
-        yield from children if tag == "g" else ([f"<{tag}>", *children, f"</{tag}>"] if children else [])
-        return
-    yield f"<{tag}{attributes}>" if children else f"<{tag}{attributes}/>"
-    if children:
-        yield from children
-        yield f"</{tag}>"
+        return []
+    shown = ElementTree.Element(tag, dict(_attributes(element, name)))
+    shown.extend(part for child in element for part in _allowed(child, name))
+    # What groups nothing but its children is not needed; empty ones even less.
+    if shown.attrib or tag not in {"g", "defs"}:
+        return [shown]
+    return list(shown) if tag == "g" or not len(shown) else [shown]
 
 
 def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, str]]:
     tag = _local(element.tag)
-    for key, value in (*element.items(), *_declarations(element.get("style", ""))):
+    declarations = (declaration.partition(":")[::2] for declaration in element.get("style", "").split(";"))
+    for key, value in (*element.items(), *((key.strip(), value.strip()) for key, value in declarations)):
         local = _local(key)
         if local not in _VALUES or not _VALUES[local].fullmatch(value):
             continue
@@ -154,14 +147,6 @@ def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, 
             yield local, " ".join(_rounded(value).split())
         else:
             yield local, value if local == "transform" else _rounded(value)
-
-
-def _declarations(style: str) -> Iterable[tuple[str, str]]:
-    """The properties in a style attribute with their values."""
-    for declaration in style.split(";"):
-        key, colon, value = declaration.partition(":")
-        if colon:
-            yield key.strip(), value.strip()
 
 
 def _rounded(text: str) -> str:
