@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -53,15 +54,14 @@ def panels(
     figure = framed(max(LEAST_WIDTH_INCHES, columns * panel_size[0]), rows * panel_size[1], header, legend)
     grid = figure.add_gridspec(rows, columns)
     made: list[Axes] = []
-    for group in range(groups):
-        for index in range(of_group):
-            row, column = divmod(index, columns)
-            axes = figure.add_subplot(grid[group * rows_of_group + row, column])
-            if column == 0:
-                axes.set_ylabel(labels[1])
-            if group == groups - 1 and index + columns >= of_group:
-                axes.set_xlabel(labels[0])
-            made.append(axes)
+    for group, index in product(range(groups), range(of_group)):
+        row, column = divmod(index, columns)
+        axes = figure.add_subplot(grid[group * rows_of_group + row, column])
+        if column == 0:
+            axes.set_ylabel(labels[1])
+        if group == groups - 1 and index + columns >= of_group:
+            axes.set_xlabel(labels[0])
+        made.append(axes)
     return figure, made
 
 

@@ -50,11 +50,10 @@ def figures(paths: Iterable[Path], study: DrawnStudy) -> dict[str, Drawn]:
         f"{few(sizes, f'{len(sizes)} of them')}, {few(devices, f'{len(devices)} devices')}. "
         "The numbers are in the tables of this page."
     )
-    found = {}
-    for path in paths:
-        words = of_study.figure(path.stem)
-        found[path.stem] = _fitting(path, Drawn(words.TITLE, words.CAPTION, f"{words.TITLE}, {shown}"))
-    return found
+    words = {path: of_study.figure(path.stem) for path in paths}
+    return {
+        path.stem: _fitting(path, Drawn(of.TITLE, of.CAPTION, f"{of.TITLE}, {shown}")) for path, of in words.items()
+    }
 
 
 def timelines(paths: Sequence[Path], study: DrawnStudy) -> dict[str, Drawn]:
@@ -64,12 +63,10 @@ def timelines(paths: Sequence[Path], study: DrawnStudy) -> dict[str, Drawn]:
         InputError: a figure is not SVG.
     """
     runs = study.tables["runs"][["model", "batch_size", "device", "repeat"]].astype(str).agg("_".join, axis="columns")
-    places = {name: place for place, name in reversed(list(enumerate(runs.tolist())))}
-    found = {}
-    for path in sorted(paths, key=lambda path: places.get(path.stem, len(places))):
-        title, description = inline_svg.words(inline_svg.read(path))
-        found[path.stem] = _fitting(path, Drawn(title, "", description))
-    return found
+    places = {name: place for place, name in enumerate(dict.fromkeys(runs))}
+    in_order = sorted(paths, key=lambda path: places.get(path.stem, len(places)))
+    words = {path: inline_svg.words(inline_svg.read(path)) for path in in_order}
+    return {path.stem: _fitting(path, Drawn(title, "", description)) for path, (title, description) in words.items()}
 
 
 def _fitting(path: Path, found: Drawn) -> Drawn:

@@ -97,7 +97,7 @@ def lift_header(root: ElementTree.Element) -> tuple[str, str]:
     found = dict.fromkeys(_HEADER, "")
     lines = [0.0]
     for group in [one for one in root.iter() if _local(one.tag) == "g" and one.get("id") in found]:
-        texts = (part.text or "" for part in group.iter(ElementTree.Comment))
+        texts = (part.text or "" for part in group.iter() if not isinstance(part.tag, str))
         found[group.get("id", "")] = " ".join(" ".join(texts).split())
         lines += [float(line[1]) for part in group if (line := _LINE_AT.match(part.get("transform", "")))]
         # Other texts use the outlines of letters that are defined here.
