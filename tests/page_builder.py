@@ -13,8 +13,7 @@ from trainbench.figures import of_study
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.saving import save
 from trainbench.page import report
-from trainbench.page.repetition import Repetition
-from trainbench.page.repository import Commit
+from trainbench.page.repetition import Commit, Repetition
 from trainbench.results.columns import Row
 from trainbench.results.sources import Found
 from trainbench.results.tables import TableOrder

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from drawn_studies import drawn_study, study
 from metrics_builder import make_record
 from trainbench.figures.frame import framed
+from trainbench.figures.looks import styled
 from trainbench.figures.of_study import accuracy_over_time, seconds_per_epoch
 from trainbench.figures.saving import save, texts
-from trainbench.figures.style import styled
 from trainbench.results.tables import TableOrder
 
 SVG = "{http://www.w3.org/2000/svg}"

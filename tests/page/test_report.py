@@ -19,7 +19,7 @@ from trainbench.figures.looks import COLORS
 from trainbench.figures.saving import save
 from trainbench.page import cell_tables, drawn, report
 from trainbench.page import table as tables_of_pages
-from trainbench.page.repository import Commit
+from trainbench.page.repetition import Commit
 from trainbench.results.tables import TableOrder
 
 HOSTS = ("amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b")

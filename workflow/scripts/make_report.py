@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(snakemake.scriptdir)))
 
-from trainbench.page import report, repository
-from trainbench.page.repetition import Repetition
+from trainbench.page import report
+from trainbench.page.repetition import Repetition, commit_of
 from trainbench.results import tables
 from trainbench.rules.rule_script import ending_with_one_sentence
 
@@ -20,7 +20,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         repetition=Repetition(
             configuration=repeated["configuration"],
             code_sha256=repeated["code_sha256"],
-            commit=repository.commit_of(Path(repeated["repository"])),
+            commit=commit_of(Path(repeated["repository"])),
         ),
         page=Path(snakemake.output.page),
     )

@@ -12,9 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from trainbench.figures.axes import ROUND_STEPS, log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.frame import device_entry
-from trainbench.figures.looks import Look
+from trainbench.figures.looks import MUTED, Look
 from trainbench.figures.panels import Shown, panels_of_cells
-from trainbench.figures.style import MUTED
 from trainbench.results.columns import CELL_KEY, CellKey
 from trainbench.words.wording import status_words
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from trainbench.figures.style import MUTED
+from trainbench.figures.looks import MUTED
 
 LEAST_LOG_RANGE: Final = 6.0
 LOG_SCALE_FROM_RATIO: Final = 5.0

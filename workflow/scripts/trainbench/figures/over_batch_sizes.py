@@ -15,11 +15,9 @@ from matplotlib.text import Annotation
 from trainbench.figures.axes import is_wide, linear_y, log_axis, say_empty
 from trainbench.figures.bars import Room, draw_bars, goes_on_note
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.frame import Entry, device_entry
-from trainbench.figures.looks import Look
+from trainbench.figures.frame import POINTS_PER_INCH, Entry, device_entry
+from trainbench.figures.looks import GUIDE_LINE, MUTED, Look
 from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panel_title, panels, settle_layout, shown_note
-from trainbench.figures.style import GUIDE_LINE, MUTED
-from trainbench.figures.text_fitting import POINTS_PER_INCH
 from trainbench.figures.value_labels import Point, write_values
 from trainbench.results.columns import INTERVAL
 from trainbench.results.executors import Executor

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from trainbench.figures.frame import Entry, framed
-from trainbench.figures.text_fitting import fitting
+from trainbench.figures.frame import Entry, fitting, framed
 from trainbench.results.tables import TableOrder, batch_sizes_of, models_of
 
 PANEL_INCHES: Final = 2.9

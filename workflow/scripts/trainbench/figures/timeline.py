@@ -18,8 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from trainbench.figures.axes import ROUND_STEPS, linear_y, say_empty
 from trainbench.figures.frame import Entry, framed
-from trainbench.figures.looks import COLORS
-from trainbench.figures.style import GUIDE_LINE, MUTED, styled
+from trainbench.figures.looks import COLORS, GUIDE_LINE, MUTED, styled
 from trainbench.records.steady import positions_of_last_part
 from trainbench.words.wording import status_words
 

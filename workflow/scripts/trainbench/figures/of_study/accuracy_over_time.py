@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from trainbench.figures.accuracy import accuracy_over
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.style import styled
+from trainbench.figures.looks import styled
 from trainbench.results.columns import CELL_KEY
 
 TITLE: Final = "Accuracy over training time"

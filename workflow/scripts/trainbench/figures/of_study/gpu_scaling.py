@@ -10,9 +10,8 @@ from matplotlib.lines import Line2D
 from trainbench.conclusions.scaling_series import GPUS
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.frame import entry
-from trainbench.figures.looks import Look, device_looks
+from trainbench.figures.looks import MUTED, Look, device_looks, styled
 from trainbench.figures.panels import Shown
-from trainbench.figures.style import MUTED, styled
 from trainbench.figures.throughput import throughput_panels
 from trainbench.results.columns import Row, grouped
 from trainbench.results.executors import Executor

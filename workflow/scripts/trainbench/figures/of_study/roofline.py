@@ -12,11 +12,9 @@ from matplotlib.lines import Line2D
 from trainbench.conclusions.tables.roofline import OVERHEAD_BELOW
 from trainbench.figures.axes import log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.frame import entry
-from trainbench.figures.looks import MARKERS, Look
+from trainbench.figures.frame import entry, fitting_columns, legend_text
+from trainbench.figures.looks import MARKERS, MUTED, Look, styled
 from trainbench.figures.panels import panels, settle_layout
-from trainbench.figures.style import MUTED, styled
-from trainbench.figures.text_fitting import fitting_columns, legend_text
 from trainbench.figures.value_labels import Point, write_values
 from trainbench.results.executors import executors_of
 from trainbench.results.tables import models_of

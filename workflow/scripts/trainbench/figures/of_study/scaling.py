@@ -11,9 +11,8 @@ from trainbench.conclusions.scaling import Usl
 from trainbench.conclusions.scaling_series import THREADS
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.frame import device_entry
-from trainbench.figures.looks import Look
+from trainbench.figures.looks import Look, styled
 from trainbench.figures.panels import Shown
-from trainbench.figures.style import styled
 from trainbench.figures.throughput import throughput_panels
 from trainbench.results.columns import Row, grouped
 

@@ -5,8 +5,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.looks import styled
 from trainbench.figures.over_batch_sizes import over_measured
-from trainbench.figures.style import styled
 
 TITLE: Final = "Seconds to train one epoch"
 CAPTION: Final = (

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from trainbench.figures.axes import name_places
 from trainbench.figures.drawn_study import DrawnStudy
+from trainbench.figures.looks import styled
 from trainbench.figures.over_batch_sizes import Subject, over_batch_sizes
-from trainbench.figures.style import styled
 from trainbench.results.columns import INTERVAL
 from trainbench.words.wording import TIMES, format_ratio
 
