@@ -34,19 +34,10 @@ def panels(
     legend: Sequence[Entry],
     labels: tuple[str, str],
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with empty panels.
+    """A figure with empty panels, so many `of_group` and so many `columns` in a row, in reading order, group by group.
 
-    Args:
-        groups: Number of groups.
-        of_group: Number of panels of each group.
-        columns: Panels in a row.
-        panel_size: Width and height of a panel in inches, its tick labels and title counted.
-        header: Title and note.
-        legend: Entries of the legend.
-        labels: Labels of the x and the y axis, written at the outer panels.
-
-    Returns:
-        The figure and its panels in reading order, group by group.
+    The size of a panel is its width and height in inches, its tick labels and title counted. The header is title and
+    note; the labels of the x and the y axis are written at the outer panels.
     """
     rows_of_group = math.ceil(of_group / columns)
     rows = groups * rows_of_group

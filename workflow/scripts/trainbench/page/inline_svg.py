@@ -14,12 +14,10 @@ from markupsafe import Markup
 
 from trainbench.errors import InputError
 
-_ELEMENTS: Final = frozenset(
-    {"svg", "g", "defs", "clipPath", "path", "use", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
-)
-_PATHS: Final = ("d", "points")
+# Those that matplotlib writes.
+_ELEMENTS: Final = frozenset({"g", "defs", "clipPath", "path", "use", "rect"})
 _REFERENCES: Final = ("href", "clip-path")
-_GEOMETRY: Final = ("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "x2", "y1", "y2")
+_GEOMETRY: Final = ("x", "y", "width", "height")
 _PAINT: Final = (
     *("fill", "fill-opacity", "fill-rule", "clip-rule", "opacity"),
     *("stroke", "stroke-width", "stroke-opacity", "stroke-linejoin", "stroke-linecap", "stroke-miterlimit"),
@@ -33,13 +31,12 @@ _VALUES: Final = {
         (("href",), r"#[A-Za-z_][\w.:-]*"),
         (("clip-path",), r"url\(#[A-Za-z_][\w.:-]*\)"),
         (("transform",), r"(?:\s*(?:translate|scale|rotate|matrix|skewX|skewY)\([-+\d.,eE\s]+\))+\s*"),
-        (_PATHS, r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
+        (("d",), r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
         (_GEOMETRY, r"[-+\d.eE]+(?:pt|px|%)?"),
         (_PAINT, r"#[0-9a-fA-F]{3,8}|[a-z]+|[-+\d.,eE\s]+"),
     )
     for name in names
 }
-_VIEW_BOX: Final = re.compile(r"[-+\d.,eE\s]+")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 PIXELS_PER_POINT: Final = 4 / 3
 
@@ -68,13 +65,9 @@ def read(path: Path) -> ElementTree.Element:
 
 
 def inline(root: ElementTree.Element, name: str, title: str, description: str) -> Markup:
-    """A figure as a part of a page.
+    """A figure as a part of a page, which a screen reader calls by its title and describes.
 
-    Args:
-        root: The figure's root element.
-        name: Goes before every id of the figure, so that ids of several figures differ.
-        title: What a screen reader calls the figure.
-        description: What a screen reader tells of it.
+    Its name goes before every id, so that ids of several figures differ.
     """
     width, height = _size(root)
     head = Markup(
@@ -82,7 +75,7 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
         'aria-describedby="{}-desc" stroke-linejoin="round">'
         '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>'
     ).format(
-        root.get("viewBox") if _VIEW_BOX.fullmatch(root.get("viewBox", "")) else f"0 0 {width:g} {height:g}",
+        root.get("viewBox", f"0 0 {width:g} {height:g}"),
         width * PIXELS_PER_POINT,
         height * PIXELS_PER_POINT,
         *(name, name, name, title, name, description),
@@ -143,7 +136,7 @@ def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, 
         elif local in _REFERENCES:
             if tag == "use" or local != "href":
                 yield local, value.replace("#", f"#{name}-")
-        elif local in _PATHS:
+        elif local == "d":
             yield local, " ".join(_rounded(value).split())
         else:
             yield local, value if local == "transform" else _rounded(value)

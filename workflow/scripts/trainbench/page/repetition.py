@@ -46,12 +46,12 @@ class Repetition:
     @property
     def command(self) -> str:
         """What to type."""
-        commit = self.commit
-        clone = []
-        if commit is not None and commit.origin is not None:
-            clone = [f"git clone {shlex.quote(commit.origin)} trainbench", "cd trainbench"]
-        checkout = [f"git checkout {commit.sha}"] if commit is not None else []
-        return "\n".join([*clone, *checkout, "make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"])
+        commands = ["make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"]
+        if self.commit and self.commit.origin:
+            commands = [f"git clone {shlex.quote(self.commit.origin)} trainbench", "cd trainbench", *commands]
+        if self.commit:
+            commands.insert(-2, f"git checkout {self.commit.sha}")
+        return "\n".join(commands)
 
 
 def code_sentence(study: DrawnStudy, repetition: Repetition) -> str:

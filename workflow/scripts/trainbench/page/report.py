@@ -19,7 +19,7 @@ from trainbench.conclusions.pair_headlines import FRAMEWORKS_HEADING
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.looks import COLORS
 from trainbench.files import whole_file
-from trainbench.page import cell_tables, device_tables, drawn, run_tables, scaling_tables
+from trainbench.page import cell_tables, device_tables, drawn, run_tables
 from trainbench.page.repetition import Repetition, code_sentence, example
 from trainbench.page.table import Table
 from trainbench.results.columns import grouped
@@ -44,15 +44,9 @@ def write_page(
     *,
     timelines: Sequence[Path] = (),
 ) -> None:
-    """Write the page of a study.
+    """Write the page of a study, with the timelines of single runs folded up.
 
-    Args:
-        tables_folder: Where the tables are.
-        figures: The figures to show, SVG; beside each lies a PNG of the same name.
-        order: In which order models, batch sizes and devices are shown.
-        repetition: What it takes to repeat the study.
-        page: The file to write.
-        timelines: The timelines of single runs, SVG, to show folded up.
+    Figures and timelines are SVG, beside each of which lies a PNG of the same name.
 
     Raises:
         InputError: a figure is not SVG.
@@ -107,7 +101,7 @@ def write_page(
 
 def tables_of(study: DrawnStudy) -> dict[str, Table]:
     """All tables of the page, by their names with underscores, as the template calls them."""
-    rooms = (device_tables, cell_tables, scaling_tables, run_tables)
+    rooms = (device_tables, cell_tables, run_tables)
     tables = [make(study) for room in rooms for make in room.TABLES]
     return {table.name.replace("-", "_"): table for table in tables}
 
