@@ -39,7 +39,7 @@ def accuracy_over(study: DrawnStudy, x_column: str, title: str, x_label: str, *,
         shown,
         panel_inches=2.1,
         header=(title, EACH_RUN_NOTE if each_run else EACH_CELL_NOTE),
-        legend=[device_entry(executor, study.look(executor)) for executor in study.executors],
+        legend=[device_entry(executor, study.looks[executor.key]) for executor in study.executors],
         labels=(x_label, "Accuracy (%)"),
     )
     notes = {key: _failure_note(study, *key) for key in panels}
@@ -51,7 +51,7 @@ def accuracy_over(study: DrawnStudy, x_column: str, title: str, x_label: str, *,
             continue
         for index, executor in enumerate(study.executors):
             for line in lines.get((model, size, *executor.key), ()):
-                _draw_line(axes, line, study.look(executor), index)
+                _draw_line(axes, line, study.looks[executor.key], index)
         note_lines = max(len(notes[model, other].splitlines()) for other in shown.batch_sizes)
         _scale_y(axes, pd.concat(of_model)["mean"].to_numpy(), note_lines)
         corner: dict[str, Any] = {"ha": "right", "va": "bottom", "transform": axes.transAxes}

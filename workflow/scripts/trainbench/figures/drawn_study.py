@@ -46,10 +46,6 @@ class DrawnStudy:
         """How each device of each host is drawn."""
         return looks_of_hosts([executor.key for executor in self.executors])
 
-    def look(self, executor: Executor) -> Look:
-        """How one of them is drawn."""
-        return self.looks[executor.key]
-
     def has_failed(self, key: CellKey) -> bool:
         """Whether no run of a cell was completed; one that was not measured has not failed."""
         return key in self.cells and not self.cells[key]["n"]

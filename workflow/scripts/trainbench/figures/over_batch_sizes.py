@@ -137,7 +137,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
         panel_size=(panel_width, 2.7),
         header=(subject.title, subject.note + goes_on_note(bars) + shown_note(("models", models, all_models))),
         legend=[
-            *(device_entry(executor, study.look(executor)) for executor in subject.executors),
+            *(device_entry(executor, study.looks[executor.key]) for executor in subject.executors),
             *_failure_entries(study, subject),
         ],
         labels=("Batch size", subject.y_label),
@@ -185,7 +185,7 @@ def _lines(study: DrawnStudy, subject: Subject, model: str, sizes: Sequence[int]
         of_cells = runs["value"].groupby(level=0)
         yield _Line(
             name=executor.label,
-            look=study.look(executor),
+            look=study.looks[executor.key],
             cells=by_x.assign(
                 least=np.fmin(by_x["value"], of_cells.min().reindex(by_x.index)),
                 most=np.fmax(by_x["value"], of_cells.max().reindex(by_x.index)),

@@ -54,8 +54,6 @@ def write_page(
     study = DrawnStudy.read(tables_folder, order)
     cells, executors = study.tables["cells"], study.executors
     of_study, of_runs = drawn.figures(figures, study), drawn.timelines(timelines, study)
-    # As in figures: a device has one colour on all hosts.
-    names = list(dict.fromkeys(executor.device for executor in executors))
     style, script = _style(), (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -70,7 +68,7 @@ def write_page(
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own file
         version=__version__,
-        title=_title(study, names),
+        title=_title(study),
         kicker=_kicker(study),
         answers=answers(study.tables, study.order),
         frameworks_heading=FRAMEWORKS_HEADING,
@@ -82,7 +80,7 @@ def write_page(
         other_figures=_unplaced(of_study),
         devices=_hardware(study),
         more_devices=max(0, len(executors) - cell_tables.MOST_EXECUTORS),
-        colors={executor.label: names.index(executor.device) % len(COLORS) for executor in executors},
+        colors={executor.label: COLORS.index(study.looks[executor.key].color) for executor in executors},
         verdicts=answers_of(study.tables, executors),
         comparisons=cell_tables.comparisons(study),
         all_groups=len(groups_of(cells, study.order)),
@@ -94,7 +92,6 @@ def write_page(
         example=example(study),
         code_sentence=code_sentence(study, repetition),
         repetition=repetition,
-        commit=repetition.commit,
     )
     whole_file.write(text, page)
 
@@ -140,9 +137,10 @@ def _style() -> str:
     return (TEMPLATES / "report.css").read_text(encoding="utf-8") + "\n".join(rules) + "\n"
 
 
-def _title(study: DrawnStudy, devices: Sequence[str]) -> str:
+def _title(study: DrawnStudy) -> str:
     """What was compared, as in "conv and lstm on cpu and gpu"."""
     models = models_of(study.tables["cells"], study.order)
+    devices = list(dict.fromkeys(executor.device for executor in study.executors))
     return f"{few(models, f'{len(models)} models')} on {few(devices, f'{len(devices)} devices')}"
 
 

@@ -73,7 +73,7 @@ def draw(study: DrawnStudy) -> Figure:
 
 def _looks(study: DrawnStudy, curves: Mapping[_Curve, Sequence[Executor]]) -> dict[_Curve, Look]:
     """How each curve is drawn: as its first device where the colours of these differ, else in colours of its own."""
-    looks = {devices[0].label: study.look(devices[0]) for devices in curves.values()}
+    looks = {devices[0].label: study.looks[devices[0].key] for devices in curves.values()}
     if len({look.color for look in looks.values()}) < len(curves):
         looks = device_looks([devices[0].label for devices in curves.values()])
     return {curve: replace(looks[devices[0].label], line_style="-") for curve, devices in curves.items()}

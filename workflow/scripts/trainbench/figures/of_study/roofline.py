@@ -56,7 +56,7 @@ def draw(study: DrawnStudy) -> Figure:
             "does, or other programs do." + study.flagged_note("a run"),
         ),
         legend=[
-            entry(replace(study.look(one), marker="none"), f"{one.label}: {_roof_text(roofs.get(one.key))}")
+            entry(replace(study.looks[one.key], marker="none"), f"{one.label}: {_roof_text(roofs.get(one.key))}")
             for one in executors
         ],
         labels=("Arithmetic intensity (FLOP a byte, log scale)", "Achieved (GFLOP/s, log scale)"),
@@ -76,7 +76,7 @@ def draw(study: DrawnStudy) -> Figure:
     axes.legend(handles, names, ncols=fitting_columns(names, PANEL_INCHES[0]), **beside)
     points: list[Point] = []
     for executor in executors:
-        look = study.look(executor)
+        look = study.looks[executor.key]
         if executor.key in roofs:
             _draw_roof(axes, *roofs[executor.key], look)
         # Joined from the smallest batch to the largest, in whatever order the config names them.

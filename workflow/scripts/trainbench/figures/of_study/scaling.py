@@ -30,8 +30,8 @@ def draw(study: DrawnStudy) -> Figure:
     on_gpus = {key[2:] for key, cell in study.cells.items() if cell["device_kind"] == "gpu"}
     gpus = [executor for executor in study.executors if executor.key in on_gpus]
     cpus = [executor for executor in study.executors if executor not in gpus]
-    markers = [device_entry(cpu, replace(study.look(cpu), line_style="none")) for cpu in cpus if points]
-    levels = [device_entry(gpu, replace(study.look(gpu), marker="none", line_style="-")) for gpu in gpus]
+    markers = [device_entry(cpu, replace(study.looks[cpu.key], line_style="none")) for cpu in cpus if points]
+    levels = [device_entry(gpu, replace(study.looks[gpu.key], marker="none", line_style="-")) for gpu in gpus]
     curve = (
         " Curve: the Universal Scalability Law fitted to them, dotted beyond the measured threads."
         if any(law["gamma"] is not None for law in laws)
@@ -45,7 +45,7 @@ def draw(study: DrawnStudy) -> Figure:
             "Samples a second over threads: does the CPU get faster with more?",
             f"Geometric mean of the runs with its 95 % interval.{curve}" + (" Level lines are GPUs." if gpus else ""),
         ),
-        legend=[*markers, *levels] or [device_entry(one, study.look(one)) for one in study.executors],
+        legend=[*markers, *levels] or [device_entry(one, study.looks[one.key]) for one in study.executors],
         x_label="Threads (log scale)",
         empty="no CPU was measured with several numbers of threads",
     )
@@ -58,13 +58,13 @@ def draw(study: DrawnStudy) -> Figure:
         known = {gpu: cell["samples_per_second"] for gpu, cell in on_gpu.items() if cell.get("samples_per_second")}
         panel.scale(list(known.values()), BEYOND_THREADS)
         for gpu, level in known.items():
-            panel.axes.axhline(level, color=study.look(gpu).color, linewidth=1.2, zorder=1.5)
+            panel.axes.axhline(level, color=study.looks[gpu.key].color, linewidth=1.2, zorder=1.5)
         for law in laws:
             if (law["model"], law["batch_size"]) == (model, size) and law["gamma"] is not None:
                 _draw_law(panel.axes, law, law_looks[_law_of(law)])
         of_devices = grouped(panel.points, ("device", "host"))
         for cpu in cpus:
-            panel.draw(of_devices.get(cpu.key, ()), replace(study.look(cpu), line_style="none"))
+            panel.draw(of_devices.get(cpu.key, ()), replace(study.looks[cpu.key], line_style="none"))
     return figure
 
 
