@@ -15,7 +15,7 @@ from matplotlib.text import Annotation
 from trainbench.figures.axes import is_wide, linear_y, log_axis, say_empty
 from trainbench.figures.bars import Room, draw_bars, goes_on_note
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.frame import POINTS_PER_INCH, Entry, device_entry
+from trainbench.figures.frame import POINTS_PER_INCH, device_entry
 from trainbench.figures.looks import GUIDE_LINE, MUTED, Look
 from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panel_title, panels, settle_layout, shown_note
 from trainbench.figures.value_labels import Point, write_values
@@ -68,13 +68,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Line:
-    """A device in one panel: its cells by x, from the `least` to the `most` of value and runs, and its runs by x."""
+    """A device in one panel: its cells, its runs and how its failures ended, by x.
+
+    A cell is shown from the `least` to the `most` of its value and its runs.
+    """
 
     name: str
     look: Look
     cells: pd.DataFrame
     runs: pd.DataFrame
-    failed_xs: Sequence[float]
+    failures: Mapping[float, str]
 
 
 def over_measured(
@@ -128,17 +131,20 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
     models = all_models[:MOST_MODELS]
     lines = {model: list(_lines(study, subject, model, sizes)) for model in models}
     rooms = {model: _room(of_model, subject) for model, of_model in lines.items()}
-    bars = [(rooms[model], line.cells[ENDS]) for model, of_model in lines.items() for line in of_model]
+    everywhere = [(rooms[model], line) for model, of_model in lines.items() for line in of_model]
+    arrows = goes_on_note((room, line.cells[ENDS]) for room, line in everywhere)
+    statuses = sorted({status for _, line in everywhere for status in line.failures.values()})
+    cross = Line2D([], [], color=MUTED, marker="x", linestyle="none", markeredgewidth=1.6)
     guide_inches = max(map(len, subject.guides), default=0) * 0.07
     panel_width = max(PANEL_INCHES, 0.9 + len(sizes) * max(0.45, 0.06 * len(subject.executors))) + guide_inches
     figure, made = panels(
         of_group=len(models),
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
-        header=(subject.title, subject.note + goes_on_note(bars) + shown_note(("models", models, all_models))),
+        header=(subject.title, subject.note + arrows + shown_note(("models", models, all_models))),
         legend=[
             *(device_entry(executor, study.looks[executor.key]) for executor in subject.executors),
-            *_failure_entries(study, subject),
+            *([(cross, ", ".join(statuses))] if statuses else []),
         ],
         labels=("Batch size", subject.y_label),
     )
@@ -154,7 +160,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
         axes.grid(visible=False, axis="x")
         points.append(_draw_lines(axes, of_model, subject, rooms[model]))
         if not points[-1]:
-            failed = any(line.failed_xs for line in of_model)
+            failed = any(line.failures for line in of_model)
             say_empty(axes, "no completed run" if failed else "not measured", keep_x=True)
         _mark_failures(axes, of_model)
         if points[-1]:
@@ -191,7 +197,11 @@ def _lines(study: DrawnStudy, subject: Subject, model: str, sizes: Sequence[int]
                 most=np.fmax(by_x["value"], of_cells.max().reindex(by_x.index)),
             ),
             runs=runs,
-            failed_xs=[x for size, x in xs.items() if study.has_failed((model, size, *executor.key))],
+            failures={
+                x: status_words(study.cells[model, size, *executor.key]["status"])
+                for size, x in xs.items()
+                if study.has_failed((model, size, *executor.key))
+            },
         )
 
 
@@ -243,22 +253,12 @@ def _draw_line(axes: Axes, line: _Line) -> None:
 
 def _mark_failures(axes: Axes, lines: Sequence[_Line]) -> None:
     """A cross at the foot of the panel for each cell without a completed run."""
-    failures = [(x, line.look.color) for line in lines for x in line.failed_xs]
+    failures = [(x, line.look.color) for line in lines for x in line.failures]
     if failures and axes.get_yscale() == "log":
         low, high = axes.get_ylim()
         axes.set_ylim(low * (low / high) ** 0.12, high)  # room for the crosses, below all values
     for x, color in failures:
         axes.plot([x], [0.05], "x", color=color, markeredgewidth=1.6, transform=axes.get_xaxis_transform(), zorder=4)
-
-
-def _failure_entries(study: DrawnStudy, subject: Subject) -> list[Entry]:
-    """What a cross means, if there is one."""
-    shown = {executor.key for executor in subject.executors}
-    statuses = {
-        status_words(cell["status"]) for key, cell in study.cells.items() if study.has_failed(key) and key[2:] in shown
-    }
-    cross = Line2D([], [], color=MUTED, marker="x", linestyle="none", markeredgewidth=1.6)
-    return [(cross, ", ".join(sorted(statuses)))] if statuses else []
 
 
 def _draw_guides(axes: Axes, guides: Mapping[str, float]) -> list[Annotation]:

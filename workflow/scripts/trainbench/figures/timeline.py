@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -46,18 +46,11 @@ PHASE_COLORS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """One column of the samples as it is drawn."""
-
-    column: str
-    label: str
-    color: str
-
-
-@dataclass(frozen=True)
 class _Panel:
+    """A kind of quantity: the columns of samples that it draws, each with its label and colour, and their scale."""
+
     y_label: str
-    curves: Sequence[_Curve]
+    curves: Mapping[str, tuple[str, str]]
     scale: float = 1.0
     guide: tuple[float, str] | None = None
 
@@ -69,7 +62,7 @@ def timeline(metrics: Mapping[str, Any], samples: pd.DataFrame) -> Figure:
     phases = _phases(metrics)
     begin = next((windows[0][0] for windows in phases.values()), samples[_TIME].iloc[0] if len(samples) else 0.0)
     end = max([*(windows[-1][1] for windows in phases.values()), *samples[_TIME].tail(1)], default=1.0)
-    curves = {curve.label: curve.color for panel in panels for curve in panel.curves}
+    curves = dict(curve for panel in panels for curve in panel.curves.values())
     legend: list[Entry] = [(Patch(facecolor=PHASE_COLORS[name]), name) for name in phases]
     legend += [(Line2D([], [], color=color), label) for label, color in curves.items()]
     # In the legend rather than beside the line, where the curves and the numbers of epochs are.
@@ -114,23 +107,22 @@ def _panels(metrics: Mapping[str, Any], samples: pd.DataFrame) -> list[_Panel]:
 
     def of_gpus(y_label: str, column: str, scale: float = 1.0) -> _Panel:
         names = ["GPU" if len(gpus) == 1 else f"GPU {gpu}" for gpu in gpus]
-        curves = [_Curve(f"gpu{gpu}_{column}", names[gpu], COLORS[(2 + gpu) % len(COLORS)]) for gpu in gpus]
+        curves = {f"gpu{gpu}_{column}": (names[gpu], COLORS[(2 + gpu) % len(COLORS)]) for gpu in gpus}
         return _Panel(y_label, curves, scale)
 
-    own = _Curve("cpu_percent", "this run", COLORS[0])
-    other = _Curve("other_cpu_percent", "everything else on the host", COLORS[1])
+    own, other = ("this run", COLORS[0]), ("everything else on the host", COLORS[1])
     all_cores = (100.0 * len(cores), f"all {len(cores)} cores of the run") if cores else None
     panels = [
-        _Panel("CPU\n(% of one core)", [own, other], guide=all_cores),
-        _Panel("Memory\n(GiB)", [replace(own, column="resident_memory_mib")], 1 / MIB_PER_GIB),
+        _Panel("CPU\n(% of one core)", {"cpu_percent": own, "other_cpu_percent": other}, guide=all_cores),
+        _Panel("Memory\n(GiB)", {"resident_memory_mib": own}, 1 / MIB_PER_GIB),
         of_gpus("GPU in use\n(% of time)", "utilization_percent"),
         of_gpus("GPU memory\n(GiB)", "memory_used_mib", 1 / MIB_PER_GIB),
         of_gpus("GPU power\n(W)", "power_watts"),
         of_gpus("GPU clock\n(MHz)", "sm_clock_mhz"),
     ]
     sampled = set(samples.columns[samples.notna().any()])
-    known = [replace(panel, curves=[one for one in panel.curves if one.column in sampled]) for panel in panels]
-    return [panel for panel in known if panel.curves]
+    known = [{column: curve for column, curve in panel.curves.items() if column in sampled} for panel in panels]
+    return [replace(panel, curves=curves) for panel, curves in zip(panels, known, strict=True) if curves]
 
 
 def _last_epochs(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -159,10 +151,10 @@ def _draw_panel(axes: Axes, panel: _Panel, samples: pd.DataFrame, begin: float) 
     axes.set_ylabel(panel.y_label)
     axes.grid(visible=False, axis="x")
     shown = []
-    for curve in panel.curves:
-        known = samples[np.isfinite(samples[curve.column])]
-        values = (known[curve.column] * panel.scale).clip(lower=0.0).to_numpy(float)
-        _draw_curve(axes, known[_TIME].to_numpy(float) - begin, values, curve.color)
+    for column, (_, color) in panel.curves.items():
+        known = samples[np.isfinite(samples[column])]
+        values = (known[column] * panel.scale).clip(lower=0.0).to_numpy(float)
+        _draw_curve(axes, known[_TIME].to_numpy(float) - begin, values, color)
         shown.append(values.max())
     linear_y(axes, [*shown, *([panel.guide[0]] if panel.guide else [])])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=ROUND_STEPS))
