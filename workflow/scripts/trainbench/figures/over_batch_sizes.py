@@ -17,7 +17,7 @@ from trainbench.figures.bars import Room, draw_bars, goes_on_note
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.frame import POINTS_PER_INCH, device_entry
 from trainbench.figures.looks import GUIDE_LINE, MUTED, Look
-from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panel_title, panels, settle_layout, shown_note
+from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panels, settle_layout, shown_note
 from trainbench.figures.value_labels import Point, write_values
 from trainbench.results.columns import INTERVAL
 from trainbench.results.executors import Executor
@@ -138,7 +138,7 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
     guide_inches = max(map(len, subject.guides), default=0) * 0.07
     panel_width = max(PANEL_INCHES, 0.9 + len(sizes) * max(0.45, 0.06 * len(subject.executors))) + guide_inches
     figure, made = panels(
-        of_group=len(models),
+        [models],
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
         header=(subject.title, subject.note + arrows + shown_note(("models", models, all_models))),
@@ -154,7 +154,6 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
     points: list[list[Point]] = []
     guides: list[list[Annotation]] = []
     for axes, (model, of_model) in zip(made, lines.items(), strict=True):
-        axes.set_title(panel_title(model, panel_width))
         axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         axes.set_xlim(-0.6, len(sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")

@@ -25,33 +25,35 @@ MOST_COLUMNS: Final = 4
 
 
 def panels(
+    titles: Sequence[Sequence[str]],
     *,
-    groups: int = 1,
-    of_group: int,
     columns: int,
     panel_size: tuple[float, float],
     header: tuple[str, str],
     legend: Sequence[Entry],
     labels: tuple[str, str],
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with empty panels, so many `of_group` and so many `columns` in a row, in reading order, group by group.
+    """A figure with an empty panel for each title, so many in a row, in reading order; each group of them begins a row.
 
     The size of a panel is its width and height in inches, its tick labels and title counted. The header is title and
     note; the labels of the x and the y axis are written at the outer panels.
     """
-    rows_of_group = math.ceil(of_group / columns)
-    rows = groups * rows_of_group
+    rows_of_group = math.ceil(len(titles[0]) / columns)
+    rows = len(titles) * rows_of_group
     figure = framed(max(LEAST_WIDTH_INCHES, columns * panel_size[0]), rows * panel_size[1], header, legend)
     grid = figure.add_gridspec(rows, columns)
     made: list[Axes] = []
-    for group, index in product(range(groups), range(of_group)):
-        row, column = divmod(index, columns)
-        axes = figure.add_subplot(grid[group * rows_of_group + row, column])
-        if column == 0:
-            axes.set_ylabel(labels[1])
-        if group == groups - 1 and index + columns >= of_group:
-            axes.set_xlabel(labels[0])
-        made.append(axes)
+    for group, of_group in enumerate(titles):
+        for index, title in enumerate(of_group):
+            row, column = divmod(index, columns)
+            axes = figure.add_subplot(grid[group * rows_of_group + row, column])
+            if title:
+                axes.set_title(fitting(title, panel_size[0] - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold"))
+            if column == 0:
+                axes.set_ylabel(labels[1])
+            if group == len(titles) - 1 and index + columns >= len(of_group):
+                axes.set_xlabel(labels[0])
+            made.append(axes)
     return figure, made
 
 
@@ -88,11 +90,10 @@ def panels_of_cells(
     shown: Shown, *, panel_inches: float, header: tuple[str, str], legend: Sequence[Entry], labels: tuple[str, str]
 ) -> tuple[Figure, dict[tuple[str, int], Axes]]:
     """A figure with an empty panel for each model and batch size, so high; one without a title where there are none."""
-    keys = [(model, size) for model in shown.models for size in shown.batch_sizes]
-    sizes = max(1, len(shown.batch_sizes))
+    titles = [[f"{model}, batch size {size}" for size in shown.batch_sizes] for model in shown.models] or [[""]]
+    sizes = len(titles[0])
     figure, made = panels(
-        groups=max(1, len(shown.models)),
-        of_group=sizes,
+        titles,
         # So that no row is much shorter than the others.
         columns=math.ceil(sizes / math.ceil(sizes / MOST_COLUMNS)),
         panel_size=(PANEL_INCHES, panel_inches),
@@ -100,14 +101,7 @@ def panels_of_cells(
         legend=legend,
         labels=labels,
     )
-    for (model, size), axes in zip(keys, made, strict=False):
-        axes.set_title(panel_title(f"{model}, batch size {size}"))
-    return figure, dict(zip(keys or [("", 0)], made, strict=True))
-
-
-def panel_title(text: str, panel_inches: float = PANEL_INCHES) -> str:
-    """The title of a panel, in lines that fit."""
-    return fitting(text, panel_inches - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold")
+    return figure, dict(zip(list(product(shown.models, shown.batch_sizes)) or [("", 0)], made, strict=True))
 
 
 def settle_layout(figure: Figure) -> None:

@@ -45,7 +45,7 @@ def draw(study: DrawnStudy) -> Figure:
         ].itertuples(index=False)
     }
     figure, [axes] = panels(
-        of_group=1,
+        [[""]],
         columns=1,
         panel_size=PANEL_INCHES,
         header=(
