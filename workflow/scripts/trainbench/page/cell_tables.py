@@ -10,23 +10,7 @@ from trainbench.conclusions.scaling_series import SERIES_KEY
 from trainbench.conclusions.tables.roofline import COMPUTE, DISTURBED, MEMORY, OVERHEAD, UNDECIDED
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import table as columns
-from trainbench.page.table import (
-    Column,
-    Field,
-    Table,
-    exact,
-    field,
-    figure,
-    if_known,
-    joined,
-    listing,
-    mean,
-    number,
-    ratio,
-    scaled,
-    several,
-    words,
-)
+from trainbench.page.table import Column, Field, Table, exact, field, figure, listing, number
 from trainbench.results.columns import INTERVAL, Row, grouped
 from trainbench.results.tables import groups_of
 from trainbench.words.wording import FLAGGED, UNKNOWN, format_estimate, format_number, status_words
@@ -86,9 +70,9 @@ def _costs(study: DrawnStudy) -> Table:
             *columns.CELL,
             columns.GPU_ENERGY,
             columns.CPU_ENERGY,
-            if_known(figure(f"Price of an epoch ({currencies})", "price_per_epoch")),
-            if_known(number(f"Price to the target ({currencies})", _price_to_accuracy)),
-            if_known(exact(f"Price an hour ({currencies})", "price_per_hour", "g")),
+            columns.if_known(figure(f"Price of an epoch ({currencies})", "price_per_epoch")),
+            columns.if_known(number(f"Price to the target ({currencies})", _price_to_accuracy)),
+            columns.if_known(exact(f"Price an hour ({currencies})", "price_per_hour", "g")),
         ),
         lambda _: rows,
     )(study)
@@ -148,7 +132,7 @@ _ROOFS: Final[Mapping[str, Field]] = {
 def _roof(row: Row) -> Field:
     shown = _ROOFS.get(row["bound"], Field(UNKNOWN))
     once = "one run" if row["n"] == 1 and shown.text != UNKNOWN else ""
-    return Field(shown.text, joined(shown.detail, once))
+    return Field(shown.text, columns.joined(shown.detail, once))
 
 
 _THROUGHPUT: Final = (columns.SAMPLES_A_SECOND, columns.SPEEDUP, columns.EFFICIENCY)
@@ -164,10 +148,10 @@ TABLES: Final = (
             columns.SECONDS_AN_EPOCH,
             columns.SAMPLES_A_SECOND,
             columns.FINAL_ACCURACY,
-            mean("CPU (% of one core)", "cpu_percent"),
-            if_known(mean("GPU (%)", "gpu_utilization_percent")),
-            if_known(figure("Start-up (s)", "startup_seconds")),
-            if_known(mean("Peak memory (MiB)", "peak_memory_mib")),
+            columns.mean("CPU (% of one core)", "cpu_percent"),
+            columns.if_known(columns.mean("GPU (%)", "gpu_utilization_percent")),
+            columns.if_known(figure("Start-up (s)", "startup_seconds")),
+            columns.if_known(columns.mean("Peak memory (MiB)", "peak_memory_mib")),
             number("Runs", _runs),
             exact("Flagged", "flagged_runs"),
         ),
@@ -188,18 +172,18 @@ TABLES: Final = (
     listing(
         "core_equivalents",
         "How many CPU cores train as fast as the GPU",
-        (*columns.CELL, number("Cores", _cores), words("In words", "verdict")),
+        (*columns.CELL, number("Cores", _cores), columns.words("In words", "verdict")),
     ),
     listing(
         "scaling_fits",
         "The number of threads with the highest mean throughput, beside all of them, and what the fitted law says",
         (
             *columns.CELL[:2],
-            Column("Host", lambda row: Field(row["host"]), where=several("host")),
+            Column("Host", lambda row: Field(row["host"]), where=columns.several("host")),
             *columns.COMPUTED_WITH,
             number("Best threads", lambda row: field(best_threads_text(row))),
             exact("All threads", "all_threads"),
-            ratio("Best over all", "best_over_all_threads"),
+            columns.ratio("Best over all", "best_over_all_threads"),
             Column("Throughput by the law", _law),
         ),
         name="best-threads",
@@ -222,10 +206,10 @@ TABLES: Final = (
             *columns.CELL,
             *columns.COMPUTED_WITH,
             number("Achieved (GFLOP/s)", _achieved),
-            scaled("Attainable (GFLOP/s)", "attainable_flop_per_second", FLOP_PER_GFLOP),
-            scaled("Of the attainable (%)", "fraction_of_attainable", 0.01),
-            scaled("FLOP a byte", "flop_per_byte", 1.0),
-            scaled("Memory (GB/s)", "bytes_ceiling_per_second", BYTES_PER_GIGABYTE),
+            columns.scaled("Attainable (GFLOP/s)", "attainable_flop_per_second", FLOP_PER_GFLOP),
+            columns.scaled("Of the attainable (%)", "fraction_of_attainable", 0.01),
+            columns.scaled("FLOP a byte", "flop_per_byte", 1.0),
+            columns.scaled("Memory (GB/s)", "bytes_ceiling_per_second", BYTES_PER_GIGABYTE),
             Column("Nearest roof", _roof),
         ),
         lambda study: [row for row in study.rows("roofline") if row["achieved_flop_per_second"] is not None],
