@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pandas as pd
 
 from trainbench.conclusions.cell_texts import ratio_text
-from trainbench.conclusions.crossover import Verdict
+from trainbench.conclusions.tables.crossovers import Verdict
 from trainbench.conclusions.tables.speedups import outcome_of
 from trainbench.results.columns import Row, grouped
 from trainbench.results.executors import Executor, labels_of
