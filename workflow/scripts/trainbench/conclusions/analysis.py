@@ -107,11 +107,11 @@ def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> li
             refused.append(sources.Refusal(folder, f"cannot be used: {error}"))
             continue
         again = next((known[run_id] for run_id in publication.runs["run_id"] if run_id in known), None)
-        if again is not None:
+        if again is None:
+            known |= dict.fromkeys(publication.runs["run_id"], folder)
+            publications.append(publication)
+        else:
             refused.append(sources.Refusal(folder, f"has the same published cells as {again}"))
-            continue
-        known |= dict.fromkeys(publication.runs["run_id"], folder)
-        publications.append(publication)
     return publications
 
 

@@ -51,21 +51,14 @@ def markdown(comparison: Comparison, baseline_name: str) -> str:
 
 
 def _hosts_text(comparison: Comparison) -> str:
-    pairs = list(comparison.canaries)
-    if not pairs:
-        return "No cell is in both sets."
-    same = [literal(current) for current, baseline in pairs if current == baseline]
-    across = [
-        f"{literal(current)} now, {literal(baseline)} in the baseline"
-        for current, baseline in pairs
-        if current != baseline
-    ]
-    texts = []
-    if same:
-        texts.append(f"Both measured on {', '.join(same)}.")
+    same = ", ".join(literal(now) for now, before in comparison.canaries if now == before)
+    across = "; ".join(
+        f"{literal(now)} now, {literal(before)} in the baseline" for now, before in comparison.canaries if now != before
+    )
+    texts = [f"Both measured on {same}."] if same else []
     if across:
-        texts.append(f"Compared across machines: {'; '.join(across)}. A ratio then is that of the machines as well.")
-    return " ".join(texts)
+        texts.append(f"Compared across machines: {across}. A ratio then is that of the machines as well.")
+    return " ".join(texts) or "No cell is in both sets."
 
 
 def _cells_table(comparison: Comparison) -> str:
@@ -79,21 +72,21 @@ def _cells_table(comparison: Comparison) -> str:
     rows = [
         [
             *(literal(str(cell[column])) for column in ("model", "batch_size", "device")),
-            *([_hosts(cell)] if several_hosts else []),
+            *([" / ".join(dict.fromkeys(literal(host) for _, host in _told(cell, "host")))] if several_hosts else []),
             cell["verdict"],
             _ratio_text(ratio_in(cell, "ratio")),
             *(_seconds_text(cell.get(f"{side}train_seconds_per_epoch")) for side in _SIDES),
             " / ".join(_runs_text(cell.get(f"{side}n", 0), cell.get(f"{side}runs", 0)) for side in _SIDES),
-            literal(_flags_text(cell)),
+            literal("; ".join(f"{when}: {flags}" for when, flags in _told(cell, "flags"))),
         ]
         for cell in comparison.cells
     ]
     return table(header, rows)
 
 
-def _hosts(cell: Row) -> str:
-    hosts = dict.fromkeys(cell[f"{side}host"] for side in _SIDES if f"{side}host" in cell)
-    return " / ".join(map(literal, hosts))
+def _told(cell: Row, fact: str) -> list[tuple[str, str]]:
+    """What is known of each side, and when that was."""
+    return [(when, cell[f"{side}{fact}"]) for side, when in _SIDES.items() if cell.get(f"{side}{fact}")]
 
 
 def _ratio_text(found: Ratio) -> str:
@@ -109,11 +102,6 @@ def _seconds_text(seconds: float | None) -> str:
 
 def _runs_text(n: int, runs: int) -> str:
     return str(n) if n == runs else f"{n} of {runs}"
-
-
-def _flags_text(cell: Row) -> str:
-    flags = {when: cell.get(f"{side}flags") for side, when in _SIDES.items()}
-    return "; ".join(f"{when}: {found}" for when, found in flags.items() if found)
 
 
 def _how_to_read(comparison: Comparison) -> str:
@@ -140,12 +128,11 @@ def _differences_text(comparison: Comparison) -> str:
     for (current, baseline), found in comparison.canaries.items():
         percent, said = 100 * (found.value - 1), outcome(found)
         if abs(percent) > CANARY_DIFFERENCE_PERCENT and (said.shown or said.seen_once):
-            where = current if current == baseline else f"{current} than on {baseline}"
+            how, took = ("slower", "longer") if percent > 0 else ("faster", "less")
+            than = "in the baseline" if current == baseline else f"on {literal(baseline)}"
             lines.append(
-                f"The machine itself computed {'slower' if percent > 0 else 'faster'}: a fixed computation before each "
-                f"run took {abs(percent):.0f} % {'longer' if percent > 0 else 'less'} on {literal(where)}"
-                f"{' than in the baseline' if current == baseline else ''}"
-                f"{' (single runs)' if said.seen_once else ''}."
+                f"The machine itself computed {how}: a fixed computation before each run took {abs(percent):.0f} % "
+                f"{took} on {literal(current)} than {than}{' (single runs)' if said.seen_once else ''}."
             )
     if comparison.differences:
         rows = [[*map(literal, difference)] for difference in comparison.differences]

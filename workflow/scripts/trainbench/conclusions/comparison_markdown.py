@@ -9,6 +9,7 @@ import pandas as pd
 from trainbench.conclusions.cell_texts import best_threads_text, hardware_of, ratio_text
 from trainbench.conclusions.comparison import COMPUTED_WITH, MEASURES, group_rows, shown_of
 from trainbench.conclusions.crossover_answers import answers_of
+from trainbench.results.columns import grouped
 from trainbench.results.executors import Executor, executors_of
 from trainbench.results.runs_table import FLAG_LEVELS
 from trainbench.results.tables import TableOrder, groups_of, rows_of
@@ -61,15 +62,10 @@ def comparison_markdown(
 
 def _equivalents(core_equivalents: pd.DataFrame, several_hosts: bool) -> str | None:
     """How many cores match each GPU, or None where no GPU was measured beside a CPU of several numbers of threads."""
-    rows = [
-        [
-            literal(row["model"]),
-            str(row["batch_size"]),
-            literal(f"{row['device']} @ {row['host']}" if several_hosts else row["device"]),
-            literal(row["verdict"]),
-        ]
-        for row in rows_of(core_equivalents)
-    ]
+    rows = []
+    for row in rows_of(core_equivalents):
+        place = f"{row['device']} @ {row['host']}" if several_hosts else row["device"]
+        rows.append([literal(str(text)) for text in (row["model"], row["batch_size"], place, row["verdict"])])
     return table(["model", "batch size", "GPU", "its equal"], rows) if rows else None
 
 
@@ -143,20 +139,16 @@ def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
 
 def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
     rows = rows_of(cells)
+    by_executor = grouped(rows, ("device", "host"))
     lines = []
     for host in dict.fromkeys(executor.host for executor in executors):
-        on_host = [row for row in rows if row["host"] == host]
         devices = []
-        for executor in executors:
-            if executor.host == host:
-                hardware = _distinct(hardware_of(row) for row in on_host if row["device"] == executor.device)
-                detail = f", {executor.detail}" if executor.detail else ""
-                devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}{detail}")
-        hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
-        lines.append(f"{host} ({hostnames}): {'; '.join(devices)}")
-    if len(lines) == 1:
-        return [f"Host {literal(lines[0])}"]
-    return ["Hosts:", bullets(lines)]
+        for executor in (one for one in executors if one.host == host):
+            hardware = " / ".join(_distinct(map(hardware_of, by_executor[executor.key]))) or "unknown"
+            devices.append(", ".join(filter(None, (f"{executor.device} = {hardware}", executor.detail))))
+        hostnames = _distinct(row["hostname"] for row in rows if row["host"] == host)
+        lines.append(f"{host} ({', '.join(hostnames)}): {'; '.join(devices)}")
+    return [f"Host {literal(lines[0])}"] if len(lines) == 1 else ["Hosts:", bullets(lines)]
 
 
 def _distinct(texts: Iterable[str | None]) -> list[str]:

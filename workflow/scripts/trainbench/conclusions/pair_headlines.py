@@ -8,7 +8,7 @@ import pandas as pd
 from trainbench.conclusions.cell_texts import efficiency_text, ratio_text
 from trainbench.conclusions.fastest import ONCE
 from trainbench.conclusions.tables.frameworks import USUAL_PRECISION
-from trainbench.conclusions.tables.speedups import is_reference, outcome_of
+from trainbench.conclusions.tables.speedups import outcome_of
 from trainbench.results.columns import INTERVAL, CellKey, Row, grouped
 from trainbench.results.executors import Executor, labels_of
 from trainbench.results.statistics import Outcome
@@ -113,18 +113,14 @@ def pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[
     Those that are side by side with the reference and differ in framework or precision alone have one already.
     """
     labels = labels_of(executors)
-    told: set[frozenset[tuple[str, str]]] = set()
-    for row in rows_of(frameworks):
-        for other, differs in (("reference", _differs_in_framework(row)), ("float32", _differs_in_precision(row))):
-            if differs:
-                told.add(frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])}))
-    others = [
-        row
-        for row in rows_of(speedups)
-        if not is_reference(row)
-        and frozenset({(row["device"], row["host"]), (row["reference_device"], row["reference_host"])}) not in told
-    ]
-    series = grouped(others, ("device", "host"))
+    told = {
+        frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])})
+        for row in rows_of(frameworks)
+        for other, differs in (("reference", _differs_in_framework), ("float32", _differs_in_precision))
+        if differs(row)
+    }
+    both = ((frozenset({(row["device"], row["host"]), _reference_key(row)}), row) for row in rows_of(speedups))
+    series = grouped((row for sides, row in both if len(sides) > 1 and sides not in told), ("device", "host"))
     sentences = []
     for rows in _greatest_first(series):
         name = labels[rows[0]["device"], rows[0]["host"]]
@@ -137,9 +133,13 @@ def _greatest_first(series: Mapping[tuple[str, ...], list[Row]]) -> list[list[Ro
     return sorted(series.values(), key=lambda rows: -max(map(_speedup, rows)))[:MOST_PAIRS]
 
 
+def _reference_key(row: Row) -> tuple[str, str]:
+    return row["reference_device"], row["reference_host"]
+
+
 def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
     """What the reference is called beside the other device: its host goes without saying where it is the same."""
-    key = (row["reference_device"], row["reference_host"])
+    key = _reference_key(row)
     several_hosts = labels.get(key, key[0]) != key[0]
     return f"{key[0]} of the same host" if several_hosts and row["host"] == key[1] else labels.get(key, key[0])
 
@@ -155,15 +155,9 @@ def _pair(
 ) -> str:
     """Where one of two sides is ahead most, and whether the other one ever is.
 
-    Where some speedups have an interval those without one are not called.
-
-    Args:
-        rows: The comparisons of the two sides.
-        one: What the first side is called.
-        other: What the second one is called where it is first named.
-        other_alone: The same later on, if it is something else.
-        where: On what both run, as in " on this CPU", where that is the same.
-        accuracies: The final accuracies by cell, if those of both sides stand beside the speed.
+    Where some speedups have an interval those without one are not called. `other_alone` is what the other side is
+    called from its second time on, if not the same; `where` says on what both run, as in " on this CPU", where that is
+    the same. With `accuracies`, by cell, those of both stand beside the speed.
     """
     once = all(outcome_of(row).seen_once for row in rows)
     sides_of_1 = (
