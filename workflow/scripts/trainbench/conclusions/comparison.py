@@ -122,7 +122,7 @@ def comparison_table(tables: Mapping[str, pd.DataFrame], order: TableOrder) -> p
 
 def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     """The rows of one model and batch size in the shape of 2017: a name, then a field for each key, a device."""
-    column = [shown["cells"].get(key) for key in keys]
+    column, speedups, times, costs = ([by_key.get(key) for key in keys] for by_key in shown.values())
     completed = [cell if cell is not None and cell["n"] else None for cell in column]
     rows: list[list[str]] = []
 
@@ -138,7 +138,6 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         unknown = all(cell is None or cell[measure.column] is None for cell in column)
         if measure.row is not None and not (measure.only_if_known and unknown):
             add(measure.row, completed, measure.text)
-    speedups = [shown["speedups"].get(key) for key in keys]
     compared = [row for row in speedups if row is not None]
     if len(keys) > 1 and compared:
         add(f"Speedup over {compared[0]['reference_device']}", speedups, ratio_text)
@@ -146,11 +145,9 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         if any(row["best_cpu_device"] not in {row["reference_device"], row["device"]} for row in compared):
             texts = [UNKNOWN if row is None else ratio_text(row, "speedup_over_best_cpu") for row in speedups]
             rows.append(["Speedup over the CPU with the least mean", *texts])
-    times = [shown["accuracy_times"].get(key) for key in keys]
     targets = [row["target_accuracy"] for row in times if row is not None]
     if targets:
         add(f"Seconds to {100 * targets[0]:g} % accuracy", times, _time_text)
-    costs = [shown["costs"].get(key) for key in keys]
     for price, name in _PRICES.items():
         priced = [row for row in costs if row is not None and row[price] is not None]
         if priced:

@@ -55,7 +55,7 @@ def versions_differ(runs: Sequence[Record]) -> Findings:
         own = {name for run in of_framework for name in own_variables(run)}
         variables = sorted({name for run in of_framework for name in other_variables(run)} - own)
         installed = [_software(run, variables) for run in of_framework]
-        yield from _other_software(of_framework, installed, _all_values(installed), "the cell's runs")
+        yield from _other_software(of_framework, installed, _values(installed), "the cell's runs")
 
 
 def other_versions(runs: Sequence[Record]) -> Findings:
@@ -68,7 +68,7 @@ def other_versions(runs: Sequence[Record]) -> Findings:
 def settings_differ(runs: Sequence[Record]) -> Findings:
     """Runs of one cell were measured with different settings, as runs of another study on the same machine can be."""
     settings = [decisive_settings(run) for run in runs]
-    for run_id, differences in _differences(runs, settings, _all_values(settings)):
+    for run_id, differences in _differences(runs, settings, _values(settings)):
         finding = f"the cell's runs were measured with different settings: {differences}"
         advice = "take the source whose settings are not the wanted ones out of sources, or measure it with these"
         yield run_id, Finding("settings_differ", "warning", finding, advice)
@@ -191,8 +191,8 @@ def _differences(
             yield run["run_id"], "; ".join(told)
 
 
-def _counts(parts: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
-    """How many runs have each value, by name."""
+def _values(parts: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """The values that runs have, by name, and how many have each."""
     counts: dict[str, Counter[str]] = {}
     for part in parts:
         for name, value in part.items():
@@ -200,13 +200,9 @@ def _counts(parts: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
     return counts
 
 
-def _all_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
-    return {name: values.keys() for name, values in _counts(parts).items()}
-
-
 def _usual_values(parts: Iterable[Mapping[str, str]]) -> dict[str, Collection[str]]:
     """The value that most have, or all of those that equally many have."""
     return {
         name: [value for value, count in values.items() if count == max(values.values())]
-        for name, values in _counts(parts).items()
+        for name, values in _values(parts).items()
     }
