@@ -5,7 +5,7 @@ A process of its own for each framework: what devices there are is settled once.
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,9 +49,9 @@ def trained(engine, spec, data, precision):
         "rightly": int(
             (reference_network.logits(spec, now, data.test_images / 255).argmax(1) == data.test_labels).sum()
         ),
-        "proof": asdict(engine.prove_device()),
+        "proof": engine.prove_device(),
         "product_types": sorted(engine.product_types()),
-        "scaling": engine.loss_scaling() and asdict(engine.loss_scaling()),
+        "scaling": engine.loss_scaling(),
         "next_loss": engine.train_epoch(),
     }
     built(engine, spec, data, parameters.draw(spec.parameters, 4))

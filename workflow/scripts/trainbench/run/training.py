@@ -153,7 +153,7 @@ def train(request: Request, notes: journal.Journal) -> None:
             },
             "software": {"framework": device["framework"], "versions": versions, "flags": dict(engine.flags())},
             "launched_at": request.launched_at,
-            "proof": {**asdict(on_device), **computes_in},
+            "proof": {**on_device, **computes_in},
             "threads": asdict(engine.threads()),
             "arithmetic": {
                 "train_flop_per_example": spec.train_flop_per_example,
@@ -186,13 +186,7 @@ def train(request: Request, notes: journal.Journal) -> None:
         _report_progress(run.epochs, settings["epochs"])
     # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
     peak_memory_mib, scaling = run.peak_memory_mib(), engine.loss_scaling()
-    notes.note(
-        {
-            "peak_memory_mib": peak_memory_mib,
-            "loss_scaling": None if scaling is None else asdict(scaling),
-            "ceilings": _ceilings(engine),
-        }
-    )
+    notes.note({"peak_memory_mib": peak_memory_mib, "loss_scaling": scaling, "ceilings": _ceilings(engine)})
 
 
 @dataclass
