@@ -37,9 +37,6 @@ _PRODUCTS: Final = ("dot_general", "conv_general_dilated")
 _POOL: Final = "tf_XLAEigen"
 """What the threads are called among which XLA shares an operation on a CPU."""
 
-_THREADS_A_PRETENDED_DEVICE: Final = 4
-"""Devices wait for one another in threads of the pool; with one thread each, XLA's CPU client can stop for good."""
-
 _REPLICAS: Final = "replica"
 
 
@@ -70,12 +67,9 @@ def start(execution: Execution) -> "JaxEngine":
     kind, replicas = execution.kind, execution.replicas
     # All of this is read when JAX starts its devices. The memory of a GPU that is in use shall be what the run needs.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    pretends = kind == "cpu" and replicas > 1
-    os.environ["PJRT_NPROC"] = str(_THREADS_A_PRETENDED_DEVICE * replicas if pretends else execution.threads)
+    os.environ["PJRT_NPROC"] = str(execution.threads)
     jax.config.update("jax_platforms", "cpu" if kind == "cpu" else "cuda")
     jax.config.update("jax_default_matmul_precision", _MATMUL_PRECISION.get(execution.precision, "default"))
-    if pretends:
-        jax.config.update("jax_num_cpu_devices", replicas)
     return JaxEngine(execution, jax.devices("cpu")[:replicas] if kind == "cpu" else _gpus(replicas))
 
 

@@ -72,10 +72,6 @@ def start(execution: Execution) -> "TensorFlowEngine":
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
-        if replicas > 1:
-            cpu, *_ = tf.config.list_physical_devices("CPU")
-            pretended = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
-            tf.config.set_logical_device_configuration(cpu, pretended)
     else:
         built = tf.sysconfig.get_build_info()
         FRAMEWORK.demand_gpus(
