@@ -15,7 +15,6 @@ from trainbench.figures.frame import device_entry
 from trainbench.figures.looks import MUTED, Look
 from trainbench.figures.panels import Shown, panels_of_cells
 from trainbench.results.columns import CELL_KEY, CellKey
-from trainbench.words.wording import status_words
 
 MOST_RUNS_OF_PANEL: Final = 12
 MOST_POINTS_OF_LINE: Final = 120
@@ -107,8 +106,6 @@ def _failure_note(study: DrawnStudy, model: str, batch_size: int) -> str:
     """Which devices have no completed run of a model and batch size and why, or "" if there are none."""
     failed: dict[str, list[str]] = {}
     for executor in study.executors:
-        key = (model, batch_size, *executor.key)
-        if study.has_failed(key):
-            failed.setdefault(status_words(study.cells[key]["status"]), []).append(executor.label)
-    lines = [f"{status}: {', '.join(names)}" for status, names in failed.items()]
+        failed.setdefault(study.failure((model, batch_size, *executor.key)), []).append(executor.label)
+    lines = [f"{status}: {', '.join(names)}" for status, names in failed.items() if status]
     return "\n".join(textwrap.fill(line, NOTE_CHARACTERS_OF_PANEL) for line in lines)

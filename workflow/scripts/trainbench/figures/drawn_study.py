@@ -12,6 +12,7 @@ from trainbench.figures.looks import Look, looks_of_hosts
 from trainbench.results.columns import CellKey, Row
 from trainbench.results.executors import Executor, executors_of
 from trainbench.results.tables import TableOrder, cells_by_key, rows_of
+from trainbench.words.wording import status_words
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class DrawnStudy:
         """How each device of each host is drawn."""
         return looks_of_hosts([executor.key for executor in self.executors])
 
-    def has_failed(self, key: CellKey) -> bool:
-        """Whether no run of a cell was completed; one that was not measured has not failed."""
-        return key in self.cells and not self.cells[key]["n"]
+    def failure(self, key: CellKey) -> str:
+        """How the runs of a cell ended, if none was completed; "" of one that was not measured: it has not failed."""
+        cell = self.cells.get(key)
+        return "" if cell is None or cell["n"] else status_words(cell["status"])
 
     def flagged_note(self, flagged: str) -> str:
         """A sentence on what hollow markers are, if there are any."""

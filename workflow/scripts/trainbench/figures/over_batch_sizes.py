@@ -22,7 +22,7 @@ from trainbench.figures.value_labels import Point, write_values
 from trainbench.results.columns import INTERVAL
 from trainbench.results.executors import Executor
 from trainbench.results.tables import batch_sizes_of, models_of
-from trainbench.words.wording import format_number, status_words
+from trainbench.words.wording import format_number
 
 MOST_LABELLED_DEVICES: Final = 3
 MOST_DOTS: Final = 20
@@ -188,6 +188,7 @@ def _lines(study: DrawnStudy, subject: Subject, model: str, sizes: Sequence[int]
         by_x = cells.set_index(cells["batch_size"].map(xs))[["value", *ENDS, "hollow"]].reindex(list(xs.values()))
         runs = runs.set_index(runs["batch_size"].map(xs))[["value", "flagged"]].sort_index(kind="stable")
         of_cells = runs["value"].groupby(level=0)
+        endings = {x: study.failure((model, size, *executor.key)) for size, x in xs.items()}
         yield _Line(
             name=executor.label,
             look=study.looks[executor.key],
@@ -196,11 +197,7 @@ def _lines(study: DrawnStudy, subject: Subject, model: str, sizes: Sequence[int]
                 most=np.fmax(by_x["value"], of_cells.max().reindex(by_x.index)),
             ),
             runs=runs,
-            failures={
-                x: status_words(study.cells[model, size, *executor.key]["status"])
-                for size, x in xs.items()
-                if study.has_failed((model, size, *executor.key))
-            },
+            failures={x: ended for x, ended in endings.items() if ended},
         )
 
 
