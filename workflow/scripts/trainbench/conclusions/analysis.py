@@ -82,8 +82,9 @@ def write_all(
     write_csv(comparison_table(tables, order), folder / "comparison.csv")
     told = answers(tables, order, question.reference.device)
     text = comparison_markdown(tables, order, told.headlines, told.caveats)
-    text += _published_markdown(publications) + sources.left_out_markdown(refused)
-    whole_file.write(text, folder / COMPARISON)
+    if publications:
+        text += f"\n## Published results\n\n{bullets(publication.note for publication in publications)}\n"
+    whole_file.write(text + sources.left_out_markdown(refused), folder / COMPARISON)
 
 
 def _renamed(question: Question, names: Mapping[str, str]) -> Question:
@@ -113,12 +114,6 @@ def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> li
         else:
             refused.append(sources.Refusal(folder, f"has the same published cells as {again}"))
     return publications
-
-
-def _published_markdown(publications: Sequence[published.Published]) -> str:
-    """Where published results come from and what they cover; nothing where there are none."""
-    notes = bullets(publication.note for publication in publications)
-    return f"\n## Published results\n\n{notes}\n" if publications else ""
 
 
 def _together(tables: Sequence[pd.DataFrame], order: TableOrder, by: Sequence[str]) -> pd.DataFrame:

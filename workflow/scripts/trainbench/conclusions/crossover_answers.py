@@ -32,10 +32,9 @@ def _verdict_text(crossing: Row, rows: Sequence[Row], device: str, reference: st
     """Where the device is shown to be faster or slower than the reference, where not, and where that changes."""
     every = "at every batch size compared"
     at = {said: _sizes_text([row for row in rows if outcome_of(row) is said], len(rows)) for said in Outcome}
-    beside = [
-        *([f"no difference shown {at[Outcome.NO_DIFFERENCE]}"] if at[Outcome.NO_DIFFERENCE] else []),
-        *_without_interval(rows),
-    ]
+    once = _sizes_text([row for row in rows if outcome_of(row).seen_once], len(rows))
+    told = {"no difference shown": at[Outcome.NO_DIFFERENCE], "no interval": once}
+    beside = [f"{words} {sizes}" for words, sizes in told.items() if sizes]
     match crossing["verdict"]:
         case Verdict.FASTER_THROUGHOUT:
             return f"{device} is faster than {reference} {every}"
@@ -80,11 +79,6 @@ def _sizes_text(rows: Sequence[Row], compared: int) -> str:
     if len(sizes) == compared > 1:
         return "at every batch size compared"
     return f"at {listed(sizes)}" if sizes else ""
-
-
-def _without_interval(rows: Sequence[Row]) -> list[str]:
-    once = _sizes_text([row for row in rows if outcome_of(row).seen_once], len(rows))
-    return [f"no interval {once}"] if once else []
 
 
 def _crossing_text(crossing: Row) -> str:

@@ -106,7 +106,10 @@ def crossover(speedups: Mapping[int, Ratio]) -> Crossover:
     once = verdict is Verdict.SINGLE_RUNS
     points = {size: _point(size, speedups[size]) for size, said in outcomes.items() if said.seen_once is once}
     passes = verdict in {Verdict.FASTER_FROM, Verdict.FASTER_UP_TO}
-    first, last = _passage(outcomes) if passes else (min(points), max(points))
+    shown = [size for size, said in outcomes.items() if said.shown]
+    # The last batch size shown on one side of 1 and the first one shown on the other, where that changes once.
+    changes = (pair for pair in pairwise(shown) if outcomes[pair[0]] is not outcomes[pair[1]])
+    first, last = next(changes) if passes else (min(points), max(points))
     crossings = _crossings([point for size, point in points.items() if first <= size <= last])
     # Of single runs no interval is known, of several crossings there is one only where a verdict says so.
     bounded = passes or (len(crossings) == 1 and not once)
@@ -162,12 +165,6 @@ def _verdict(outcomes: Collection[Outcome]) -> Verdict:
     if len(shown) == len(outcomes):
         return Verdict.FASTER_THROUGHOUT if faster else Verdict.SLOWER_THROUGHOUT
     return Verdict.FASTER_IN_PART if faster else Verdict.SLOWER_IN_PART
-
-
-def _passage(outcomes: Mapping[int, Outcome]) -> tuple[int, int]:
-    """The last batch size shown on one side of 1 and the first one shown on the other, where that changes once."""
-    shown = [size for size, said in outcomes.items() if said.shown]
-    return next(pair for pair in pairwise(shown) if outcomes[pair[0]] is not outcomes[pair[1]])
 
 
 def _interval(points: Sequence[_Point], crossings: Sequence[float]) -> tuple[float | None, float | None]:

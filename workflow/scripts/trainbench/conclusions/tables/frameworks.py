@@ -1,6 +1,6 @@
 """Sets frameworks and precisions side by side where nothing else differs: the same hardware, model and batch size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pandas as pd
@@ -68,9 +68,9 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
     of_roofline = cells_by_key(roofline)
     rows = []
     for members in _side_by_side(cells, order):
-        reference = _reference(members)
+        reference = _first_with(members, USUAL_FRAMEWORK) or _first_known(members)
         for cell in members:
-            single = _first_known(one for one in members if _computes(one, cell["framework"], USUAL_PRECISION))
+            single = _first_with(members, cell["framework"])
             placed = of_roofline.get(cell_key(cell), {})
             rows.append(
                 chosen(cell, (*CELL_KEY, *_FACTS, "status", "n", *_ACCURACY))
@@ -97,25 +97,19 @@ def _side_by_side(cells: pd.DataFrame, order: TableOrder) -> list[list[Row]]:
         if None not in {cell["device_name"], cell["framework"], cell["precision"]}
     ]
     groups = grouped(complete, ("model", "batch_size", *_PLACE, "threads_beside"))
-    return [members for members in groups.values() if len(_kinds(members)) > 1]
+    return [
+        members for members in groups.values() if len({(cell["framework"], cell["precision"]) for cell in members}) > 1
+    ]
 
 
-def _kinds(members: Iterable[Row]) -> set[tuple[str, str]]:
-    return {(cell["framework"], cell["precision"]) for cell in members}
-
-
-def _reference(members: Sequence[Row]) -> Row | None:
-    """The cell with TensorFlow in float32, or the first one with a figure."""
-    usual = [cell for cell in members if _computes(cell, USUAL_FRAMEWORK, USUAL_PRECISION)]
-    return _first_known((*usual, *members))
+def _first_with(members: Iterable[Row], framework: str) -> Row | None:
+    """The first cell with a framework in float32 that has a figure."""
+    usual = (framework, USUAL_PRECISION)
+    return _first_known(cell for cell in members if (cell["framework"], cell["precision"]) == usual)
 
 
 def _first_known(cells: Iterable[Row]) -> Row | None:
     return next((cell for cell in cells if cell["train_seconds_per_epoch"] is not None), None)
-
-
-def _computes(cell: Row, framework: str, precision: str) -> bool:
-    return (cell["framework"], cell["precision"]) == (framework, precision)
 
 
 def _compared(name: str, other: str, reference: Row | None, cell: Row) -> dict[str, Any]:

@@ -128,11 +128,8 @@ def rivals(least: Row, others: Iterable[Row], figure: str = _SECONDS) -> tuple[l
 def _best_cpu(cell: Row, cpus: Iterable[Row]) -> Row | None:
     """Of CPU cells that are the nearest to a cell in framework and precision the one with the least mean."""
 
-    def rank(cpu: Row) -> tuple[bool, bool, float]:
-        return (
-            cpu["framework"] != cell["framework"],
-            cpu["precision"] != cell["precision"],
-            float(cpu[_SECONDS]),
-        )
+    def rank(cpu: Row) -> tuple[float, ...]:
+        differs = (cpu[name] != cell[name] for name in ("framework", "precision"))
+        return *differs, float(cpu[_SECONDS])
 
     return min(cpus, key=rank, default=None)
