@@ -12,8 +12,7 @@ import pytest
 
 from trainbench.errors import InputError
 from trainbench.plan import config_files
-from trainbench.plan.configuration import conclusions_of, study_of
-from trainbench.plan.question import Conclusions
+from trainbench.plan.configuration import study_of
 from trainbench.plan.study import Study
 from trainbench.plan.typed_config import typed
 
@@ -39,10 +38,6 @@ def config_of(*files: Path, command_line: dict[str, Any] | None = None, argument
 
 def study_in(*files: Path) -> Study:
     return study_of(config_of(*files), gpu_found=False)
-
-
-def conclusions_in(*files: Path) -> Conclusions:
-    return conclusions_of(config_of(*files))
 
 
 def refusal_of(*files: Path, command_line: dict[str, Any] | None = None) -> str:
@@ -93,19 +88,19 @@ FOLDERS = ["2026-05-01", "2026-05-01 10:00:00", "2026-05-01T10:00:00Z", "2026-13
 def test_a_folder_is_named_by_what_is_written_whatever_that_could_mean(
     file: Callable[[str], Path], folder: str
 ) -> None:
-    found = conclusions_in(file(f"sources: [{folder}]\nbaseline: {folder}"))
-    assert (found.sources, found.baseline) == ((folder,), folder)
+    found = config_of(file(f"sources: [{folder}]\nbaseline: {folder}"))
+    assert (found["sources"], found["baseline"]) == ([folder], folder)
 
 
 @pytest.mark.parametrize("name", ["on", "1.10", "010", "true", "2026-05-01"])
 def test_a_device_and_its_price_are_named_by_what_is_written(file: Callable[[str], Path], name: str) -> None:
     path = file(f"devices: [{name}]\ndevice_settings: {{{name}: {{kind: cpu}}}}\nprices: {{{name}: 2}}")
-    assert (study_in(path).devices, conclusions_in(path).prices) == ((name,), {name: 2.0})
+    assert (study_in(path).devices, config_of(path)["prices"]) == ((name,), {name: 2.0})
 
 
 @pytest.mark.parametrize("written", ["null", "~", "", "Null"])
 def test_null_in_a_file_is_null(file: Callable[[str], Path], written: str) -> None:
-    assert conclusions_in(file("baseline: x"), file(f"baseline: {written}")).baseline is None
+    assert config_of(file("baseline: x"), file(f"baseline: {written}"))["baseline"] is None
 
 
 def test_null_in_a_mapping_of_the_command_line_is_null() -> None:
@@ -141,7 +136,7 @@ def test_a_folder_that_the_command_line_names_by_a_number_is_that_of_the_text(va
     arguments = f"compare --cores 2 -C seed=1 --config repeats=2 baseline={written} --quiet"
     given = {"seed": 1, "repeats": 2, "baseline": value}
     config = config_of(command_line=given, arguments=arguments)
-    assert conclusions_of(config).baseline == written
+    assert config["baseline"] == written
     assert (config["seed"], config["repeats"]) == (1, 2)
 
 
@@ -217,7 +212,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_json_file_may_be_indented_by_tabs(file: Callable[[str], Path]) -> None:
     path = file('{\n\t"sources": [1.10, -0, NaN],\n\t"baseline": null,\n\t"seed": 7\n}')
-    assert (conclusions_in(path).sources, study_in(path).seed) == (("1.10", "-0", "NaN"), 7)
+    assert (config_of(path)["sources"], study_in(path).seed) == (["1.10", "-0", "NaN"], 7)
 
 
 def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[[str], Path]) -> None:

@@ -23,8 +23,7 @@ from trainbench.networks.models import MODELS
 from trainbench.networks.precision import PRECISIONS
 from trainbench.plan import typed_config
 from trainbench.plan.config_files import Layer
-from trainbench.plan.configuration import conclusions_of, framework_for_auto, study_of
-from trainbench.plan.question import Conclusions
+from trainbench.plan.configuration import framework_for_auto, study_of
 from trainbench.plan.study import ModelSettings, Run, Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -54,10 +53,6 @@ def study_with(*layers: Mapping[str, Any], gpu_found: bool = False) -> Study:
 def study_from(*arguments: str) -> Study:
     """Give the study for these arguments of --config."""
     return study_with(parse_config(arguments))
-
-
-def conclusions_with(*layers: Mapping[str, Any]) -> Conclusions:
-    return conclusions_of(layered(*layers))
 
 
 def refusal_of(*layers: Mapping[str, Any]) -> str:
@@ -92,7 +87,7 @@ REACHED = {"logistic": 0.8797, "lstm": 0.3631}
 
 def test_the_smoke_study_has_targets_that_its_few_epochs_reach() -> None:
     smoke = load_configfile(str(CONFIG / "smoke.yaml"))
-    targets = conclusions_with(smoke).target_accuracy
+    targets = layered(smoke)["target_accuracy"]
     assert set(smoke["models"]) == set(REACHED)
     assert [model for model, accuracy in REACHED.items() if targets[model] > accuracy] == []
     assert (smoke["batch_sizes"], smoke["model_settings"]) == (
@@ -113,17 +108,17 @@ def test_the_published_study_trains_every_model_for_100_epochs_and_keeps_the_res
 
 
 def test_the_default_reads_nothing_beside_its_own_runs() -> None:
-    found = conclusions_with()
-    assert (found.sources, found.skip_bad_sources, found.baseline) == ((), False, None)
+    found = layered()
+    assert (found["sources"], found["skip_bad_sources"], found["baseline"]) == ([], False, None)
 
 
 def test_the_default_concludes_speedups_over_the_cpu_and_no_costs() -> None:
-    found = conclusions_with()
-    assert (found.reference_device, found.reference_host, found.prices) == ("cpu", None, {})
+    found = layered()
+    assert (found["reference"], found["prices"]) == ({"device": "cpu", "host": None}, {})
 
 
 def test_prices_on_the_command_line_are_numbers() -> None:
-    assert conclusions_with(parse_config(["prices={gpu: 2.5, server/cpu: 1}"])).prices == {
+    assert layered(parse_config(["prices={gpu: 2.5, server/cpu: 1}"]))["prices"] == {
         "gpu": 2.5,
         "server/cpu": 1.0,
     }
@@ -131,12 +126,12 @@ def test_prices_on_the_command_line_are_numbers() -> None:
 
 def test_a_target_of_an_unknown_model_is_refused() -> None:
     with pytest.raises(InputError, match=r"'target_accuracy' names the model 'lsmt'.*did you mean 'lstm'"):
-        conclusions_with({"target_accuracy": {"lsmt": 0.9}})
+        study_with({"target_accuracy": {"lsmt": 0.9}})
 
 
 def test_the_published_study_shows_the_published_results_beside_its_own() -> None:
-    published = conclusions_with(load_configfile(str(CONFIG / "published-2017.yaml")))
-    assert published.sources == ("resources/published",)
+    published = layered(load_configfile(str(CONFIG / "published-2017.yaml")))
+    assert published["sources"] == ["resources/published"]
 
 
 def test_what_is_read_beside_the_runs_changes_no_run() -> None:
@@ -792,10 +787,17 @@ def test_the_readme_gives_the_range_of_every_hyperparameter() -> None:
     assert {key: allowed for key, allowed in documented.items() if key.startswith("model_settings.")} == ranges
 
 
+def question_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config is no part of the study."""
+    read = ("sources", "skip_bad_sources", "baseline", "compare")
+    concluded = ("reference", "target_accuracy", "prices", "currency")
+    return {key: config[key] for key in (*read, *concluded)}
+
+
 @pytest.mark.parametrize("row", readme_rows(), ids=lambda row: row["Key"].strip("`"))
 def test_the_example_of_a_key_asks_for_something_other_than_the_default(row: dict[str, str]) -> None:
     layer = parse_config(shlex.split(code(row["Example"])))
-    assert (study_with(layer), conclusions_with(layer)) != (study_with(), conclusions_with())
+    assert (study_with(layer), question_in(layered(layer))) != (study_with(), question_in(layered()))
 
 
 @pytest.mark.parametrize("line", readme_command_lines())

@@ -49,10 +49,10 @@ with ending_snakemake():
         workflow.global_resources.setdefault(name, count)
     WORKING_FOLDER_HELD = beginning.go_on(CALL)
 
-STUDY, CONCLUSIONS = CALL.study, CALL.conclusions
+STUDY, CONFIG = CALL.study, CALL.config
 ORDER = table_params.order(STUDY)
 ALL_METRICS = products.metrics(STUDY.runs())
-PRODUCTS = products.everything(STUDY, CONCLUSIONS)
+PRODUCTS = products.everything(STUDY, CONFIG)
 
 
 PLAIN_WORDS = plain_words.PlainWords(
@@ -153,7 +153,7 @@ def outdated_without_record(*made):
 
 def leftovers(wildcards, output):
     """What goes when tables are made: Snakemake does not track a function that takes the output."""
-    return products.leftovers(STUDY, CONCLUSIONS, str(Path(output[0]).parents[1]))
+    return products.leftovers(STUDY, CONFIG, str(Path(output[0]).parents[1]))
 
 
 def one_of(names):

@@ -1,7 +1,7 @@
 rule page:
     input:
         **products.tables(),
-        figures=products.figures(STUDY, CONCLUSIONS),
+        figures=products.figures(STUDY, CONFIG),
         timelines=products.timelines(STUDY),
     output:
         page=report(
@@ -27,7 +27,7 @@ rule page:
 use rule page as page_so_far with:
     input:
         **products.tables(products.SO_FAR),
-        figures=products.figures(STUDY, CONCLUSIONS, products.SO_FAR),
+        figures=products.figures(STUDY, CONFIG, products.SO_FAR),
     output:
         page=products.page(products.SO_FAR),
     log:

@@ -8,7 +8,6 @@ from trainbench.errors import InputError
 from trainbench.machine import clean_environment
 from trainbench.networks.models import MODELS
 from trainbench.networks.precision import PRECISIONS
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import ALL_CORES, Device, ModelSettings, Study
 from trainbench.plan.typed_config import WHERE_TO_SET, as_list, nearest
 
@@ -24,8 +23,9 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
     """
-    for model in config["models"]:
-        _known("models", "model", model, MODELS)
+    for place in ("models", "target_accuracy"):
+        for name in config[place]:
+            _known(place, "model", name, MODELS)
     settings = {name: _model_settings(name, given) for name, given in config["model_settings"].items()}
     for name in config["models"]:
         if name not in settings:
@@ -64,27 +64,6 @@ def framework_for_auto(config: Mapping[str, Any]) -> str:
     """The framework of the device that `devices: auto` may add."""
     framework = config["device_settings"].get("gpu", {}).get("framework")
     return framework if framework in ENGINES else DEFAULT_FRAMEWORK  # one that is unknown is refused with the study
-
-
-def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
-    """What `config` wants read and concluded beyond the study's own runs.
-
-    Raises:
-        InputError: as `study_of`.
-    """
-    for name in config["target_accuracy"]:
-        _known("target_accuracy", "model", name, MODELS)
-    return Conclusions(
-        reference_device=config["reference"]["device"],
-        reference_host=config["reference"]["host"],
-        target_accuracy={name: float(share) for name, share in config["target_accuracy"].items()},
-        prices={name: float(price) for name, price in config["prices"].items()},
-        currency=config["currency"],
-        sources=tuple(config["sources"]),
-        skip_bad_sources=config["skip_bad_sources"],
-        baseline=config["baseline"],
-        smallest_difference_percent=float(config["compare"]["smallest_difference_percent"]),
-    )
 
 
 def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ def go_on(call: Call) -> int | None:
     """
     if not call.options.is_main:
         return None
-    table_params.refuse_absent(call.conclusions)
+    table_params.refuse_absent(call.config)
     _refuse(working_folder.obstacle(Path.cwd()))
     _refuse_unwritable([str(SNAKEMAKE)])
     held = None

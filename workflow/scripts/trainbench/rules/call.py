@@ -17,7 +17,6 @@ from trainbench.errors import InputError
 from trainbench.files import fingerprint, full_disk
 from trainbench.machine import clean_environment, gpu_cards, gpu_choice, host, working_folder
 from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Device, Run, Study
 from trainbench.rules import rooms
 
@@ -102,7 +101,6 @@ class Call:
     options: Options
     config: Mapping[str, Any]
     study: Study
-    conclusions: Conclusions
     dataset_files: idx.IdxFiles
     dataset_files_sha256: str
     code_sha256: Mapping[str, str]
@@ -191,7 +189,6 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
         options=options,
         config=config,
         study=study,
-        conclusions=configuration.conclusions_of(config),
         dataset_files=files,
         dataset_files_sha256=fingerprint.of_files(files),
         code_sha256={
