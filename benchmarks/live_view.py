@@ -39,7 +39,7 @@ def show(folder: Path, runs: int, waiting_cells: int, seconds: float) -> None:
     under = [Run("conv", 512, "cpu", repeat) for repeat in range(1, runs + 1)]
     waiting = [Run("conv", 1000 + cell, "cpu", 1) for cell in range(waiting_cells)]
     history = History(study, folder, DATA, HOST)
-    watch = under_way.Watch(study, [*under, *waiting], history, Place(2, 0, HOST), folder)
+    watch = under_way.Watch(study, [*under, *waiting], history, Place(2, 0), folder)
     for job, run in enumerate(under):
         watch.began(job, run, time.monotonic())
     view = live_view.View(watch.state)

@@ -147,7 +147,7 @@ def test_a_fixed_computation_that_could_not_be_timed_takes_no_time():
 
 @pytest.mark.parametrize(("device", "gpus", "share"), [("cpu", 2, 1.0), ("gpu", 4, 0.25), ("gpu", 1, 1.0)])
 def test_a_run_takes_its_share_of_the_machine(device, gpus, share):
-    assert Place(cores=16, gpus=gpus, host=None).share(STUDY, device) == share
+    assert Place(cores=16, gpus=gpus).share(STUDY, device) == share
 
 
 def test_runs_side_by_side_take_their_share_of_the_time():

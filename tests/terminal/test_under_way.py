@@ -24,7 +24,7 @@ class Study:
         write_results(folder, records)
         self.folder = folder
         history = History(STUDY, folder, DATA, HOST)
-        self.watch = Watch(STUDY, runs, history, Place(cores, 2, HOST), folder)
+        self.watch = Watch(STUDY, runs, history, Place(cores, 2), folder)
 
     def begin(self, run=RUN, job=1, now=0.0):
         self.watch.began(job, run, now)

@@ -9,7 +9,7 @@ from trainbench.rules.forecast import History, Place
 from trainbench.terminal.upcoming import text
 
 ALL_RUNS = STUDY.runs()
-PLACE = Place(cores=2, gpus=1, host=HOST)
+PLACE = Place(cores=2, gpus=1)
 
 
 def plan(folder, records=(), *, to_come=ALL_RUNS, place=PLACE, changes=None):
@@ -62,7 +62,7 @@ def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):
 
 
 def test_of_submitted_runs_the_time_one_after_another_is_told(tmp_path):
-    shown = plan(tmp_path, [make_record()], place=Place(cores=None, gpus=0, host=None))
+    shown = plan(tmp_path, [make_record()], place=Place(cores=None, gpus=0))
     assert "one after another; how many the scheduler carries out side by side is not known here" in shown
 
 

@@ -62,11 +62,6 @@ if CALL.options.is_main:
     logger.addFilter(PLAIN_WORDS)
 
 
-def run_of(wildcards):
-    """The run that these wildcards name."""
-    return Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
-
-
 def training_jobs(jobs):
     """Those of these jobs that train; in a workflow that takes this one in, rules have other names."""
     return [job for job in jobs if job.rule is rules.train.rule]
@@ -74,7 +69,7 @@ def training_jobs(jobs):
 
 def runs_of(jobs):
     """The runs among these jobs."""
-    return [run_of(job.wildcards) for job in training_jobs(jobs)]
+    return [Run.named(job.wildcards) for job in training_jobs(jobs)]
 
 
 def before_anything_begins(build_dag):
@@ -116,7 +111,7 @@ def each_run(function, *, is_tracked=True):
     """
 
     def of_run(wildcards, output=None):
-        return function(CALL, run_of(wildcards))
+        return function(CALL, Run.named(wildcards))
 
     wildcards, output = inspect.signature(of_run).parameters.values()
     of_run.__signature__ = inspect.Signature([wildcards] if is_tracked else [wildcards, output])
@@ -128,7 +123,7 @@ def asked_of_scheduler(name):
     default = Resources.from_mapping(workflow.resource_settings.default_resources or {}).get(name)
 
     def asked(wildcards, input, attempt, threads, rulename, async_run):
-        own = run_demands.asked_of_scheduler(CALL, run_of(wildcards))
+        own = run_demands.asked_of_scheduler(CALL, Run.named(wildcards))
         if name in own or default is None:
             return own.get(name)
         given = {"input": input, "attempt": attempt, "threads": threads}

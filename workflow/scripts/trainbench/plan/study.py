@@ -6,7 +6,7 @@ Standard library only: rules import this module whenever Snakemake reads them, a
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from trainbench.errors import InputError
 
@@ -55,6 +55,11 @@ class Run:
     batch_size: int
     device: str
     repeat: int
+
+    @classmethod
+    def named(cls, wildcards: Mapping[str, str]) -> Self:
+        """The run that these wildcards name."""
+        return cls(wildcards["model"], int(wildcards["batch_size"]), wildcards["device"], int(wildcards["repeat"]))
 
     @property
     def folder(self) -> str:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from trainbench.conclusions import table_files
 from trainbench.figures import of_study
-from trainbench.plan.study import METRICS_NAME, Run, Study
-from trainbench.rules import RESULTS
+from trainbench.plan.study import Run, Study
+from trainbench.rules import RESULTS, metrics_file
 
 SO_FAR: Final = RESULTS / "so_far"
 """Where lies what is made of the runs that are there by now."""
@@ -24,7 +24,7 @@ COMPARED_TABLES: Final = {"csv": "results/tables/baseline.csv", "markdown": "res
 
 def metrics(runs: Iterable[Run]) -> list[str]:
     """The metrics files of these runs."""
-    return [f"{RESULTS}/{run.folder}/{METRICS_NAME}" for run in runs]
+    return [str(metrics_file(run)) for run in runs]
 
 
 def tables(folder: Path = RESULTS) -> dict[str, str]:

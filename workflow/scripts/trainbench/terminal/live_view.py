@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.live import Live
@@ -60,30 +60,23 @@ def _is_in_front(terminal: int) -> bool:
 class JobEvents(logging.Handler):
     """Tells a watch of the runs that Snakemake begins and ends, from the events that it logs (as logger plugins do)."""
 
-    def __init__(self, watch: Watch, rule: str) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
-        self._rule = rule
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of one event; what goes wrong is told, and Snakemake goes on."""
+        fields = record.__dict__
         try:
-            self._take(record.__dict__)
+            match fields.get("event"):
+                case LogEvent.JOB_INFO if fields["rule_name"] == "train":
+                    self._watch.began(fields["jobid"], Run.named(fields["wildcards"]), time.monotonic())
+                case LogEvent.JOB_FINISHED:
+                    self._watch.ended(fields["job_id"])
+                case LogEvent.JOB_ERROR:
+                    self._watch.failed(fields["jobid"])
         except Exception:
             self.handleError(record)
-
-    def _take(self, fields: Mapping[str, Any]) -> None:
-        match fields.get("event"):
-            case LogEvent.JOB_INFO if fields["rule_name"] == self._rule:
-                self._watch.began(fields["jobid"], _run(fields["wildcards"]), time.monotonic())
-            case LogEvent.JOB_FINISHED:
-                self._watch.ended(fields["job_id"])
-            case LogEvent.JOB_ERROR:
-                self._watch.failed(fields["jobid"])
-
-
-def _run(wildcards: Mapping[str, str]) -> Run:
-    return Run(wildcards["model"], int(wildcards["batch_size"]), wildcards["device"], int(wildcards["repeat"]))
 
 
 @contextmanager
@@ -92,7 +85,7 @@ def shown(
 ) -> Iterator[None]:
     """Show how far these runs of a call are, of which Snakemake's `logger` tells; `rules` are carried out as well."""
     watch = Watch(call.study, runs, *forecast.of_call(call, results), results)
-    events = JobEvents(watch, "train")
+    events = JobEvents(watch)
     logger.addHandler(events)
     view = View(watch.state, rules=rules, colored=colored)
     try:
@@ -174,7 +167,8 @@ class View:
         while not self._done.wait(pause_seconds):
             begin = time.thread_time()
             try:
-                lines = self._lines_of_now() if _is_in_front(self._terminal) else ()
+                is_seen = _is_in_front(self._terminal)
+                lines = view_lines(self._state(time.monotonic()), self._rules) if is_seen else ()
                 if lines != self._shown:
                     with self._lock:
                         if self._drawing is None or self._done.is_set():
@@ -187,9 +181,6 @@ class View:
                 os.write(self._terminal, f"trainbench: the view has ended: {error!r}\n".encode())
                 return
             pause_seconds = max(REDRAW_SECONDS, (time.thread_time() - begin) / MOST_CPU_SHARE)
-
-    def _lines_of_now(self) -> tuple[_Line, ...]:
-        return view_lines(self._state(time.monotonic()), self._rules)
 
     def _pass_lines_on(self) -> None:
         """Write what comes out of the pipe above the view, whole lines at a time, until there is nobody to come."""
@@ -241,12 +232,8 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
     more = len(state.running) - len(runs)
     if more:
         runs.append((f"and {count_text(more, 'more run')}", "", "", ""))
-    counts = {
-        "finished": state.finished,
-        "failed": state.failed,
-        "under way": len(state.running),
-        "to come": state.waiting,
-    }
+    numbers = (state.finished, state.failed, len(state.running), state.waiting)
+    counts = dict(zip(("finished", "failed", "under way", "to come"), numbers, strict=True))
     shown = [f"{count} {what}" for what, count in counts.items() if count or what == "finished"]
     memory = f" ({state.out_of_memory} out of memory)" if state.out_of_memory else ""
     shown[0] += memory
@@ -259,23 +246,16 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
 
 
 def _making(rules: Collection[str]) -> str:
-    made = list(dict.fromkeys(what for rule, what in MADE_BY_RULES.items() if rule in rules))
-    if not made:
-        return ""
-    return f"; making {' and '.join(filter(None, [', '.join(made[:-1]), made[-1]]))}"
+    *others, last = dict.fromkeys(["", *(what for rule, what in MADE_BY_RULES.items() if rule in rules)])
+    return f"; making {' and '.join(filter(None, [', '.join(others[1:]), last]))}" if last else ""
 
 
 def _left_of_study(left: Work) -> str:
     """The time left for all, in the steps of that of each run."""
-    rounded = replace(left, busy=_all_in_steps(left.busy), longest=_all_in_steps(left.longest))
+    rounded = replace(left, busy=tuple(map(_in_steps, left.busy)), longest=tuple(map(_in_steps, left.longest)))
     if left.known_runs and not left.unknown_runs and not any((*rounded.busy, *rounded.longest)):
         return "a few seconds"
     return time_text(rounded)
-
-
-def _all_in_steps(seconds: tuple[float, float, float]) -> tuple[float, float, float]:
-    low, likely, high = map(_in_steps, seconds)
-    return low, likely, high
 
 
 def _in_steps(seconds: float) -> float:
@@ -286,10 +266,8 @@ def _in_steps(seconds: float) -> float:
 def _line_of_run(state: RunUnderWay) -> _Line:
     run = state.run
     name = f"{run.model} {run.batch_size} on {run.device}, repeat {run.repeat}"
-    if state.phase == "training":
-        phase = f"epoch {min(state.epochs_done + 1, state.epochs)} of {state.epochs}"
-    else:
-        phase = f"{state.phase}"
+    epoch = f"epoch {min(state.epochs_done + 1, state.epochs)} of {state.epochs}"
+    phase = epoch if state.phase == "training" else state.phase
     speed = "" if state.epoch_seconds is None else f"{format_number(state.epoch_seconds, significant=3)} s an epoch"
     return (name, phase, speed, _left(state))
 
