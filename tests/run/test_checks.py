@@ -772,10 +772,10 @@ def test_what_could_not_be_evaluated_is_a_bug_to_report() -> None:
     )
 
 
-def test_a_finding_has_the_name_of_its_function_and_the_level_of_its_mark(facts: FactsOf) -> None:
-    @check("error")
-    def unheard_of(_: Facts) -> tuple[str, str]:
-        return "a thing was found", "see to it"
+def test_a_finding_has_the_name_of_its_function_and_the_level_and_advice_of_its_mark(facts: FactsOf) -> None:
+    @check("error", "see to it")
+    def unheard_of(_: Facts) -> str:
+        return "a thing was found"
 
     assert unheard_of(facts()) == Finding("unheard_of", "error", "a thing was found", "see to it")
 
