@@ -48,7 +48,9 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     return Study(
         models=tuple(config["models"]),
         batch_sizes=tuple(config["batch_sizes"]),
-        devices=tuple(dict.fromkeys(name for chosen in selected for name in _names_of(chosen, series))),
+        devices=tuple(
+            dict.fromkeys(device.name for name in selected for device in series.get(name) or [devices[name]])
+        ),
         repeats=config["repeats"],
         seed=config["seed"],
         isolation=config["isolation"],
@@ -158,8 +160,3 @@ def _by_name(series: Mapping[str, Sequence[Device]]) -> dict[str, Device]:
                 )
             devices[device.name] = device
     return devices
-
-
-def _names_of(chosen: str, series: Mapping[str, Sequence[Device]]) -> list[str]:
-    """The devices that a name in `devices` asks for: all of a list, or the one of that name."""
-    return [device.name for device in series[chosen]] if chosen in series else [chosen]

@@ -89,15 +89,10 @@ def everything(study: Study, config: Mapping[str, Any], folder: Path = RESULTS) 
 
 def leftovers(study: Study, config: Mapping[str, Any], folder: Path) -> list[str]:
     """What an earlier study left and this one does not ask for: it would show what the tables no longer have."""
-    outdated = set(pictures(f"{folder}/figures/{name}" for name in of_study.NAMES)) - set(
-        figures(study, config, folder)
-    )
-    compared = (
-        []
-        if config["baseline"] is not None
-        else [f"{folder}/tables/{Path(path).name}" for path in COMPARED_TABLES.values()]
-    )
-    return sorted(outdated) + compared
+    made = set(everything(study, config, folder))
+    compared = [f"{folder}/tables/{Path(path).name}" for path in COMPARED_TABLES.values()]
+    drawn = sorted(pictures(f"{folder}/figures/{name}" for name in of_study.NAMES))
+    return [path for path in drawn if path not in made] + (compared if config["baseline"] is None else [])
 
 
 def leftover_timelines(study: Study) -> list[str]:

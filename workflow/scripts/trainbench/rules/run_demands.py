@@ -19,11 +19,6 @@ def cores(call: Call, run: Run) -> int:
     return cores_of_run(device, isolation, usable, call.gpus_side_by_side)
 
 
-def gpus(call: Call, run: Run) -> int:
-    """GPUs that a run reserves."""
-    return call.study.device(run.device).gpus
-
-
 def gpus_by_kind(call: Call) -> dict[str, Callable[[Call, Run], int]]:
     """The GPUs that a run reserves of each kind, by the name of the resource; nothing where all are of one kind."""
     reserved = {

@@ -5,10 +5,10 @@ This process imports no framework.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 from trainbench.errors import InputError
 from trainbench.machine import (
@@ -45,6 +45,8 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         log = stack.enter_context(task.log.open("w", encoding="utf-8"))
         gpus = stack.enter_context(_gpus(task, machine, announce))
+        # Of a card without a name nothing is known but which one it is.
+        names = zip(gpu_choice.names(machine.gpus, gpus.uuids), gpus.uuids, strict=True)
         near = _near_cores(gpus)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
         quota_locks = core_lease.quota_locks(control_groups.cpu_quota())
@@ -58,7 +60,14 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
             told={
                 "threads": threads,
                 "cores": cores.cores,
-                "identity": _identity(task, machine, threads, gpus),
+                "identity": {
+                    "settings": task.settings,
+                    "code_sha256": task.code_sha256,
+                    "schema_version": record.SCHEMA_VERSION,
+                    "host": machine.id,
+                    "gpus": [name or uuid for name, uuid in names],
+                    "threads": threads,
+                },
             },
         )
         canary_before = _canary(cores.cores, log)
@@ -80,12 +89,10 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         near_cores=None if near is None else tuple(sorted(near)),
         gpu_uuids=gpus.uuids,
         gpu_wait_seconds=gpus.waited_seconds,
-        gpu_listed=seen.gpu_listed,
         canary_before=canary_before,
         canary_after=canary_after,
         samples=None if task.monitor_interval_seconds is None else task.samples,
-        monitor_end=seen.monitor_end,
-        stopped_in=seen.stopped_in,
+        seen=seen,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
     # Only now: until then, an interruption costs at most what the state does not have.
@@ -110,21 +117,16 @@ def _threads(task: Task, usable_threads: int) -> int:
     return int(asked)
 
 
-@contextmanager
-def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease]:
+def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> AbstractContextManager[gpu_lease.Lease]:
     """Lease its cards for a GPU run; a CPU run gets none."""
     if task.device["kind"] == "cpu":
-        yield gpu_lease.Lease((), (), None)
-        return
+        return nullcontext(gpu_lease.Lease((), (), None))
     visible = gpu_choice.usable(machine.gpus, os.environ)
     of_device = gpu_choice.of_device(visible, task.device["name"], task.device.get("card"), task.gpus)
     cards, folder = [card.uuid for card in of_device], locks.folder(os.environ)
-
-    def report(line: str) -> None:
-        announce(f"{task.name}: {line}")
-
-    with gpu_lease.leased(cards, task.gpus, folder, report, task.gpu_wait_seconds) as lease:
-        yield lease
+    return gpu_lease.leased(
+        cards, task.gpus, folder, lambda line: announce(f"{task.name}: {line}"), task.gpu_wait_seconds
+    )
 
 
 def _near_cores(gpus: gpu_lease.Lease) -> frozenset[int] | None:
@@ -138,20 +140,6 @@ def _near_cores(gpus: gpu_lease.Lease) -> frozenset[int] | None:
         return None
     known = [cores for cores in near if cores is not None]
     return frozenset().union(*known) if len(known) == len(near) else None
-
-
-def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease) -> dict[str, Any]:
-    """What is known here of all that the rest of an interrupted run depends on."""
-    names = gpu_choice.names(machine.gpus, gpus.uuids)
-    return {
-        "settings": task.settings,
-        "code_sha256": task.code_sha256,
-        "schema_version": record.SCHEMA_VERSION,
-        "host": machine.id,
-        # Of a card without a name nothing is known but which one it is.
-        "gpus": [name or uuid for name, uuid in zip(names, gpus.uuids, strict=True)],
-        "threads": threads,
-    }
 
 
 def _canary(cores: Sequence[int], log: TextIO) -> canary.Timing | None:

@@ -52,7 +52,9 @@ def lines(process: "subprocess.Popen[str]", notes: Path, batch_size: int, least_
                 return  # what it has started holds its output open
             size = notes.stat().st_size if notes.exists() else 0
             if size != noted_bytes:
-                last, silent_seconds, noted_bytes = _last_note(journal.read(notes)), 0.0, size
+                epochs = journal.read(notes).get("epochs", [])
+                last = f"epoch {epochs[-1]['epoch']}" if epochs else "the first step, which was compiled"
+                silent_seconds, noted_bytes = 0.0, size
             elif not _is_stopped(process.pid):
                 silent_seconds += look_seconds
                 if silent_seconds >= patience_seconds(journal.read(notes), batch_size, least_seconds):
@@ -88,11 +90,6 @@ def _pass_on(output: Iterable[str], arrived: "queue.SimpleQueue[str | None]") ->
     for line in output:
         arrived.put(line)
     arrived.put(None)
-
-
-def _last_note(noted: Mapping[str, Any]) -> str:
-    epochs = noted.get("epochs", [])
-    return f"epoch {epochs[-1]['epoch']}" if epochs else "the first step, which was compiled"
 
 
 def _is_stopped(pid: int) -> bool:

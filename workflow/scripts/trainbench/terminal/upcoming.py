@@ -38,13 +38,8 @@ def text(
 ) -> str:
     """What is to come, a line for each device and model, then how long all of it takes and by what that is known.
 
-    Args:
-        study: The study.
-        to_come: Runs that Snakemake would carry out.
-        there: Runs that are asked for as well, and are there.
-        history: Runs that have ended.
-        place: The machine.
-        changes: Of the runs to come whose results are there, the settings in which they differ.
+    `there` are runs that are asked for as well, and are there; `changes` has of the runs to come whose results are
+    there the settings in which they differ.
     """
     cells, cells_there = (Counter(cell_of(run) for run in runs) for runs in (to_come, there))
     if not to_come:
@@ -65,17 +60,16 @@ def text(
         disable_numparse=True,
     )
     known = Counter[str]()
-    for cell, count in cells.items():
-        estimate = estimates[cell]
-        known["nothing" if estimate is None else estimate.basis] += count
+    for cell, estimate in estimates.items():
+        known["nothing" if estimate is None else estimate.basis] += cells[cell]
     whole = reduce(add, works.values())
-    by_throughput = {cell for cell, estimate in estimates.items() if estimate and estimate.basis == "throughput"}
-    lengths = [time_text(whole)] + [
-        time
-        for device, model, *_, time in lines
-        if any((cell.device, cell.model) == (device, model) for cell in by_throughput)
-    ]
-    limited = any(_LIMITS in length for length in lengths)
+    by_throughput = {
+        (cell.device, cell.model)
+        for cell, estimate in estimates.items()
+        if estimate is not None and estimate.basis == "throughput"
+    }
+    shown = [time_text(whole), *(time for device, model, *_, time in lines if (device, model) in by_throughput)]
+    limited = any(_LIMITS in time for time in shown)
     return (
         f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
         f"{_replaced(changes)}"
