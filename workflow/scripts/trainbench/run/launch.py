@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from trainbench.errors import InputError
 from trainbench.machine import (
@@ -45,8 +45,6 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         log = stack.enter_context(task.log.open("w", encoding="utf-8"))
         gpus = stack.enter_context(_gpus(task, machine, announce))
-        # Of a card without a name nothing is known but which one it is.
-        names = zip(gpu_choice.names(machine.gpus, gpus.uuids), gpus.uuids, strict=True)
         near = _near_cores(gpus)
         wanted = core_lease.preferred(os.sched_getaffinity(0), near)
         quota_locks = core_lease.quota_locks(control_groups.cpu_quota())
@@ -60,14 +58,7 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
             told={
                 "threads": threads,
                 "cores": cores.cores,
-                "identity": {
-                    "settings": task.settings,
-                    "code_sha256": task.code_sha256,
-                    "schema_version": record.SCHEMA_VERSION,
-                    "host": machine.id,
-                    "gpus": [name or uuid for name, uuid in names],
-                    "threads": threads,
-                },
+                "identity": _identity(task, machine, threads, gpus),
             },
         )
         canary_before = _canary(cores.cores, log)
@@ -140,6 +131,20 @@ def _near_cores(gpus: gpu_lease.Lease) -> frozenset[int] | None:
         return None
     known = [cores for cores in near if cores is not None]
     return frozenset().union(*known) if len(known) == len(near) else None
+
+
+def _identity(task: Task, machine: host.Host, threads: int, gpus: gpu_lease.Lease) -> dict[str, Any]:
+    """What is known here of all that the rest of an interrupted run depends on."""
+    names = gpu_choice.names(machine.gpus, gpus.uuids)
+    return {
+        "settings": task.settings,
+        "code_sha256": task.code_sha256,
+        "schema_version": record.SCHEMA_VERSION,
+        "host": machine.id,
+        # Of a card without a name nothing is known but which one it is.
+        "gpus": [name or uuid for name, uuid in zip(names, gpus.uuids, strict=True)],
+        "threads": threads,
+    }
 
 
 def _canary(cores: Sequence[int], log: TextIO) -> canary.Timing | None:
