@@ -104,7 +104,8 @@ def _refuse_violations(config: Mapping[str, Any], layers: Sequence[config_files.
         # A misspelt key is both unknown and missing: naming the unknown one helps.
         unknown_first = min(errors, key=lambda error: error.kind.name != "additionalProperties")
         path = _as_keys(unknown_first.instance_path, config)
-        wrong_key, sentence = _sentence(unknown_first, _key(path))
+        place = "/".join(str(step) if isinstance(step, str) else f"item {step + 1}" for step in path)
+        wrong_key, sentence = _sentence(unknown_first, place)
         line = config_files.line_of(layers, [*path, *wrong_key])
         raise InputError(f"{line}: {sentence}" if line else sentence)
 
@@ -142,10 +143,6 @@ def _sentence(error: jsonschema_rs.ValidationError, key: str) -> tuple[list[str]
     hint = as_list(key, error.instance) or _with_space(key.rpartition("/")[2], error.instance)
     found = _shown(error.instance)
     return [], f"config key '{key}'{meaning} is {found}, expected {_expected(schema)}{hint}; {WHERE_TO_SET}"
-
-
-def _key(path: Sequence[str | int]) -> str:
-    return "/".join(str(step) if isinstance(step, str) else f"item {step + 1}" for step in path)
 
 
 def _at(path: Sequence[str | int]) -> Schema:

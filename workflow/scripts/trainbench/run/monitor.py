@@ -12,7 +12,7 @@ import operator
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Final, TypeVar
@@ -127,37 +127,29 @@ def _gpu_sample(
 
 def main(arguments: list[str]) -> int:
     """Sample until the watched process or the parent ends, or the disk is full."""
-    _, parent_pid, *_ = arguments
+    pid, parent_pid, interval_seconds, path, cores, *gpu_uuids = arguments
     lifetime.end_with(int(parent_pid))
+    session: nvml.Session | str = "no GPU to read"
     try:
-        return _sample(arguments)
+        with Path(path).open("w", encoding="utf-8", newline="") as file, ExitStack() as stack:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns(len(gpu_uuids)))
+            if gpu_uuids:
+                try:
+                    session = stack.enter_context(nvml.Session())
+                except nvml.NvmlUnavailable as error:
+                    session = f"NVML cannot be used: {error}"
+            own_cores = [int(core) for core in cores.split(",")]
+            with suppress(psutil.NoSuchProcess):
+                tree = ProcessTree(int(pid))
+                for host, gpus in samples(tree, own_cores, session, gpu_uuids, float(interval_seconds)):
+                    values = [*astuple(host), *(value for gpu in gpus for value in astuple(gpu))]
+                    writer.writerow(["" if value is None else value for value in values])
+                    file.flush()
     except OSError as error:
         if not full_disk.is_cause(error):
             raise
         return full_disk.EXIT_CODE
-
-
-def _sample(arguments: list[str]) -> int:
-    pid, _, interval_seconds, path, cores, *gpu_uuids = arguments
-    with ExitStack() as stack:
-        file = stack.enter_context(Path(path).open("w", encoding="utf-8", newline=""))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns(len(gpu_uuids)))
-        session: nvml.Session | str = "no GPU to read"
-        if gpu_uuids:
-            try:
-                session = stack.enter_context(nvml.Session())
-            except nvml.NvmlUnavailable as error:
-                session = f"NVML cannot be used: {error}"
-        try:
-            tree = ProcessTree(int(pid))
-        except psutil.NoSuchProcess:
-            return 0
-        own_cores = [int(core) for core in cores.split(",")]
-        for host, gpus in samples(tree, own_cores, session, gpu_uuids, float(interval_seconds)):
-            values = [*astuple(host), *(value for gpu in gpus for value in astuple(gpu))]
-            writer.writerow(["" if value is None else value for value in values])
-            file.flush()
     return 0
 
 

@@ -14,7 +14,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from trainbench.plan.study import Run, Study
 from trainbench.rules import metrics_file, so_far
@@ -85,14 +85,12 @@ class _Begun:
         self.read_bytes += len(whole)
         for line in whole.splitlines():
             with suppress(ValueError, LookupError, TypeError):
-                self._take(json.loads(line))
-
-    def _take(self, note: dict[str, Any]) -> None:
-        self.compiled |= "proof" in note
-        self.ended |= "peak_memory_mib" in note or "status" in note
-        for epoch in note.get("epochs", ()):
-            self.train_seconds.append(epoch["train_seconds"])
-            self.both_seconds.append(epoch["train_seconds"] + epoch["eval_seconds"])
+                note = json.loads(line)
+                self.compiled |= "proof" in note
+                self.ended |= "peak_memory_mib" in note or "status" in note
+                for epoch in note.get("epochs", ()):
+                    self.train_seconds.append(epoch["train_seconds"])
+                    self.both_seconds.append(epoch["train_seconds"] + epoch["eval_seconds"])
 
 
 def _state(path: Path) -> tuple[int, int] | None:

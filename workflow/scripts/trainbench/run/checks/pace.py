@@ -69,7 +69,11 @@ def cores_contend(facts: Facts) -> str | None:
     the truth, and all cores at once are slower for another reason: their clock is lower than that of one alone.
     """
     timings = [timing for timing in (facts.canary_before, facts.canary_after) if timing is not None]
-    if not timings or not _in_virtual_machine(facts) or _share_physical_cores(facts):
+    cpu_info = (kernel_files.text(facts.root / "proc/cpuinfo") or "").splitlines()
+    is_virtual = "hypervisor" in next((line for line in cpu_info if line.startswith("flags")), "").split()
+    siblings = {kernel_files.siblings(core, facts.root) for core in facts.cores}
+    share_by_nature = () not in siblings and len(siblings) < len(facts.cores)
+    if not timings or not is_virtual or share_by_nature:
         return None
     worst = max(timings, key=lambda timing: timing.together_cpu_seconds / timing.alone_cpu_seconds)
     alone, together = worst.alone_cpu_seconds, worst.together_cpu_seconds
@@ -80,14 +84,3 @@ def cores_contend(facts: Facts) -> str | None:
         f"cores at once ({together / alone:.2f} times), {'before' if worst is facts.canary_before else 'after'} the "
         "run: the hypervisor lets them share what computes"
     )
-
-
-def _in_virtual_machine(facts: Facts) -> bool:
-    lines = (kernel_files.text(facts.root / "proc/cpuinfo") or "").splitlines()
-    return "hypervisor" in next((line for line in lines if line.startswith("flags")), "").split()
-
-
-def _share_physical_cores(facts: Facts) -> bool:
-    """Whether the machine tells of two cores of the run that they are threads of one physical core."""
-    siblings = {kernel_files.siblings(core, facts.root) for core in facts.cores}
-    return () not in siblings and len(siblings) < len(facts.cores)
