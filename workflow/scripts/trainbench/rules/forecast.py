@@ -18,6 +18,7 @@ from trainbench.machine import host
 from trainbench.plan.study import METRICS_NAME, Run, Study, cores_of_run
 from trainbench.records import same_host
 from trainbench.rules.call import Call
+from trainbench.words.wording import numbered
 
 MOST_RUNS_OF_CELL: Final = 5
 """So many runs of a cell are read: more would say little more, and a study may have thousands."""
@@ -271,13 +272,8 @@ def time_text(whole: Work) -> str:
     if not whole.unlimited_runs and low != high:
         text += f" ({low} to {high})"
     if whole.unknown_runs:
-        text += f", and {count_text(whole.unknown_runs, 'run')} of unknown length"
+        text += f", and {numbered(whole.unknown_runs, 'run')} of unknown length"
     return text
-
-
-def count_text(count: int, what: str) -> str:
-    """So many of something: `1 run`, `2 runs`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def duration_text(seconds: float) -> str:

@@ -84,14 +84,15 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
     Raises:
         OSError: the disk is full, or something else is wrong than a file.
     """
+    status, message = "completed", None
     try:
         train(request, notes)
     except interface.OutOfMemory as error:
-        notes.note({"status": "out_of_memory", "message": str(error)})
+        status, message = "out_of_memory", str(error)
     except MemoryError as error:
-        notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
+        status, message = "out_of_memory", f"the host has too little memory: {error}".rstrip(": ")
     except (interface.Refused, InputError) as error:
-        notes.note({"status": "refused", "message": str(error)})
+        status, message = "refused", str(error)
     except Exception as error:
         device = request.settings["device"]
         own = tuple(device.get("environment", {}))
@@ -104,9 +105,8 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
             said = (str(error).splitlines() or [""])[0]
             where = clean_environment.suspicion(device["name"], own)
             told = f"the training failed ({type(error).__name__}: {said}); {where}"
-        notes.note({"status": "refused", "message": told})
-    else:
-        notes.note({"status": "completed", "message": None})
+        status, message = "refused", told
+    notes.note({"status": status, "message": message})
 
 
 def train(request: Request, notes: journal.Journal) -> None:

@@ -26,9 +26,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from trainbench.plan.study import Run
 from trainbench.rules import forecast
 from trainbench.rules.call import Call
-from trainbench.rules.forecast import Work, count_text, duration_text, time_text
+from trainbench.rules.forecast import Work, duration_text, time_text
 from trainbench.terminal.under_way import RunUnderWay, StudyUnderWay, Watch
-from trainbench.words.wording import format_number
+from trainbench.words.wording import format_number, listed, numbered
 
 REDRAW_SECONDS: Final = 1.0
 MOST_CPU_SHARE: Final = 0.0025
@@ -220,7 +220,7 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
     runs = [_line_of_run(run) for run in state.running[:MOST_RUNS_SHOWN]]
     more = len(state.running) - len(runs)
     if more:
-        runs.append((f"and {count_text(more, 'more run')}", "", "", ""))
+        runs.append((f"and {numbered(more, 'more run')}", "", "", ""))
     numbers = (state.finished, state.failed, len(state.running), state.waiting)
     counts = dict(zip(("finished", "failed", "under way", "to come"), numbers, strict=True))
     shown = [f"{count} {what}" for what, count in counts.items() if count or what == "finished"]
@@ -231,8 +231,8 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
     if state.failed:
         return ((f"runs: {', '.join(shown)}", "", "", ""),)
     finished = f"all {state.finished} runs" if state.finished > 1 else "the run"
-    *others, last = dict.fromkeys(["", *(what for rule, what in MADE_BY_RULES.items() if rule in rules)])
-    making = f"; making {' and '.join(filter(None, [', '.join(others[1:]), last]))}" if last else ""
+    made = [*dict.fromkeys(what for rule, what in MADE_BY_RULES.items() if rule in rules)]
+    making = f"; making {listed(made)}" if made else ""
     return ((f"{finished} finished{memory}{making}", "", "", ""),)
 
 

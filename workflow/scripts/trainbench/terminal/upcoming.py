@@ -12,7 +12,8 @@ from tabulate import tabulate
 from trainbench.plan.study import Run, Study
 from trainbench.rules import forecast, so_far
 from trainbench.rules.call import Call
-from trainbench.rules.forecast import Cell, History, Place, Work, cell_of, count_text, time_text, work
+from trainbench.rules.forecast import Cell, History, Place, Work, cell_of, time_text, work
+from trainbench.words.wording import numbered
 
 MOST_BATCH_SIZES: Final = 6
 MOST_CHANGES: Final = 4
@@ -43,7 +44,7 @@ def text(
     """
     cells, cells_there = (Counter(cell_of(run) for run in runs) for runs in (to_come, there))
     if not to_come:
-        return f"Nothing is to be measured: {count_text(len(there), 'run')} asked for, all there.\n"
+        return f"Nothing is to be measured: {numbered(len(there), 'run')} asked for, all there.\n"
     estimates = {cell: history.estimate(cell) for cell in cells}
     works = {cell: work(place.share(study, cell.device), estimates[cell], count) for cell, count in cells.items()}
     ranks = {name: rank for rank, name in enumerate((*study.devices, *study.models))}
@@ -71,7 +72,7 @@ def text(
     shown = [time_text(whole), *(time for device, model, *_, time in lines if (device, model) in by_throughput)]
     limited = any(_LIMITS in time for time in shown)
     return (
-        f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
+        f"{table}\n\n{numbered(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
         f"{_replaced(changes)}"
     )
 
@@ -106,8 +107,8 @@ def _time(whole: Work, place: Place) -> str:
         return "; how long that takes is unknown"
     if place.cores is None:
         return f": {time}, one after another; how many the scheduler carries out side by side is not known here"
-    gpus = f" and {count_text(place.gpus, 'GPU')}" if place.gpus else ""
-    return f": {time} on {count_text(place.cores, 'core')}{gpus}"
+    gpus = f" and {numbered(place.gpus, 'GPU')}" if place.gpus else ""
+    return f": {time} on {numbered(place.cores, 'core')}{gpus}"
 
 
 def _sources(known: Counter[str], limited: bool) -> str:
@@ -118,4 +119,4 @@ def _sources(known: Counter[str], limited: bool) -> str:
         "throughput": f"known from the nearest batch size alone{meaning}.",
         "nothing": "of unknown length: nothing of the same model and device has been measured here on this host.",
     }
-    return "".join(f"{count_text(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])
+    return "".join(f"{numbered(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])
