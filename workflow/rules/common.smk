@@ -11,6 +11,7 @@ from snakemake.resources import Resources
 
 from trainbench.figures import of_study
 from trainbench.machine import lifetime, working_folder
+from trainbench.plan import submission
 from trainbench.plan.study import Run
 from trainbench.rules import (
     RESULTS,
@@ -123,7 +124,7 @@ def asked_of_scheduler(name):
     default = Resources.from_mapping(workflow.resource_settings.default_resources or {}).get(name)
 
     def asked(wildcards, input, attempt, threads, rulename, async_run):
-        own = run_demands.asked_of_scheduler(CALL, Run.named(wildcards))
+        own = submission.resources(STUDY.device(wildcards.device), STUDY.isolation)
         if name in own or default is None:
             return own.get(name)
         given = {"input": input, "attempt": attempt, "threads": threads}

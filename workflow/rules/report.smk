@@ -19,6 +19,7 @@ rule page:
         order=ORDER,
         # What alters a number alters a table as well: a function that takes the output is not tracked.
         repetition=lambda wildcards, output: table_params.repetition(CALL),
+        repository=lambda wildcards, output: REPOSITORY,
         code=rooms.code_of("make_report.py"),
     script:
         "../scripts/make_report.py"

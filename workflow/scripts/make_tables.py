@@ -19,11 +19,7 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         own=[Path(path) for path in snakemake.input.get("metrics", snakemake.params.get("metrics"))],
         found=sources.find(read["folders"]),
         question=Question(
-            order=TableOrder(**snakemake.params.order),
-            reference=Reference(**asked["reference"]),
-            target_accuracy=asked["target_accuracy"],
-            prices=asked["prices"],
-            currency=asked["currency"],
+            **{**asked, "order": TableOrder(**snakemake.params.order), "reference": Reference(**asked["reference"])}
         ),
         folder=Path(snakemake.output[0]).parent,
         skip_bad_sources=read["skip_bad"],

@@ -171,7 +171,10 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
     builds_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
     gpu_found = bool(machine.cards) and machine.gpu_limit != 0 and builds_for_gpus
     study = configuration.study_of(config, None if options.submits else gpu_found)
-    files = idx.find_files(_data_folder(study, repository))
+    # Where the data files are: seen from the working folder or, where there is nothing, from the repository. Unlike
+    # Path.exists, os.path's says no of what may not be looked at.
+    here, there = (os.path.exists(folder / study.dataset_path) for folder in (Path(), repository))  # noqa: PTH110
+    files = idx.find_files((repository if there and not here else Path()) / study.dataset_path)
     warnings: list[str] = []
     if options.is_main:
         limits.refuse_contradictions(study, study.runs(), idx.read_shape(files))
@@ -209,14 +212,11 @@ def _machine(options: Options) -> limits.Machine:
         cores=given_cores(options, host.inventory().usable_threads),
         gpus=gpu_choice.look(gpu_cards.inventory(), os.environ),
         gpu_limit=options.gpus,
-        frameworks=None if options.uses_conda else _installed_frameworks(),  # conda brings what runs need
+        # conda brings what runs need
+        frameworks=None if options.uses_conda else {name: engines.uses_gpus(name) for name in engines.ENGINES},
         memory_mib=host.available_memory_mib(),
         disks=working_folder.disks(Path.cwd(), (limits.RUNS_FOLDER, limits.DATA_FOLDER, limits.RECORDS_FOLDER)),
     )
-
-
-def _installed_frameworks() -> dict[str, bool | None]:
-    return {name: engines.uses_gpus(name) for name in engines.ENGINES}
 
 
 def given_cores(options: Options, usable: int) -> int | None:
@@ -227,14 +227,6 @@ def given_cores(options: Options, usable: int) -> int | None:
     if options.cores is None or (options.is_dry_run and options.cores == 1):
         return None
     return min(options.cores, usable)
-
-
-def _data_folder(study: Study, repository: Path) -> Path:
-    """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
-    folder = Path(study.dataset_path)
-    in_repository = repository / folder
-    # Unlike Path.exists, this says no of what may not be looked at.
-    return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder  # noqa: PTH110
 
 
 def left_out(devices: Sequence[Device], environment: Mapping[str, str]) -> str | None:

@@ -42,11 +42,6 @@ def environment(call: Call, run: Run) -> str:
     return str(call.repository / "envs" / f"train-{device.framework}-{'cuda' if device.gpus else 'cpu'}.yaml")
 
 
-def asked_of_scheduler(call: Call, run: Run) -> dict[str, int | str]:
-    """What a run asks of the scheduler that it is submitted to, by the name of the resource."""
-    return submission.resources(call.study.device(run.device), call.study.isolation)
-
-
 def names_asked_of_scheduler(call: Call) -> list[str]:
     """What any run asks for by name; nothing where none are submitted."""
     devices = call.study.device_settings.values() if call.options.submits else ()

@@ -27,7 +27,6 @@ def repetition(call: Call) -> dict[str, Any]:
     return {
         "configuration": yaml.safe_dump(settings | {"devices": list(call.study.devices)}, sort_keys=False),
         "code_sha256": sorted({call.code_sha256[device.framework] for device in call.study.selected_devices()}),
-        "repository": str(call.repository),
     }
 
 
