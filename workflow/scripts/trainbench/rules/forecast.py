@@ -6,7 +6,7 @@ It works beside runs that are measured.
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from itertools import islice
 from operator import add
@@ -112,39 +112,34 @@ def work(share: float, estimate: Estimate | None, runs: int = 1) -> Work:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where runs are carried out: cores, None where they are not known here, and GPUs for them."""
+class Forecast:
+    """The runs of a results folder that have ended, read when they are asked for, and where those to come are run.
 
-    cores: int | None
-    gpus: int
+    Those count that were carried out on the same host and with the same device and data as runs of the study. `host` is
+    what a metrics file has of a host, id, CPU and memory, or None where any counts. Of `cores` and `gpus` runs are
+    carried out side by side; `cores` is None where that is not known here.
+    """
 
-    def share(self, study: Study, device_name: str) -> float:
+    study: Study
+    results: Path
+    dataset_files_sha256: str
+    host: Mapping[str, Any] | None
+    cores: int | None = None
+    gpus: int = 0
+    _pasts: dict[Cell, list[Past]] = field(default_factory=dict)
+    _sizes: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def share(self, device_name: str) -> float:
         """The share of the machine that a run on a device takes: 1 where nothing else runs beside it, or it is unknown.
 
         Raises:
             InputError: the study does not describe the device.
         """
-        device = study.device(device_name)
+        device = self.study.device(device_name)
         if self.cores is None:
             return 1.0
-        cores = cores_of_run(device, study.isolation, self.cores, self.gpus) / self.cores
+        cores = cores_of_run(device, self.study.isolation, self.cores, self.gpus) / self.cores
         return min(1.0, max(cores, device.gpus / max(1, self.gpus)))
-
-
-class History:
-    """The runs of a results folder that have ended, read when they are asked for.
-
-    Those count that were carried out on the same host and with the same device and data as runs of the study. `host` is
-    what a metrics file has of a host, id, CPU and memory, or None where any counts.
-    """
-
-    def __init__(self, study: Study, results: Path, dataset_files_sha256: str, host: Mapping[str, Any] | None) -> None:
-        self._study = study
-        self._results = results
-        self._dataset_files_sha256 = dataset_files_sha256
-        self._host = host
-        self._pasts: dict[Cell, list[Past]] = {}
-        self._sizes: dict[tuple[str, str], list[int]] = {}
 
     def learn(self, run: Run) -> None:
         """Take note that a run has ended just now: what was read beside it is read anew."""
@@ -157,7 +152,7 @@ class History:
         Raises:
             InputError, KeyError: the study does not describe the cell's device or model.
         """
-        epochs = self._study.model_settings[cell.model].epochs
+        epochs = self.study.model_settings[cell.model].epochs
         known = [past.seconds(epochs) for past in self._of_cell(cell)]
         if not known:
             return self._by_throughput(cell, epochs)
@@ -174,7 +169,7 @@ class History:
         pair = (cell.model, cell.device)
         if pair not in self._sizes:
             self._sizes[pair] = _numbers(
-                path.parent for path in self._results.glob(f"runs/{cell.model}/*/{cell.device}")
+                path.parent for path in self.results.glob(f"runs/{cell.model}/*/{cell.device}")
             )
         others = [size for size in self._sizes[pair] if size != cell.batch_size]
         for size in sorted(others, key=lambda size: abs(math.log(size / cell.batch_size))):
@@ -188,14 +183,14 @@ class History:
 
     def _of_cell(self, cell: Cell) -> list[Past]:
         if cell not in self._pasts:
-            found = self._results.glob(f"runs/{cell.model}/{cell.batch_size}/{cell.device}/*/{METRICS_NAME}")
+            found = self.results.glob(f"runs/{cell.model}/{cell.batch_size}/{cell.device}/*/{METRICS_NAME}")
             repeats = _numbers(path.parent for path in found)
             pasts = (self._read(Run(cell.model, cell.batch_size, cell.device, repeat)) for repeat in repeats)
             self._pasts[cell] = [*islice(filter(None, pasts), MOST_RUNS_OF_CELL)]
         return self._pasts[cell]
 
     def _read(self, run: Run) -> Past | None:
-        path = self._results / run.folder / METRICS_NAME
+        path = self.results / run.folder / METRICS_NAME
         try:
             metrics = json.loads(path.read_bytes())
             return past_of(metrics, path.stat().st_mtime) if self._counts(metrics, run) else None
@@ -203,10 +198,10 @@ class History:
             return None  # whoever reads it for the tables says what is wrong with it
 
     def _counts(self, metrics: Mapping[str, Any], run: Run) -> bool:
-        wanted = self._study.settings(run, self._dataset_files_sha256)
+        wanted = self.study.settings(run, self.dataset_files_sha256)
         return (
             metrics["status"] == "completed"
-            and (self._host is None or same_host.are_one(self._host, metrics["host"]))
+            and (self.host is None or same_host.are_one(self.host, metrics["host"]))
             and all(metrics["settings"][name] == wanted[name] for name in ("device", "dataset_files_sha256"))
         )
 
@@ -215,13 +210,13 @@ def _numbers(folders: Iterable[Path]) -> list[int]:
     return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and int(folder.name))
 
 
-def of_call(call: Call, results: Path) -> tuple[History, Place]:
+def of_call(call: Call, results: Path) -> Forecast:
     """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
     if call.options.submits:
-        return History(call.study, results, call.dataset_files_sha256, None), Place(None, 0)
+        return Forecast(call.study, results, call.dataset_files_sha256, host=None)
     machine = host.inventory()
-    place = Place(call.machine.cores or machine.usable_threads, call.gpus_side_by_side)
-    return History(call.study, results, call.dataset_files_sha256, asdict(machine)), place
+    cores, gpus = call.machine.cores or machine.usable_threads, call.gpus_side_by_side
+    return Forecast(call.study, results, call.dataset_files_sha256, asdict(machine), cores, gpus)
 
 
 def past_of(metrics: Mapping[str, Any], written_at: float) -> Past:

@@ -84,7 +84,7 @@ def shown(
     call: Call, runs: Collection[Run], results: Path, logger: logging.Logger, rules: Collection[str], *, colored: bool
 ) -> Iterator[None]:
     """Show how far these runs of a call are, of which Snakemake's `logger` tells; `rules` are carried out as well."""
-    watch = Watch(call.study, runs, *forecast.of_call(call, results), results)
+    watch = Watch(runs, forecast.of_call(call, results))
     events = JobEvents(watch)
     logger.addHandler(events)
     view = View(watch.state, rules=rules, colored=colored)

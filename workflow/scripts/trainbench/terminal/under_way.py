@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final, Literal
 
-from trainbench.plan.study import Run, Study
+from trainbench.plan.study import Run
 from trainbench.rules import metrics_file, so_far
-from trainbench.rules.forecast import Estimate, History, Place, Work, cell_of, left_of, work
+from trainbench.rules.forecast import Estimate, Forecast, Work, cell_of, left_of, work
 
 NOTES_NAME: Final = "unfinished/journal.jsonl"
 """Where a run's notes lie while it trains, seen from the folder of its results."""
@@ -104,18 +104,18 @@ def _state(path: Path) -> tuple[int, int] | None:
 class Watch:
     """A study under way; told of jobs as Snakemake begins and ends them, from whatever thread, and asked how it is."""
 
-    def __init__(self, study: Study, to_come: Collection[Run], history: History, place: Place, results: Path) -> None:
-        self._study, self._history, self._place, self._results = study, history, place, results
+    def __init__(self, to_come: Collection[Run], forecast: Forecast) -> None:
+        self._forecast = forecast
         self._lock = threading.Lock()
         self._waiting = Counter(cell_of(run) for run in to_come)
         self._running: dict[int, _Begun] = {}
         self._finished = self._out_of_memory = self._failed = 0
-        self._estimates = {cell: history.estimate(cell) for cell in self._waiting}
+        self._estimates = {cell: forecast.estimate(cell) for cell in self._waiting}
         self._waiting_work = self._of_waiting()
 
     def began(self, job: int, run: Run, now: float) -> None:
         """Take note that a run is carried out as job number `job`; `now` is `time.monotonic()`, here as below."""
-        path, cell = self._results / run.folder / NOTES_NAME, cell_of(run)
+        path, cell = self._forecast.results / run.folder / NOTES_NAME, cell_of(run)
         with self._lock:
             self._running[job] = _Begun(run, now, path, stale=_state(path))
             if self._waiting[cell] > 0:
@@ -129,11 +129,11 @@ class Watch:
             if begun is None:
                 return
             self._finished += 1
-            self._out_of_memory += so_far.status(metrics_file(begun.run, self._results)) == "out_of_memory"
-            self._history.learn(begun.run)
+            self._out_of_memory += so_far.status(metrics_file(begun.run, self._forecast.results)) == "out_of_memory"
+            self._forecast.learn(begun.run)
             for cell in self._estimates:
                 if (cell.model, cell.device) == (begun.run.model, begun.run.device):
-                    self._estimates[cell] = self._history.estimate(cell)
+                    self._estimates[cell] = self._forecast.estimate(cell)
             self._waiting_work = self._of_waiting()
 
     def failed(self, job: int) -> None:
@@ -151,7 +151,7 @@ class Watch:
                 state = self._run_under_way(begun, estimate, now)
                 running.append(state)
                 rest = left_of(estimate, state.left_seconds, now - begun.since)
-                left += work(self._place.share(self._study, begun.run.device), rest)
+                left += work(self._forecast.share(begun.run.device), rest)
             return StudyUnderWay(
                 running=tuple(running),
                 finished=self._finished,
@@ -159,18 +159,18 @@ class Watch:
                 failed=self._failed,
                 waiting=self._waiting.total(),
                 # Where runs are submitted, how many are carried out side by side is the scheduler's business.
-                left=left if self._place.cores is not None else Work(unknown_runs=left.known_runs + left.unknown_runs),
+                left=left
+                if self._forecast.cores is not None
+                else Work(unknown_runs=left.known_runs + left.unknown_runs),
             )
 
     def _of_waiting(self) -> Work:
-        shares = {device: self._place.share(self._study, device) for device in {cell.device for cell in self._waiting}}
-        works = (
-            work(shares[cell.device], self._estimates[cell], count) for cell, count in self._waiting.items() if count
-        )
+        share, waiting = self._forecast.share, [(cell, count) for cell, count in self._waiting.items() if count]
+        works = (work(share(cell.device), self._estimates[cell], count) for cell, count in waiting)
         return reduce(add, works, Work())
 
     def _run_under_way(self, begun: _Begun, estimate: Estimate | None, now: float) -> RunUnderWay:
-        epochs, done = self._study.model_settings[begun.run.model].epochs, len(begun.train_seconds)
+        epochs, done = self._forecast.study.model_settings[begun.run.model].epochs, len(begun.train_seconds)
         left = None
         if done:
             left = (epochs - done) * sum(begun.both_seconds) / done
