@@ -212,11 +212,14 @@ def _machine(options: Options) -> limits.Machine:
         cores=given_cores(options, host.inventory().usable_threads),
         gpus=gpu_choice.look(gpu_cards.inventory(), os.environ),
         gpu_limit=options.gpus,
-        # conda brings what runs need
-        frameworks=None if options.uses_conda else {name: engines.uses_gpus(name) for name in engines.ENGINES},
+        frameworks=None if options.uses_conda else _installed_frameworks(),  # conda brings what runs need
         memory_mib=host.available_memory_mib(),
         disks=working_folder.disks(Path.cwd(), (limits.RUNS_FOLDER, limits.DATA_FOLDER, limits.RECORDS_FOLDER)),
     )
+
+
+def _installed_frameworks() -> dict[str, bool | None]:
+    return {name: engines.uses_gpus(name) for name in engines.ENGINES}
 
 
 def given_cores(options: Options, usable: int) -> int | None:
