@@ -66,12 +66,12 @@ class Comparison:
     `cells` are rows with the columns `COLUMNS`, unknown ones left out, and on each side the number of `runs`; `ratio`
     is current over baseline, and `reasons` say why there is none. `differences` are facts of software or machine that
     are not the same: the name of each, and what it was before and is now. `canaries` are, by pair of hosts (current,
-    baseline), the ratios of the seconds that the fixed computation took.
+    baseline), the ratios of the seconds that the fixed computation took, None where it was not the same computation.
     """
 
     cells: tuple[Row, ...]
     differences: tuple[tuple[str, str, str], ...]
-    canaries: Mapping[tuple[str, str], Ratio]
+    canaries: Mapping[tuple[str, str], Ratio | None]
     shared_runs: int
     smallest_difference_percent: float
 
@@ -219,7 +219,7 @@ def _known(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
 
 
-def _canaries(pairs: Iterable[tuple[Sequence[Row], Sequence[Row]]]) -> dict[tuple[str, str], Ratio]:
+def _canaries(pairs: Iterable[tuple[Sequence[Row], Sequence[Row]]]) -> dict[tuple[str, str], Ratio | None]:
     """By pair of hosts the ratio of the seconds that a computation took which both sides of a cell carried out."""
     seconds: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for pair in pairs:
@@ -229,5 +229,4 @@ def _canaries(pairs: Iterable[tuple[Sequence[Row], Sequence[Row]]]) -> dict[tupl
         of_hosts = seconds.setdefault((current[0]["host"], baseline[0]["host"]), ([], []))
         for known, of_side in zip(of_hosts, timed, strict=True):
             known += [took for where, took in of_side if where in like]
-    ratios = {hosts: ratio(estimate(now), estimate(before)) for hosts, (now, before) in seconds.items()}
-    return {hosts: found for hosts, found in ratios.items() if found is not None}
+    return {hosts: ratio(estimate(now), estimate(before)) for hosts, (now, before) in seconds.items()}

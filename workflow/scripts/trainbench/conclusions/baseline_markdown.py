@@ -125,7 +125,8 @@ def _how_to_read(comparison: Comparison) -> str:
 
 def _differences_text(comparison: Comparison) -> str:
     lines = []
-    for (current, baseline), found in comparison.canaries.items():
+    timed = {hosts: found for hosts, found in comparison.canaries.items() if found is not None}
+    for (current, baseline), found in timed.items():
         percent, said = 100 * (found.value - 1), outcome(found)
         if abs(percent) > CANARY_DIFFERENCE_PERCENT and (said.shown or said.seen_once):
             how, took = ("slower", "longer") if percent > 0 else ("faster", "less")
@@ -137,7 +138,11 @@ def _differences_text(comparison: Comparison) -> str:
     if comparison.differences:
         rows = [[*map(literal, difference)] for difference in comparison.differences]
         lines.append(table(["", "Before", "Now"], rows))
-    return "\n\n".join(lines) or (
+    if lines:
+        return "\n\n".join(lines)
+    if not timed:
+        return "Software and drivers are the same; no fixed computation was timed alike before the runs of both sets."
+    return (
         "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
         f"or shorter by more than {CANARY_DIFFERENCE_PERCENT:g} %."
     )
