@@ -2,6 +2,7 @@
 # make plan   what that would measure, and how long it would take; measures nothing
 # make test   the tests; ARGS='-n0 tests/machine' some of them in one process, ARGS=--durations=40 with what they cost
 # make benchmarks    how fast trainbench itself is: benchmarks/results, about half an hour; BEFORE=../earlier beside another version
+# make mutations     whether the tests notice when code is broken (docs/mutations.md): over an hour; ROOMS='plan results' for some
 # Everything else that these need is set up by themselves, in .venv, from the exact versions in requirements/.
 
 PYTHON ?= python3
@@ -36,7 +37,7 @@ SOURCES := workflow/scripts tests benchmarks docs
 RULES := Snakefile workflow/rules
 
 .DELETE_ON_ERROR:
-.PHONY: run plan test benchmarks setup lint format lock clean
+.PHONY: run plan test benchmarks mutations setup lint format lock clean
 
 run: setup
 	$(SNAKEMAKE) --quiet rules --cores $(CORES) $(ARGS)
@@ -63,6 +64,13 @@ benchmarks: setup
 	  .venv/bin/python benchmarks/$${name%%-*}.py "$$@" > benchmarks/results/$$name.md || missed=1; \
 	  cat benchmarks/results/$$name.md; \
 	done; exit $$missed
+
+# Outside CI. In a folder of its own, because .venv has what the requirements say and nothing else.
+ROOMS ?=
+MUTMUT := $(CURDIR)/.mutations/mutmut
+mutations: setup
+	@$(UV) install --quiet --system-certs --require-hashes --target $(MUTMUT) --requirement requirements/mutations.txt
+	PYTHONPATH=$(MUTMUT) .venv/bin/python benchmarks/mutations.py $(ROOMS) $(ARGS)
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 UV := .venv/bin/uv pip
@@ -126,7 +134,8 @@ lock: setup
 	$(EXTRA) jax | $(LOCK) - $(BESIDE) --output-file requirements/jax-cpu.txt
 	$(EXTRA) jax-cuda | $(LOCK) - $(BESIDE) --constraints requirements/torch-cuda.txt --output-file requirements/jax-cuda.txt
 	$(LOCK) --group dev --constraints requirements/cpu.txt --output-file requirements/dev.txt
+	$(LOCK) --group mutations --constraints requirements/cpu.txt --constraints requirements/dev.txt --output-file requirements/mutations.txt
 
 # Not .snakemake: there Snakemake keeps what the results were made with.
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutations

@@ -32,14 +32,13 @@ def show(folder: Path, runs: int, waiting_cells: int, seconds: float) -> None:
 
     from forecast_study import DATA, HOST, STUDY
     from trainbench.plan.study import ModelSettings, Run
-    from trainbench.rules.forecast import History, Place
+    from trainbench.rules.forecast import Forecast
     from trainbench.terminal import live_view, under_way
 
     study = replace(STUDY, model_settings={"conv": ModelSettings(10_000, {})})
     under = [Run("conv", 512, "cpu", repeat) for repeat in range(1, runs + 1)]
     waiting = [Run("conv", 1000 + cell, "cpu", 1) for cell in range(waiting_cells)]
-    history = History(study, folder, DATA, HOST)
-    watch = under_way.Watch(study, [*under, *waiting], history, Place(2, 0, HOST), folder)
+    watch = under_way.Watch([*under, *waiting], Forecast(study, folder, DATA, HOST, cores=2, gpus=0))
     for job, run in enumerate(under):
         watch.began(job, run, time.monotonic())
     view = live_view.View(watch.state)

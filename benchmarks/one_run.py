@@ -50,7 +50,7 @@ def task(
     config["model_settings"][model]["epochs"] = epochs
     config["device_settings"]["cpu"] |= device or {}
     study = configuration.study_of(config, gpu_found=False)
-    files_sha256 = fingerprint.of_files(vars(idx.find_files(MNIST)).values())
+    files_sha256 = fingerprint.of_files(idx.find_files(MNIST))
     fields: dict[str, Any] = {
         "settings": json.loads(json.dumps(study.settings(Run(model, batch_size, "cpu", repeat), files_sha256))),
         "dataset": prepared_dataset(folder),

@@ -22,9 +22,9 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
 
 from metrics_builder import TRAIN_SAMPLES, make_record
-from trainbench.conclusions import scaling_tables, speedups
-from trainbench.conclusions.crossover import Crossover, Verdict, crossover
 from trainbench.conclusions.scaling import CoreEquivalent, Point, Usl, core_equivalent, fit_usl, parameter_bounds
+from trainbench.conclusions.tables import core_equivalents, speedups
+from trainbench.conclusions.tables.crossovers import Crossover, Verdict, crossover, crossovers_table
 from trainbench.results import tables
 from trainbench.results.statistics import Estimate, Ratio, estimate, ratio
 
@@ -193,7 +193,7 @@ def _crossovers_agree(seconds: Sequence[BySize], found: Sequence[Crossover]) -> 
                     cell = {"model": f"study{study}", "batch_size": batch_size, "device": device}
                     yield from records_of(cell, values)
 
-    table = speedups.crossovers_table(speedups.speedups_table(cells_of(records()), ORDER, REFERENCE), ORDER)
+    table = crossovers_table(speedups.speedups_table(cells_of(records()), ORDER, REFERENCE), ORDER)
     rows = {row["model"]: row for row in tables.rows_of(table)}
     return share(
         rows[f"study{study}"]["verdict"] == expected.verdict
@@ -299,7 +299,7 @@ def _scaling_agrees(simulated: Sequence[Scaling], matches: Sequence[CoreEquivale
             cell = {"model": f"study{study}", "device": "gpu", "usable_threads": THREADS[-1]}
             yield from records_of(cell, [samples / value for value in truth.gpu])
 
-    rows = {row["model"]: row for row in tables.rows_of(scaling_tables.core_equivalents_table(cells_of(records())))}
+    rows = {row["model"]: row for row in tables.rows_of(core_equivalents.core_equivalents_table(cells_of(records())))}
     return share(
         _same(rows[f"study{study}"]["cores"], expected.cores)
         and _same(rows[f"study{study}"]["cores_low"], expected.low)

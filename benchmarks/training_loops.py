@@ -37,7 +37,6 @@ import numpy as np
 import one_run
 from trainbench.figures import axes as figure_axes
 from trainbench.figures import looks as figure_looks
-from trainbench.figures import style
 from trainbench.machine import clean_environment, host
 from trainbench.results import statistics
 
@@ -267,7 +266,7 @@ def verdicts(cells: Sequence[Compared]) -> list[tuple[str, bool]]:
 
 def draw(cells: Sequence[Compared], title: str, path: Path) -> None:
     """Seconds an epoch of each contender and the floor, on a logarithmic scale."""
-    plt.style.use(style.STYLE_FILE)
+    plt.style.use(figure_looks.STYLE_FILE)
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.75 * len(cells)), layout="constrained")
     looks = figure_looks.device_looks(list(NAMES))
     shown = [name for name in NAMES if any(name in cell.seconds for cell in cells)]

@@ -6,14 +6,11 @@ from typing import Any
 from study_builder import make_study
 from trainbench.datasets.idx import IdxFiles
 from trainbench.plan.limits import Machine
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import ModelSettings, Study
 from trainbench.rules.call import Call, Options
 
 STUDY = make_study({"conv": ModelSettings(3, {})}, (16,))
-CONCLUSIONS = Conclusions(
-    "cpu", None, {}, {}, "EUR", (), skip_bad_sources=False, baseline=None, smallest_difference_percent=5.0
-)
+CONFIG = {"sources": [], "skip_bad_sources": False, "baseline": None}
 FILES = IdxFiles(*(Path("data", name) for name in ("images", "labels", "test-images", "test-labels")))
 
 
@@ -29,9 +26,8 @@ def make_call(
     return Call(
         repository=Path("/repository"),
         options=Options(**options),
-        config={},
+        config=CONFIG,
         study=study,
-        conclusions=CONCLUSIONS,
         dataset_files=FILES,
         dataset_files_sha256=data_sha256,
         code_sha256={"tensorflow": code_sha256},

@@ -12,6 +12,7 @@ from trainbench.machine import host
 from trainbench.machine.canary import Timing
 from trainbench.machine.gpu_cards import Gpu
 from trainbench.run import outcome
+from trainbench.run.watched_training import Seen
 
 CARDS = [Gpu(number, "NVIDIA H200", f"GPU-{number + 1}", 143_771.0, f"00000000:{number}B:00.0") for number in (0, 1)]
 CARD = CARDS[0]
@@ -146,11 +147,9 @@ def observed(samples: Path | None, gpu_uuids: Sequence[str] = (), **changes: Any
         "near_cores": (0, 1) if on_gpu else None,
         "gpu_uuids": tuple(gpu_uuids),
         "gpu_wait_seconds": 0.5 if on_gpu else None,
-        "gpu_listed": True if on_gpu else None,
         "canary_before": TIMING,
         "canary_after": TIMING,
         "samples": samples,
-        "monitor_end": None,
-        "stopped_in": (),
+        "seen": Seen(gpu_listed=True if on_gpu else None, stopped_in=(), monitor_end=None),
     }
     return outcome.Observed(**{**seen, **changes})

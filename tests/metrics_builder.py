@@ -275,6 +275,12 @@ def make_record(
     return _merged(record, overrides)
 
 
+def absent_run(model: str, batch_size: int, device: str, repeat: int, kind: str, status: str) -> dict[str, Any]:
+    """What is known of a run of the study that has no results."""
+    cell = {"model": model, "batch_size": batch_size, "device": device}
+    return {**cell, "repeat": repeat, "device_kind": kind, "status": status}
+
+
 def as_older_versions_timed(record: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The same run with what was timed before all cores at once were: the fixed computation on one core."""
     return record | {"canary": {"before_seconds": seconds, "after_seconds": seconds}}

@@ -8,13 +8,13 @@ from typing import Any
 
 from results_folder import write_results
 from trainbench.conclusions.all_tables import Question, WrittenTables
-from trainbench.conclusions.analysis import AbsentRun, write_all
+from trainbench.conclusions.analysis import write_all
 from trainbench.figures import of_study
 from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.saving import save
 from trainbench.page import report
-from trainbench.page.repetition import Repetition
-from trainbench.page.repository import Commit
+from trainbench.page.repetition import Commit, Repetition
+from trainbench.results.columns import Row
 from trainbench.results.sources import Found
 from trainbench.results.tables import TableOrder
 
@@ -25,7 +25,7 @@ def write_tables(
     folder: Path,
     records: Iterable[Mapping[str, Any]],
     question: Question | None = None,
-    absent: Iterable[AbsentRun] = (),
+    absent: Iterable[Row] = (),
 ) -> Path:
     """Write the records, each host's apart, and all tables of them below `folder`; the folder of the tables."""
     by_host: dict[str, list[Mapping[str, Any]]] = {}
@@ -55,7 +55,7 @@ def make_page(
     *,
     names: Iterable[str] | None = None,
     renamed: Mapping[str, str] | None = None,
-    absent: Iterable[AbsentRun] = (),
+    absent: Iterable[Row] = (),
 ) -> Path:
     """Make the page of the records below `folder`, with what `renamed` names by other texts in all tables.
 

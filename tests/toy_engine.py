@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from trainbench.engines.shared.engine import PARAMETER, Engine
 from trainbench.engines.shared.framework import Framework
-from trainbench.engines.shared.interface import (
-    Execution,
-    Images,
-    Refused,
-    State,
-    Threads,
-    WrongDevice,
-    WrongPrecision,
-)
+from trainbench.engines.shared.interface import Execution, Images, Refused, State, Threads
 from trainbench.networks.models import Dense, ModelSpec, Reshape, Sgd
 from trainbench.networks.parameters import Parameters
 
@@ -28,13 +20,12 @@ def start(execution: Execution) -> "ToyEngine":
     """Take the one device that numpy has.
 
     Raises:
-        WrongDevice: a GPU or several devices are asked for.
-        WrongPrecision: another precision than float32 is asked for.
+        Refused: a GPU, several devices or another precision than float32 is asked for.
     """
     if execution.kind != "cpu" or execution.replicas > 1:
-        raise WrongDevice("toy computes on one CPU; choose a device of kind cpu")
+        raise Refused("toy computes on one CPU; choose a device of kind cpu")
     if execution.precision != "float32":
-        raise WrongPrecision(f"toy computes in float32 alone, {execution.precision} was asked for; choose float32")
+        raise Refused(f"toy computes in float32 alone, {execution.precision} was asked for; choose float32")
     return ToyEngine(execution)
 
 

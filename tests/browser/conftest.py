@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from metrics_builder import absent_run
 from page_builder import make_page
 from page_studies import HOSTILE_NAMES, QUESTION, four_hosts, hostile_records, three_frameworks
 from trainbench.conclusions.all_tables import Question
-from trainbench.conclusions.analysis import AbsentRun
 
 HEIGHT = 1000
 
@@ -94,7 +94,7 @@ def three_frameworks_page(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hostile_page(tmp_path_factory):
-    absent = [AbsentRun("evil-model", 512, "evil-device", 3, "cpu", "failed")]
+    absent = [absent_run("evil-model", 512, "evil-device", 3, "cpu", "failed")]
     folder = tmp_path_factory.mktemp("hostile")
     return make_page(folder, hostile_records(), renamed=HOSTILE_NAMES, absent=absent)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metrics_builder import HOST, make_record
+from metrics_builder import HOST, absent_run, make_record
 from trainbench.conclusions.all_tables import Question
-from trainbench.conclusions.analysis import AbsentRun, write_all
+from trainbench.conclusions.analysis import write_all
 from trainbench.conclusions.table_files import FILES
 from trainbench.conclusions.tables.speedups import Reference
 from trainbench.errors import InputError
@@ -181,9 +181,9 @@ def test_a_run_copied_into_a_source_is_found_by_its_id(tmp_path):
 def test_runs_without_results_are_counted_and_say_why(tmp_path):
     own = written(tmp_path / "results", make_record())
     absent = [
-        AbsentRun("conv", 512, "gpu", 1, "gpu", "failed"),
-        AbsentRun("conv", 512, "gpu", 2, "gpu", "missing"),
-        AbsentRun("conv", 512, "cpu", 2, "cpu", "missing"),
+        absent_run("conv", 512, "gpu", 1, "gpu", "failed"),
+        absent_run("conv", 512, "gpu", 2, "gpu", "missing"),
+        absent_run("conv", 512, "cpu", 2, "cpu", "missing"),
     ]
     text = (tables_of(tmp_path / "tables", own, absent=absent) / "comparison.md").read_text()
     assert "- 1 of 4 runs have results; 1 failed and 2 missing." in text
@@ -192,7 +192,7 @@ def test_runs_without_results_are_counted_and_say_why(tmp_path):
 
 
 def test_a_study_without_any_result_yet_has_tables(tmp_path):
-    absent = [AbsentRun("conv", 512, device, 1, device, "missing") for device in ("cpu", "gpu")]
+    absent = [absent_run("conv", 512, device, 1, device, "missing") for device in ("cpu", "gpu")]
     folder = tables_of(tmp_path / "tables", absent=absent)
     assert table(folder, "cells")["status"].tolist() == ["missing", "missing"]
 
@@ -206,3 +206,85 @@ def test_the_questions_of_the_config_reach_the_tables(tmp_path):
     assert set(table(folder, "speedups")["reference_device"]) == {"gpu"}
     assert set(table(folder, "accuracy_times")["target_accuracy"]) == {0.1}
     assert "(CHF)" in (folder / "comparison.md").read_text()
+
+
+def test_the_hosts_of_the_study_come_before_those_of_sources(tmp_path):
+    own = written(tmp_path / "results", make_record(host="z"), make_record(host="y", device="gpu"))
+    written(tmp_path / "theirs", make_record(host="a", device="gpu"))
+    folder = tables_of(tmp_path / "tables", own, [tmp_path / "theirs"], question=Question())
+    assert table(folder, "hosts")["host"].tolist() == ["y", "z", "a"]
+    assert table(folder, "runs")[["device", "host"]].to_numpy().tolist() == [["cpu", "z"], ["gpu", "y"], ["gpu", "a"]]
+
+
+def test_an_order_of_hosts_that_is_given_counts(tmp_path):
+    own = written(tmp_path / "results", make_record(host="a"), make_record(host="b", device="gpu"))
+    folder = tables_of(tmp_path / "tables", own, question=Question(TableOrder(hosts=("b", "a"))))
+    assert table(folder, "hosts")["host"].tolist() == ["b", "a"]
+
+
+def test_what_was_read_beside_the_runs_and_what_was_left_out_stand_among_the_settings(tmp_path):
+    shutil.copytree(PUBLISHED, tmp_path / "copy")
+    shutil.copytree(PUBLISHED, tmp_path / "broken")
+    (tmp_path / "broken" / "published.json").write_text("{")
+    sources_of = [PUBLISHED, tmp_path / "copy", tmp_path / "broken"]
+    folder = tables_of(tmp_path / "tables", source=sources_of, skip_bad_sources=True)
+    told = table(folder, "settings").query("part in ('published', 'left out')")
+    rows = told[["part", "of", "framework", "name", "runs"]].to_numpy().tolist()
+    assert rows == [
+        ["published", "published-2017", "", "provenance", ""],
+        ["left out", "", "", "file", ""],
+        ["left out", "", "", "file", ""],
+    ]
+    provenance, copy, broken = told["value"]
+    assert provenance.startswith("published-2017: measured in 2017 for a blog post")
+    assert copy == f"{tmp_path}/copy has the same published cells as {PUBLISHED}"
+    assert broken.startswith(
+        f"{tmp_path}/broken cannot be used: the published results {tmp_path}/broken/published.json"
+    )
+
+
+def test_published_results_are_told_at_the_end_of_the_text(tmp_path):
+    text = (tables_of(tmp_path / "tables", source=[PUBLISHED]) / "comparison.md").read_text()
+    told = text.partition("\n## Published results\n")[2]
+    assert told.startswith("\n- published-2017: measured in 2017 ")
+    assert told.endswith(" lstm: training and an evaluation on 256 test images.\n")
+
+
+def test_without_published_results_nothing_is_told_of_them(tmp_path):
+    own = written(tmp_path / "results", make_record())
+    text = (tables_of(tmp_path / "tables", own) / "comparison.md").read_text()
+    assert "## Published results" not in text
+    assert "## Left out" not in text
+
+
+ABSENT = [
+    absent_run("conv", 512, "gpu", 1, "gpu", "failed"),
+    absent_run("conv", 512, "gpu", 2, "gpu", "outdated"),
+]
+
+
+@pytest.mark.parametrize(("hosts", "host"), [((), "unknown"), (("a",), "a"), (("a", "b"), "unknown")])
+def test_runs_without_results_are_rows_of_the_studys_only_host(tmp_path, hosts, host):
+    own = written(tmp_path / "results", *(make_record(host=name, model=name) for name in hosts))
+    runs = table(tables_of(tmp_path / "tables", own, absent=ABSENT), "runs")
+    rows = runs[runs["device"] == "gpu"]
+    known = ["model", "batch_size", "device", "repeat", "host", "device_kind", "status", "run_id", "flags"]
+    assert rows[known].to_numpy().tolist() == [
+        ["conv", 512, "gpu", 1, host, "gpu", "failed", "failed-0", ""],
+        ["conv", 512, "gpu", 2, host, "gpu", "outdated", "outdated-1", ""],
+    ]
+    assert set(rows[runs.columns.difference(known)].to_numpy().ravel()) == {""}
+
+
+def test_a_price_of_another_place_is_left_as_it_is(tmp_path):
+    own = written(tmp_path / "results", *before_and_after_an_update_of_the_kernel())
+    prices = {"amd-epyc-2t-9f8e7d6c/cpu": 3.0, f"{HOST}/cpu": 4.0, "gpu": 5.0}
+    folder = tables_of(tmp_path / "tables", own, question=Question(ORDER, prices=prices))
+    assert table(folder, "costs")[["priced_by", "price_per_hour"]].to_numpy().tolist() == [[f"{HOST}/cpu", 4.0]]
+
+
+def test_tables_are_written_into_a_folder_that_is_there_already_or_not(tmp_path):
+    own = written(tmp_path / "results", make_record())
+    for _ in range(2):
+        tables_of(tmp_path / "new" / "tables", own)
+    assert len(table(tmp_path / "new" / "tables", "runs")) == 1

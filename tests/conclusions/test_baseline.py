@@ -13,7 +13,8 @@ from metrics_builder import as_older_versions_timed, make_record
 from trainbench.conclusions import baseline
 from trainbench.conclusions.baseline_markdown import markdown, summary
 from trainbench.conclusions.baseline_runs import measured_runs
-from trainbench.results.tables import TableOrder, write_csv
+from trainbench.results.columns import Row
+from trainbench.results.tables import TableOrder, rows_of, write_csv
 
 SMALLEST_PERCENT = 3.0
 NOW = (10.0, 10.1, 9.9)
@@ -39,13 +40,13 @@ def compared(
 
 def only_cell(
     current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], smallest: float = SMALLEST_PERCENT
-) -> baseline.CellComparison:
+) -> Row:
     (cell,) = compared(current, before, smallest).cells
     return cell
 
 
 def differences(current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {each.name: (each.baseline, each.current) for each in compared(current, before).differences}
+    return {name: values for name, *values in compared(current, before).differences}
 
 
 # --- verdicts ---
@@ -62,24 +63,23 @@ def differences(current: Sequence[Mapping[str, Any]], before: Sequence[Mapping[s
     ids=["the same", "a fifth slower", "a fifth faster", "scattered"],
 )
 def test_the_verdict_rests_on_the_interval(now: Sequence[float], before: Sequence[float], verdict: str) -> None:
-    assert only_cell(runs_of(now), runs_of(before, "before")).verdict == verdict
+    assert only_cell(runs_of(now), runs_of(before, "before"))["verdict"] == verdict
 
 
 def test_the_ratio_is_current_over_baseline() -> None:
-    ratio = only_cell(runs_of(SLOWER_BY_A_FIFTH), runs_of(NOW, "before")).ratio
-    assert ratio is not None
-    assert ratio.value == pytest.approx(1.2)
+    ratio = only_cell(runs_of(SLOWER_BY_A_FIFTH), runs_of(NOW, "before"))["ratio"]
+    assert ratio == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize(("smallest", "verdict"), [(1.0, "slower"), (3.0, "no difference shown")])
 def test_a_difference_below_the_smallest_is_never_called(smallest: float, verdict: str) -> None:
-    assert only_cell(runs_of((10.2, 10.2)), runs_of((10.0, 10.0), "before"), smallest).verdict == verdict
+    assert only_cell(runs_of((10.2, 10.2)), runs_of((10.0, 10.0), "before"), smallest)["verdict"] == verdict
 
 
 @pytest.mark.parametrize(("now", "before"), [((12.0,), NOW), (NOW, (12.0,)), ((12.0,), (10.0,))])
 def test_an_interval_takes_two_runs_on_each_side(now: Sequence[float], before: Sequence[float]) -> None:
     cell = only_cell(runs_of(now), runs_of(before, "before"))
-    assert (cell.verdict, f"{len(now)} completed now, {len(before)} in the baseline" in cell.reasons[-1]) == (
+    assert (cell["verdict"], f"{len(now)} completed now, {len(before)} in the baseline" in cell["reasons"]) == (
         "too few runs",
         True,
     )
@@ -87,17 +87,17 @@ def test_an_interval_takes_two_runs_on_each_side(now: Sequence[float], before: S
 
 def test_a_cell_that_completed_before_and_now_does_not_is_told() -> None:
     cell = only_cell(runs_of(NOW, status="out_of_memory"), runs_of(NOW, "before"))
-    assert (cell.verdict, cell.reasons) == ("no longer completes", ("3 of 3 runs out of memory now",))
+    assert (cell["verdict"], cell["reasons"]) == ("no longer completes", "3 of 3 runs out of memory now")
 
 
 def test_a_cell_that_never_completed_has_too_few_runs() -> None:
     out = {"status": "out_of_memory"}
-    assert only_cell(runs_of(NOW, **out), runs_of(NOW, "before", **out)).verdict == "too few runs"
+    assert only_cell(runs_of(NOW, **out), runs_of(NOW, "before", **out))["verdict"] == "too few runs"
 
 
 def test_a_cell_of_one_set_alone_is_told() -> None:
     cells = compared(runs_of(NOW, model="lstm"), runs_of(NOW, "before", model="conv")).cells
-    assert {cell.cell[0]: cell.verdict for cell in cells} == {"lstm": "only in current", "conv": "only in baseline"}
+    assert {cell["model"]: cell["verdict"] for cell in cells} == {"lstm": "only in current", "conv": "only in baseline"}
 
 
 @pytest.mark.parametrize(
@@ -121,23 +121,23 @@ def test_a_cell_of_one_set_alone_is_told() -> None:
 )
 def test_other_settings_are_not_comparable_and_named_with_both_values(settings: dict[str, Any], told: str) -> None:
     cell = only_cell(runs_of(NOW), runs_of(NOW, "before", **settings))
-    assert (cell.verdict, list(cell.reasons)) == ("not comparable", [told])
+    assert (cell["verdict"], cell["reasons"]) == ("not comparable", told)
 
 
 @pytest.mark.parametrize("settings", [{"seed": 5}, {"study_seed": 5}, {"dataset_files_sha256": "ab" * 32}])
 def test_settings_that_change_no_speed_are_compared(settings: dict[str, Any]) -> None:
-    assert only_cell(runs_of(NOW), runs_of(NOW, "before", settings=settings)).verdict == "no difference shown"
+    assert only_cell(runs_of(NOW), runs_of(NOW, "before", settings=settings))["verdict"] == "no difference shown"
 
 
 def test_a_set_that_mixes_settings_is_not_comparable() -> None:
     mixed = [*runs_of(NOW[:2], "before"), *runs_of(NOW, "later", settings={"epochs": 5})]
-    assert only_cell(runs_of(NOW), mixed).reasons == ("epochs was 2 or 5, is 2",)
+    assert only_cell(runs_of(NOW), mixed)["reasons"] == "epochs was 2 or 5, is 2"
 
 
 def test_runs_out_of_memory_that_loaded_no_data_do_not_change_the_data_set() -> None:
     before = runs_of(NOW, "before")
     before[0].update(status="out_of_memory", dataset=None, device_used=None, clock=None, epochs=[])
-    assert only_cell(runs_of(NOW), before).verdict == "no difference shown"
+    assert only_cell(runs_of(NOW), before)["verdict"] == "no difference shown"
 
 
 # --- hosts ---
@@ -146,10 +146,7 @@ A, B, C = "host-a", "host-b", "host-c"
 
 
 def hosts_of(comparison: baseline.Comparison) -> list[tuple[str | None, str | None, str]]:
-    return [
-        (cell.current and cell.current.host, cell.baseline and cell.baseline.host, cell.verdict)
-        for cell in comparison.cells
-    ]
+    return [(cell.get("host"), cell.get("baseline_host"), cell["verdict"]) for cell in comparison.cells]
 
 
 def test_a_host_is_compared_with_itself() -> None:
@@ -168,7 +165,7 @@ def test_another_machine_is_compared_and_named() -> None:
 
 def test_threads_of_another_machine_do_not_keep_it_from_being_compared() -> None:
     before = runs_of(NOW, "before", host=B, usable_threads=64)
-    assert only_cell(runs_of(NOW, host=A), before).verdict == "no difference shown"
+    assert only_cell(runs_of(NOW, host=A), before)["verdict"] == "no difference shown"
 
 
 def test_several_other_machines_are_not_paired_by_guess() -> None:
@@ -209,7 +206,7 @@ def test_a_difference_of_software_or_machine_is_listed_with_both_values(
     for record in before:
         merge(record, changes)
     current = [make_record(repeat=repeat, device="gpu", host="h") for repeat in (1, 2)]
-    assert differences(current, before) == {name: values}
+    assert differences(current, before) == {name: list(values)}
 
 
 def merge(record: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -237,7 +234,9 @@ def test_a_machine_that_itself_computed_slower_is_told() -> None:
 def test_machines_are_not_compared_by_computations_that_were_not_the_same() -> None:
     before = [as_older_versions_timed(run, 0.2) for run in runs_of(NOW, "before")]
     comparison = compared(runs_of(NOW, canary_seconds=0.4), before)
-    assert "computed slower" not in markdown(comparison, "x")
+    text = markdown(comparison, "x")
+    assert "Baseline: x. Both measured on " in text
+    assert "no fixed computation was timed alike before the runs of both sets." in text
 
 
 def test_runs_of_older_versions_are_compared_by_what_these_timed() -> None:
@@ -259,7 +258,11 @@ def test_a_machine_of_about_the_same_speed_is_not_told() -> None:
     ids=["its interval contains 1", "its interval leaves 1 out"],
 )
 def test_a_machine_computed_slower_only_where_the_interval_carries_it(seconds: Sequence[float], *, told: bool) -> None:
-    now = [run for each, second in zip(seconds, NOW, strict=True) for run in runs_of((second,), canary_seconds=each)]
+    now = [
+        run
+        for each, second in zip(seconds, NOW, strict=True)
+        for run in runs_of((second,), f"now {second}", canary_seconds=each)
+    ]
     comparison = compared(now, runs_of(NOW, "before", canary_seconds=0.2))
     assert ("computed slower" in markdown(comparison, "x")) is told
 
@@ -271,17 +274,14 @@ def test_a_machine_seen_to_compute_slower_in_single_runs_is_told_as_such() -> No
 
 def test_flags_of_both_sides_are_counted() -> None:
     cell = only_cell(runs_of(NOW, flags=["other_load"]), runs_of(NOW, "before", flags=["cpu_steal"]))
-    assert cell.current is not None
-    assert cell.baseline is not None
-    assert (cell.current.flags, cell.baseline.flags) == ("other_load:3", "cpu_steal:3")
+    assert (cell["flags"], cell["baseline_flags"]) == ("other_load:3", "cpu_steal:3")
 
 
 def test_flags_across_the_runs_of_a_set_count_too() -> None:
     current = runs_of(NOW)
     current[0]["software"]["python"] = "3.12.0"
     cell = only_cell(current, runs_of(NOW, "before"))
-    assert cell.current is not None
-    assert cell.current.flags == "versions_differ:3"
+    assert cell["flags"] == "versions_differ:3"
 
 
 # --- what is told ---
@@ -317,7 +317,7 @@ def test_the_cells_are_in_the_order_of_the_config() -> None:
     both = [*runs_of(NOW, model="conv"), *runs_of(NOW, model="logistic")]
     measured = measured_runs(both)
     comparison = baseline.compare(measured, measured, SMALLEST_PERCENT, TableOrder(models=("logistic", "conv")))
-    assert [cell.cell[0] for cell in comparison.cells] == ["logistic", "conv"]
+    assert [cell["model"] for cell in comparison.cells] == ["logistic", "conv"]
 
 
 def test_runs_that_are_in_both_sets_are_told() -> None:
@@ -371,3 +371,131 @@ def test_the_same_distribution_is_called_different_in_few_of_many_cells() -> Non
         before += runs_of(earlier, "before", batch_size=size)
     comparison = compared(current, before)
     assert comparison.count(["no difference shown"]) >= 380
+
+
+# --- to the letter ---
+
+EXPECTED = Path(__file__).with_name("expected") / "baseline.md"
+ELSEWHERE = {"python": "3.12.1", "flags": {"environment": {"XLA_FLAGS": "--a"}}}
+
+
+def one_of_each_verdict() -> baseline.Comparison:
+    current = [
+        *runs_of((12.0, 12.1, 11.9), flags=["other_load"], canary_seconds=0.22),
+        *runs_of(NOW, model="lstm", canary_seconds=0.22),
+        *runs_of((5.0,), model="logistic", canary_seconds=0.22),
+        *runs_of((1.0, 1.01), device="gpu", host=B, software=ELSEWHERE),
+        *runs_of((1.0, 1.01, 1.02), batch_size=64, host=C),
+        *runs_of((1.0, 1.0), model="logistic", batch_size=32, canary_seconds=0.22),
+        make_record("logistic", 32, repeat=3, status="out_of_memory"),
+        *runs_of((1.0, 1.0), batch_size=16, status="out_of_memory"),
+        *runs_of((1.0,), batch_size=32, canary_seconds=0.22),
+        make_record(batch_size=32, repeat=2, status="out_of_memory"),
+    ]
+    before = [
+        *runs_of(NOW, "before"),
+        *runs_of(NOW, "before", model="lstm", settings={"epochs": 9}),
+        *runs_of((5.0, 5.1), "before", model="logistic", flags=["cpu_steal"]),
+        *runs_of((1.2, 1.21), "before", device="gpu", host=B),
+        *runs_of(NOW, "before", batch_size=128, host="host-d"),
+        *runs_of((1.0, 1.0, 1.0), "before", model="logistic", batch_size=32),
+        *runs_of((1.0, 1.0), "before", batch_size=16),
+        *runs_of((1.0, 1.1), "before", batch_size=32),
+    ]
+    return compared(current, before)
+
+
+def test_the_comparison_to_be_read_is_as_it_was_written_down() -> None:
+    assert markdown(one_of_each_verdict(), "../results-*before*") == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_the_tables_rows_are_the_cells_in_order() -> None:
+    rows = rows_of(baseline.table(one_of_each_verdict()))
+    assert [(row["model"], row["batch_size"], row["device"], row["verdict"]) for row in rows] == [
+        ("conv", 16, "cpu", "no longer completes"),
+        ("conv", 32, "cpu", "completes less often"),
+        ("conv", 64, "cpu", "only in current"),
+        ("conv", 128, "cpu", "only in baseline"),
+        ("conv", 512, "cpu", "slower"),
+        ("conv", 512, "gpu", "faster"),
+        ("logistic", 32, "cpu", "no difference shown"),
+        ("logistic", 512, "cpu", "too few runs"),
+        ("lstm", 512, "cpu", "not comparable"),
+    ]
+
+
+def test_a_row_has_both_sides_with_their_intervals() -> None:
+    row = rows_of(baseline.table(one_of_each_verdict()))[4]
+    assert row == pytest.approx(
+        {
+            "model": "conv",
+            "batch_size": 512,
+            "device": "cpu",
+            "host": "amd-epyc-2t-1a2b3c4d",
+            "baseline_host": "amd-epyc-2t-1a2b3c4d",
+            "verdict": "slower",
+            "ratio": 1.2000122,
+            "ratio_low": 1.1749135,
+            "ratio_high": 1.2256471,
+            "train_seconds_per_epoch": 11.9997222,
+            "train_seconds_per_epoch_low": 11.7538614,
+            "train_seconds_per_epoch_high": 12.2507258,
+            "n": 3,
+            "baseline_train_seconds_per_epoch": 9.9996667,
+            "baseline_train_seconds_per_epoch_low": 9.7543121,
+            "baseline_train_seconds_per_epoch_high": 10.2511928,
+            "baseline_n": 3,
+            "reasons": "",
+            "flags": "other_load:3",
+            "baseline_flags": "",
+        }
+    )
+
+
+def test_a_row_of_one_side_alone_knows_nothing_of_the_other() -> None:
+    row = rows_of(baseline.table(one_of_each_verdict()))[3]
+    known = {name for name, value in row.items() if value is not None}
+    seconds = {f"baseline_train_seconds_per_epoch{end}" for end in ("", "_low", "_high")}
+    assert known == {
+        "model", "batch_size", "device", "baseline_host", "verdict", "baseline_n", "reasons", "baseline_flags", *seconds
+    }  # fmt: skip
+
+
+def test_nothing_that_differs_is_told_as_such() -> None:
+    comparison = compared(runs_of(NOW), runs_of(NOW))
+    assert markdown(comparison, "x").endswith(
+        "\n\n3 runs are the same in both sets: a run compared with itself shows nothing.\n\n## What else differs\n\n"
+        "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
+        "or shorter by more than 5 %.\n"
+    )
+
+
+def test_one_run_that_is_in_both_sets_is_told() -> None:
+    both = runs_of((10.0,))
+    assert "\n\n1 run is the same in both sets: " in markdown(compared(both, both), "x")
+
+
+def test_a_machine_that_computed_faster_than_another_is_told_with_both() -> None:
+    comparison = compared(runs_of(NOW, host=A, canary_seconds=0.1), runs_of(NOW, "before", host=B, canary_seconds=0.2))
+    told = (
+        "The machine itself computed faster: a fixed computation before each run took 50 % less on host-a than on "
+        "host-b."
+    )
+    text = markdown(comparison, "x")
+    assert told in text
+    assert (
+        "Baseline: x. Compared across machines: host-a now, host-b in the baseline. A ratio then is that of the "
+        "machines as well.\n"
+    ) in text
+
+
+def test_sets_without_a_cell_in_common_promise_nothing() -> None:
+    text = markdown(compared(runs_of(NOW, model="lstm"), runs_of(NOW, "before")), "x")
+    assert "\n\nBaseline: x. No cell is in both sets.\n\n" in text
+    assert "differs from it by more than 3 %.\n\n## What else differs" in text
+
+
+def test_the_smallest_difference_is_told_and_a_ratio_at_it_is_not_called() -> None:
+    comparison = compared(runs_of((10.3, 10.3)), runs_of((10.0, 10.0), "before"), 3.5)
+    assert "by more than 3.5 %." in markdown(comparison, "x")
+    assert comparison.cells[0]["verdict"] == "no difference shown"

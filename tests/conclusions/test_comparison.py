@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from metrics_builder import make_record
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.tables.accuracy_times import accuracy_times_table
 from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
@@ -34,16 +34,16 @@ def compared(*records, order=CPU_AND_GPU, targets=None, prices=None):
 def compared_tables(found, cells, order, targets=None, prices=None):
     speedups = speedups_table(cells, order, Reference())
     times = accuracy_times_table(found.runs, found.epochs, targets or {}, order)
-    return Compared(
-        cells=cells,
-        checks=found.checks,
-        speedups=speedups,
-        crossovers=crossovers_table(speedups, order),
-        accuracy_times=times,
-        costs=costs_table(cells, times, prices or {}, "EUR", order),
-        scaling_fits=scaling_fits_table(cells, order),
-        core_equivalents=core_equivalents_table(cells, order),
-    )
+    return {
+        "cells": cells,
+        "checks": found.checks,
+        "speedups": speedups,
+        "crossovers": crossovers_table(speedups, order),
+        "accuracy_times": times,
+        "costs": costs_table(cells, times, prices or {}, "EUR", order),
+        "scaling_fits": scaling_fits_table(cells, order),
+        "core_equivalents": core_equivalents_table(cells, order),
+    }
 
 
 def table(*records, order=CPU_AND_GPU, **asked):
@@ -348,6 +348,96 @@ def test_the_answer_of_single_runs_says_that_it_rests_on_them():
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "answer"),
+    [
+        pytest.param(
+            {128: (4.0, 0.99), 512: (3.0, 0.99)},
+            "gpu is slower than cpu at every batch size compared: 0.500x (0.470-0.532) at 128 to 0.667x "
+            "(0.627-0.709) at 512.",
+            id="slower throughout",
+        ),
+        pytest.param(
+            {128: (1.0, 0.99), 512: (1.5, 0.99)},
+            "gpu is faster than cpu at every batch size compared: 1.33x (1.25-1.42) at 512 to 2.00x "
+            "(1.88-2.13) at 128.",
+            id="faster throughout",
+        ),
+        pytest.param(
+            {64: (2.1, 0.8), 128: (4.0, 0.99), 512: (1.0, 0.99), 1024: (0.5, None)},
+            "gpu is faster than cpu from a batch size of about 256 (241 to 272) up to 512; no difference "
+            "shown at 64; no interval at 1024: 0.500x (0.470-0.532) at 128 to 4.00x at 1024. How sure that "
+            "is takes at least two runs a cell.",
+            id="faster from, within what is shown",
+        ),
+        pytest.param(
+            {64: (0.5, None), 128: (1.0, 0.99), 512: (4.0, 0.99)},
+            "gpu is faster than cpu from 128 up to a batch size of about 256 (241 to 272); no interval at "
+            "64: 0.500x (0.470-0.532) at 512 to 4.00x at 64. How sure that is takes at least two runs a "
+            "cell.",
+            id="faster up to, from what is shown",
+        ),
+        pytest.param(
+            {128: (1.0, 0.99), 256: (2.0, 0.8), 512: (4.0, 0.99)},
+            "gpu is faster than cpu up to a batch size of about 256 (160 to 411); no difference shown at "
+            "256: 0.500x (0.470-0.532) at 512 to 2.00x (1.88-2.13) at 128. More repeats would tell more.",
+            id="faster up to",
+        ),
+        pytest.param(
+            {128: (2.2, 0.8), 256: (1.8, 0.8), 512: (1.0, 0.99)},
+            "gpu is faster than cpu at 512; no difference shown at 128 and 256: 0.909x (0.234-3.53) at 128 "
+            "to 2.00x (1.88-2.13) at 512. More repeats would tell more.",
+            id="faster in part",
+        ),
+        pytest.param(
+            {128: (2.2, 0.8), 512: (4.0, 0.99)},
+            "gpu is slower than cpu at 512; no difference shown at 128: 0.500x (0.470-0.532) at 512 to "
+            "0.909x (0.234-3.53) at 128. More repeats would tell more.",
+            id="slower in part",
+        ),
+        pytest.param(
+            {128: (2.2, 0.8), 512: (1.8, 0.8)},
+            "no difference is shown between gpu and cpu at every batch size compared: 0.909x (0.234-3.53) "
+            "at 128 to 1.11x (0.286-4.32) at 512. More repeats would tell more.",
+            id="no difference",
+        ),
+        pytest.param(
+            {128: (2.2, 0.8), 512: (1.8, 0.8), 1024: (1.0, None)},
+            "no difference is shown between gpu and cpu at 128 and 512; no interval at 1024: 0.909x "
+            "(0.234-3.53) at 128 to 2.00x at 1024. How sure that is takes at least two runs a cell.",
+            id="no difference beside a single run",
+        ),
+        pytest.param(
+            {128: (2.2, 0.8)},
+            "no difference is shown between gpu and cpu at 128: 0.909x (0.234-3.53) at 128. More repeats "
+            "would tell more.",
+            id="no difference at the only batch size",
+        ),
+        pytest.param(
+            {128: (4.0, None), 256: (2.0, None), 512: (1.0, None)},
+            "in single runs gpu was faster than cpu at 512 and slower than it at 128 and as fast as it at "
+            "256: 0.500x at 128 to 2.00x at 512. How sure that is takes at least two runs a cell.",
+            id="single runs on both sides and at 1",
+        ),
+        pytest.param(
+            {64: (4.0, 0.99), 128: (1.0, 0.99), 256: (4.0, 0.99), 512: (1.0, 0.99)},
+            "gpu is faster than cpu at 128 and 512 and slower than it at 64 and 256: 0.500x (0.470-0.532) "
+            "at 64 to 2.00x (1.88-2.13) at 128.",
+            id="changes several times",
+        ),
+        pytest.param(
+            {16: (8.0, 0.8), 64: (1.8, 0.8), 128: (2.2, 0.8), 512: (0.5, 0.8)},
+            "gpu is faster than cpu from a batch size of 16 to 499 on; no difference shown at 64 and 128: "
+            "0.250x (0.0643-0.972) at 16 to 4.00x (1.03-15.6) at 512. More repeats would tell more.",
+            id="values that wander across 1",
+        ),
+    ],
+)
+def test_an_answer_is_given_to_the_letter(seconds, answer):
+    signed = re.sub(r"(?<=\d)x\b", TIMES, re.sub(r"(?<=\d)-(?=\d)", "\N{EN DASH}", answer))
+    assert answer_on(seconds) == f"**conv**: {signed}"
+
+
 def test_no_answer_to_any_runs_claims_what_no_interval_carries():
     chance = random.Random(2017)
     for _ in range(40):
@@ -356,8 +446,8 @@ def test_no_answer_to_any_runs_claims_what_no_interval_carries():
         seconds = {size: (2.0 * chance.lognormvariate(0.0, 0.4), chance.choice(spreads)) for size in sizes}
         tables = compared(*beside_a_cpu(seconds))
         words = answers_of(comparison_markdown(tables, CPU_AND_GPU))[0].split(": ")[1]
-        said = {row["batch_size"]: outcome_of(row) for row in rows_of(tables.speedups) if row["device"] == "gpu"}
-        (crossing,) = rows_of(tables.crossovers)
+        said = {row["batch_size"]: outcome_of(row) for row in rows_of(tables["speedups"]) if row["device"] == "gpu"}
+        (crossing,) = rows_of(tables["crossovers"])
         assert claims_of(words, sizes, crossing) == {size: each for size, each in said.items() if each.shown}, words
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 
-from trainbench.conclusions.crossover import Crossover, Verdict, crossover
+from trainbench.conclusions.tables.crossovers import Crossover, Verdict, crossover
 from trainbench.results.statistics import Outcome, Ratio, outcome
 
 
@@ -17,10 +17,6 @@ def curve(**speedups):
 def banded(*points):
     """Speedups with intervals of a factor up and down: `(batch size, speedup, factor)`."""
     return {batch_size: Ratio(value, value / factor, value * factor) for batch_size, value, factor in points}
-
-
-def test_without_speedups_there_is_no_crossover():
-    assert crossover({}) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from itertools import product
 
+import pytest
+
 from metrics_builder import make_record
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.tables.frameworks import frameworks_table
@@ -398,3 +400,271 @@ def test_cells_that_mix_frameworks_are_told():
     assert any(
         "trained with different frameworks: conv at 512 on gpu" in caveat for caveat in told([*CPU, *mixed]).caveats
     )
+
+
+# --- whole answers, to the letter ---
+
+X, DASH = "\u00d7", "\u2013"
+SAYS_WHAT = "\u201cFlagged runs\u201d says what, and what to do."
+NO_REFERENCE = "No completed run of the reference device: there are no speedups."
+
+
+def flagged(count, of):
+    return f"\u2020 Checks flagged {count} of {of} completed runs: something may have disturbed them. {SAYS_WHAT}"
+
+
+def shown(headline):
+    """A headline with the signs of numbers: x for times, - between the ends of an interval."""
+    return re.sub(r"(?<=\d)x\b", X, re.sub(r"(?<=\d)-(?=\d+\.?\d*\))", DASH, headline))
+
+
+def losing_at(*batch_sizes, flags=()):
+    """Runs of a CPU that is twice as fast as the GPU."""
+    return [
+        run
+        for size in batch_sizes
+        for device, seconds, of_device in (("cpu", [1.0, 1.01, 1.02], ()), ("gpu", [2.0, 2.01, 2.02], flags))
+        for run in runs_of(seconds, batch_size=size, device=device, flags=of_device)
+    ]
+
+
+def three_gpus(models, seconds):
+    """Runs of three GPUs, each with the seconds of its number and its model's."""
+    return [
+        run
+        for of_model, model in enumerate(models)
+        for number, device in enumerate(("gpu", "gpu-b", "gpu-c"))
+        for run in runs_of(seconds(number, of_model), model=model, device=device)
+    ]
+
+
+def gpu_series(seconds_by_count, hosts, frameworks):
+    return [
+        run
+        for count, seconds in seconds_by_count.items()
+        for host in hosts
+        for framework in frameworks
+        for run in runs_of(
+            [seconds * 0.99, seconds / 0.99],
+            device=f"{framework}-{count}g",
+            kind="gpu",
+            gpus=count,
+            host=host,
+            framework=framework,
+            flags=["gpu_shared"] if (count, framework) == (4, "torch") else (),
+        )
+    ]
+
+
+ON_CPU = "on cpu (AMD EPYC 9B14, 2 threads)"
+ANSWERS = {
+    "three losses are named": (
+        [*CPU, *GPU, *losing_at(16, 32, 64)],
+        [
+            "For conv at batch size 512 gpu trains 12.1x (11.6-12.6) faster than cpu; cpu wins for conv at 16 by 1.99x "
+            "(1.95-2.03), conv at 32 by 1.99x (1.95-2.03) and conv at 64 by 1.99x (1.95-2.03)."
+        ],
+        [],
+    ),
+    "four are counted, the greatest is named with its mark": (
+        [
+            *[*CPU, *GPU, *losing_at(16, 32, 128)],
+            *runs_of([1.0, 1.01, 1.02], batch_size=64),
+            *runs_of([4.0, 4.01, 4.02], batch_size=64, device="gpu", flags=["gpu_shared"]),
+        ],
+        [
+            "For conv at batch size 512 gpu trains 12.1x (11.6-12.6) faster than cpu; cpu wins in 4 of 5 comparisons, "
+            "for one conv at 64 by 3.97x (3.88-4.06) \u2020."
+        ],
+        [flagged(3, 30)],
+    ),
+    "no difference in any of several comparisons": (
+        [
+            *CPU,
+            *runs_of([11.5, 12.1, 12.6], device="gpu"),
+            *runs_of([5.0, 5.5, 6.0], model="lstm"),
+            *runs_of([5.1, 5.4, 6.1], model="lstm", device="gpu", flags=["gpu_shared"]),
+        ],
+        ["Between gpu and cpu no difference is shown in any of 2 comparisons: every interval contains 1 \u2020."],
+        [flagged(3, 12)],
+    ),
+    "single runs that are equal": (
+        [*runs_of([12.0]), *runs_of([12.0], device="gpu")],
+        [
+            "Between gpu and cpu no difference is shown for conv at batch size 512: 1.00x. Single runs: how sure that "
+            "is takes at least two runs of each cell."
+        ],
+        ["All cells rest on one run and have no interval."],
+    ),
+    "single runs, one equal and one slower": (
+        [
+            *[*runs_of([12.0]), *runs_of([12.0], device="gpu")],
+            *[*runs_of([12.0], model="lstm"), *runs_of([24.0], model="lstm", device="gpu")],
+        ],
+        [
+            "For lstm at batch size 512 cpu trains 2.00x faster than gpu; in 1 of 2 comparisons no difference is "
+            "shown. Single runs: how sure that is takes at least two runs of each cell."
+        ],
+        ["All cells rest on one run and have no interval."],
+    ),
+    "a flagged device that is slower": (
+        [*FAST_CPU, *runs_of([11.0, 11.1, 11.2], model="logistic", device="gpu", flags=["other_load"])],
+        ["For logistic at batch size 512 cpu trains 11.0x (10.8-11.2) faster than gpu \u2020."],
+        [flagged(3, 6)],
+    ),
+    "the only run is flagged": (
+        runs_of([12.0], flags=["other_load"]),
+        [
+            "\u2020 The only completed run is flagged: something may have disturbed it, and with it every number here. "
+            + SAYS_WHAT,
+            f"conv trains at batch size 512 {ON_CPU}: 12.00 s an epoch (one run) \u2020.",
+        ],
+        ["All cells rest on one run and have no interval."],
+    ),
+    "both runs are flagged": (
+        runs_of([12.0, 12.1], flags=["other_load"]),
+        [
+            "\u2020 All 2 completed runs are flagged: something may have disturbed them, and with them every number "
+            "here. " + SAYS_WHAT,
+            f"conv trains at batch size 512 {ON_CPU}: 12.05 s an epoch (11.43-12.70) \u2020.",
+        ],
+        [],
+    ),
+    "six models on one device": (
+        [run for model in "abcdef" for run in runs_of([1.0, 1.01], model=model)],
+        [
+            *(f"{model} trains at batch size 512 {ON_CPU}: 1.005 s an epoch (0.943-1.071)." for model in "abcd"),
+            "2 more models: see \u201cEvery cell\u201d.",
+        ],
+        [],
+    ),
+    "six models that one of three devices trains fastest": (
+        three_gpus("abcdef", lambda number, model: [1.0 + number + model % 3, 1.01 + number + model % 3]),
+        [
+            "6 models train fastest on gpu (NVIDIA H200); c takes 3.005 s an epoch (2.942-3.069) at batch size 512, "
+            "1.33x (1.32-1.35) faster than gpu-b.",
+            NO_REFERENCE,
+        ],
+        [],
+    ),
+    "each of three devices trains two models fastest": (
+        three_gpus("abcdef", lambda number, model: [1.0 + (number + model) % 3, 1.01 + (number + model) % 3]),
+        [
+            *(
+                f"{models} train fastest on {best} (NVIDIA H200); {models[0]} takes 1.005 s an epoch (0.943-1.071) at "
+                f"batch size 512, 2.00x (1.93-2.06) faster than {second}."
+                for models, best, second in (
+                    ("a and d", "gpu", "gpu-b"),
+                    ("b and e", "gpu-c", "gpu"),
+                    ("c and f", "gpu-b", "gpu-c"),
+                )
+            ),
+            NO_REFERENCE,
+        ],
+        [],
+    ),
+    "six models of which no device is the fastest": (
+        three_gpus("abcdef", lambda number, _: [1.0 + 0.1 * number, 1.5 + 0.1 * number]),
+        [
+            *(
+                f"{model}: 1.22 s an epoch (0.0932-16.1) at batch size 512 on gpu (NVIDIA H200); no difference shown "
+                "from gpu-b and gpu-c."
+                for model in "abcd"
+            ),
+            "2 more answers: see \u201cWhich device for which model\u201d.",
+            NO_REFERENCE,
+        ],
+        [],
+    ),
+    "rivals with and without an interval": (
+        [
+            *[*CPU, *GPU, *runs_of([3.0], device="gpu-c")],
+            *runs_of([0.97, 1.02, 1.06], device="gpu-b", batch_size=64),
+        ],
+        [
+            "conv: 0.9999 s an epoch (0.9514-1.0508) at batch size 512 on gpu (NVIDIA H200); no difference shown from "
+            "gpu-b at 64; no interval beside gpu-c.",
+            "For conv at batch size 512 gpu trains 12.1x (11.6-12.6) faster than cpu.",
+            "For conv at batch size 512 gpu-c trains 4.03x faster than cpu. Single runs: how sure that is takes at "
+            "least two runs of each cell.",
+        ],
+        ["1 of 4 cells rest on one run and have no interval."],
+    ),
+    "many cells out of memory on another host": (
+        [
+            *CPU,
+            *(
+                run
+                for size in range(1, 9)
+                for run in runs_of([1.0], batch_size=size, device="gpu", status="out_of_memory", host=OTHER)
+            ),
+        ],
+        [f"conv trains at batch size 512 on cpu @ {HOST} (AMD EPYC 9B14, 2 threads): 12.10 s an epoch (11.85-12.35)."],
+        [
+            f"Memory ran out in 8 runs: conv at 1 on gpu @ {OTHER}, conv at 2 on gpu @ {OTHER}, conv at 3 on gpu @ "
+            f"{OTHER} and 5 more cells."
+        ],
+    ),
+    "three precisions": (
+        [
+            *runs_of([12.0, 12.1], accuracies=[0.5, 0.9, 0.98]),
+            *runs_of([6.0, 6.1], device="b", precision="bfloat16", accuracies=[0.5, 0.9, 0.975]),
+            *runs_of([24.0, 24.2], device="c", precision="float16", flags=["other_load"], accuracies=[0.5, 0.9, 0.97]),
+        ],
+        [
+            "conv trains fastest on b (AMD EPYC 9B14, 2 threads, bfloat16): 6.050 s an epoch (5.447-6.720) at batch "
+            "size 512, 1.99x (1.88-2.11) faster than cpu.",
+            "For conv at batch size 512 bfloat16 trains 1.99x (1.88-2.11) faster than float32 with TensorFlow on this "
+            "CPU, with a final accuracy of 97.50 % against 98.00 %.",
+            "For conv at batch size 512 float32 trains 2.00x (1.95-2.05) faster than float16 with TensorFlow on this "
+            "CPU \u2020, with a final accuracy of 98.00 % against 97.00 %.",
+        ],
+        [flagged(2, 6)],
+    ),
+    "three frameworks": (
+        [
+            *runs_of([12.0, 12.1]),
+            *runs_of([6.0, 6.1], device="t", framework="torch"),
+            *runs_of([24.0, 24.1], device="j", framework="jax"),
+        ],
+        [
+            "conv trains fastest on t (AMD EPYC 9B14, 2 threads, PyTorch): 6.050 s an epoch (5.447-6.720) at batch "
+            "size 512, 1.99x (1.88-2.11) faster than cpu.",
+            "For conv at batch size 512 PyTorch trains 1.99x (1.88-2.11) faster than TensorFlow on this CPU.",
+            "For conv at batch size 512 TensorFlow trains 2.00x (1.94-2.05) faster than JAX on this CPU.",
+        ],
+        [],
+    ),
+    "several GPUs of two hosts with two frameworks": (
+        gpu_series({1: 8.0, 2: 4.2, 4: 2.5}, (HOST, OTHER), ("tensorflow", "torch")),
+        [
+            f"conv: 2.500 s an epoch (2.200-2.841) at batch size 512 on tensorflow-4g @ {HOST} (4 x NVIDIA H200, "
+            f"TensorFlow); no difference shown from tensorflow-4g @ {OTHER}, torch-4g @ {HOST} and torch-4g @ {OTHER}.",
+            *(
+                f"Between PyTorch and TensorFlow on the {gpus} of {host} no difference is shown for conv at batch size "
+                "512: 1.00x (0.94-1.06)."
+                for gpus, host in (("GPU", HOST), ("GPU", OTHER), ("2 GPUs", HOST))
+            ),
+            "3 more comparisons: see \u201cFrameworks and precisions side by side\u201d.",
+            *(
+                f"For conv at batch size 512, 4 GPUs (NVIDIA H200) of {host} train 3.20x (3.01-3.40) as fast as 1 with "
+                f"{framework} in float32: an efficiency of 80.0 % (75.3-85.0){mark}."
+                for host, framework, mark in (
+                    (HOST, "TensorFlow", ""),
+                    (HOST, "PyTorch", " \u2020"),
+                    (OTHER, "TensorFlow", ""),
+                )
+            ),
+            "1 more comparison: see \u201cSeveral GPUs in one run\u201d.",
+            NO_REFERENCE,
+        ],
+        [flagged(4, 24)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("records", "headlines", "caveats"), ANSWERS.values(), ids=ANSWERS)
+def test_a_study_is_answered_to_the_letter(records, headlines, caveats):
+    found = told(records)
+    assert list(found.headlines) == [shown(headline) for headline in headlines]
+    assert list(found.caveats) == caveats

@@ -240,7 +240,7 @@ def test_the_written_images_can_be_learnt(tmp_path: Path) -> None:
 
 
 def files_sha256(directory: Path) -> str:
-    return fingerprint.of_files(vars(idx.find_files(directory)).values())
+    return fingerprint.of_files(idx.find_files(directory))
 
 
 def test_a_data_set_that_is_there_is_not_prepared_again(directory: Path, output: Path) -> None:

@@ -201,7 +201,7 @@ def test_files_without_a_prefix_come_before_those_with_one(plain: Path, compress
     as_emnist(compressed, "emnist-letters-")
     for path in compressed.iterdir():
         path.rename(plain / path.name)
-    assert {path.name for path in vars(idx.find_files(plain)).values()} == {
+    assert {path.name for path in idx.find_files(plain)} == {
         TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS,
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ A process of its own for each framework: what devices there are is settled once.
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,13 +23,29 @@ DROPOUT = {"keep_conv": 0.8, "keep_hidden": 0.5}
 """With JAX: it drops out the same values wherever a batch lies."""
 
 
+def pretend(framework, count):
+    """Have the CPU be so many devices."""
+    if framework == "jax":
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", count)
+    else:
+        import tensorflow as tf
+
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
 def engines_on(framework, precision):
     """An engine for each number of devices."""
     counts = COUNTS[framework]
     executions = {count: replace(ONE_THREAD, precision=precision, replicas=count) for count in counts}
     if framework == "torch":
         return {count: engines.start(framework, execution) for count, execution in executions.items()}
-    most = engines.start(framework, executions[counts[-1]])
+    pretend(framework, counts[-1])
+    # JAX's devices wait for one another in threads; with one thread each, XLA's CPU client can stop for good.
+    threads = 4 * counts[-1] if framework == "jax" else 1
+    most = engines.start(framework, replace(executions[counts[-1]], threads=threads))
     devices = most._devices if framework == "jax" else most._devices.names
     return {count: type(most)(execution, devices[:count]) for count, execution in executions.items()}
 
@@ -49,9 +65,9 @@ def trained(engine, spec, data, precision):
         "rightly": int(
             (reference_network.logits(spec, now, data.test_images / 255).argmax(1) == data.test_labels).sum()
         ),
-        "proof": asdict(engine.prove_device()),
+        "proof": engine.prove_device(),
         "product_types": sorted(engine.product_types()),
-        "scaling": engine.loss_scaling() and asdict(engine.loss_scaling()),
+        "scaling": engine.loss_scaling(),
         "next_loss": engine.train_epoch(),
     }
     built(engine, spec, data, parameters.draw(spec.parameters, 4))

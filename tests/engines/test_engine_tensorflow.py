@@ -50,7 +50,7 @@ def test_an_operation_that_is_not_there_for_a_precision_is_a_sentence(operation,
     forward = tensorflow_engine.forward
     monkeypatch.setattr(tensorflow_engine, "forward", lambda *args, **named: operation(forward(*args, **named)))
     words = r"^TensorFlow [\d.]+ cannot train this model in bfloat16 on a CPU: .*(LRN|bfloat16).*; choose another"
-    with pytest.raises(interface.WrongPrecision, match=words) as raised:
+    with pytest.raises(interface.Refused, match=words) as raised:
         built(start("tensorflow", "bfloat16"), spec, images(), initial(spec))
     assert "\n" not in str(raised.value)
 
@@ -94,5 +94,5 @@ def test_more_gpus_than_tensorflow_sees_are_refused(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["one"] if kind == "GPU" else [])
     # Of a TensorFlow that has begun, as by the other tests, it cannot be changed any more.
     monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
-    with pytest.raises(interface.WrongDevice, match=r"2 GPUs were asked for, but TensorFlow .* sees 1"):
+    with pytest.raises(interface.Refused, match=r"2 GPUs were asked for, but TensorFlow .* sees 1"):
         engines.start("tensorflow", replace(ONE_THREAD, kind="gpu", replicas=2))

@@ -98,9 +98,7 @@ def test_an_operation_that_a_type_does_not_have_is_said_as_such(monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "linear", missing)
     spec = specification("logistic")
-    with pytest.raises(
-        interface.WrongPrecision, match=r"cannot train this model in float16 on a CPU: .*choose another"
-    ):
+    with pytest.raises(interface.Refused, match=r"cannot train this model in float16 on a CPU: .*choose another"):
         built(start("torch", "float16"), spec, images(), initial(spec))
 
 

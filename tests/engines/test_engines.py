@@ -32,7 +32,7 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 def test_a_framework_that_is_not_installed_is_refused_with_the_command_that_installs_it(absent: str) -> None:
-    with pytest.raises(interface.NotInstalled, match=r"install it: make setup FRAMEWORKS='tensorflow .*absent'$"):
+    with pytest.raises(interface.Refused, match=r"install it: make setup FRAMEWORKS='tensorflow .*absent'$"):
         engines.start(absent, EXECUTION)
 
 

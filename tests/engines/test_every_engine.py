@@ -168,7 +168,8 @@ def test_an_engine_that_goes_on_from_anothers_state_trains_as_that_one_would_hav
 
 def test_parameters_and_a_result_are_proven_to_lie_on_the_cpu(framework):
     cpu = (DEVICE_NAMES.get(framework, "cpu:0"),)
-    assert ready(framework, specification("logistic")).prove_device() == interface.DeviceProof("cpu", cpu, cpu)
+    found = ready(framework, specification("logistic")).prove_device()
+    assert found == {"kind": "cpu", "parameters_on": cpu, "computation_on": cpu}
 
 
 def test_threads_in_force_are_those_asked_for(framework):
@@ -214,5 +215,5 @@ def test_float32_is_not_lowered_to_tf32(framework):
 
 
 def test_a_gpu_that_the_framework_cannot_see_is_refused_with_the_reason_and_the_remedy(framework):
-    with pytest.raises(interface.WrongDevice, match=r"GPU was asked for.*sees none.*make setup BUILD=cuda"):
+    with pytest.raises(interface.Refused, match=r"GPU was asked for.*sees none.*make setup BUILD=cuda"):
         engines.start(framework, interface.Execution("gpu", threads=1, batch_size=ONE_THREAD.batch_size))

@@ -29,7 +29,7 @@ def test_another_error_is_not_taken_for_too_little_memory() -> None:
 
 def test_an_operation_that_a_type_does_not_have_is_a_sentence() -> None:
     words = "^Toy 1.0 cannot train this model in float16 on a CPU: no product; choose another precision or framework$"
-    with pytest.raises(interface.WrongPrecision, match=words), FRAMEWORK.naming_missing_operations(run("float16")):
+    with pytest.raises(interface.Refused, match=words), FRAMEWORK.naming_missing_operations(run("float16")):
         raise ValueError("missing")
 
 
@@ -54,7 +54,7 @@ def test_another_error_is_not_taken_for_a_precision_that_is_not_there(precision:
     ],
 )
 def test_fewer_gpus_than_wanted_are_refused(wanted: int, seen: int, is_built_with_cuda: bool, words: str) -> None:
-    with pytest.raises(interface.WrongDevice) as raised:
+    with pytest.raises(interface.Refused) as raised:
         FRAMEWORK.demand_gpus(wanted, seen, is_built_with_cuda=is_built_with_cuda, otherwise="it lies elsewhere")
     assert str(raised.value).startswith(words)
 

@@ -8,7 +8,7 @@ import pytest
 
 from trainbench.engines.shared import proof
 from trainbench.engines.shared.engine import Engine
-from trainbench.engines.shared.interface import WrongPrecision
+from trainbench.engines.shared.interface import Refused
 from trainbench.networks.precision import PRECISIONS
 
 DIGITS = {"float32": 24, "tf32": 11, "bfloat16": 8, "float16": 11}
@@ -65,21 +65,21 @@ def test_the_error_of_exact_products_is_none() -> None:
     [(asked, computes) for asked in PRECISIONS for computes in PRECISIONS if asked != computes],
 )
 def test_an_engine_that_computes_in_another_precision_is_refused(asked: str, computes: str) -> None:
-    with pytest.raises(WrongPrecision, match=f"^{asked} was asked for, but products multiply "):
+    with pytest.raises(Refused, match=f"^{asked} was asked for, but products multiply "):
         proof.prove(in_precision(computes), asked)
 
 
 @pytest.mark.parametrize(("asked", "digits"), [("float32", 11), ("float32", 8), ("tf32", 24), ("bfloat16", 24)])
 def test_an_engine_that_claims_a_type_but_multiplies_in_another_precision_is_refused(asked: str, digits: int) -> None:
     claims = engine(PRECISIONS[asked].compute_type, digits=digits)
-    with pytest.raises(WrongPrecision, match=r"and err by .*, expected .* to .*leave that out or choose another"):
+    with pytest.raises(Refused, match=r"and err by .*, expected .* to .*leave that out or choose another"):
         proof.prove(claims, asked)
 
 
 @pytest.mark.parametrize("types", [("float16", "float32"), ("bfloat16", "float16"), ()])
 def test_an_engine_of_which_some_products_are_of_another_type_is_refused(types: tuple[str, ...]) -> None:
     found = ", ".join(sorted(types)) or "nothing"
-    with pytest.raises(WrongPrecision, match=f"products multiply {found} and err by"):
+    with pytest.raises(Refused, match=f"products multiply {found} and err by"):
         proof.prove(engine(*types, digits=11), "float16")
 
 

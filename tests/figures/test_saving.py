@@ -4,14 +4,14 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from drawn_studies import drawn_study, study
 from metrics_builder import make_record
-from trainbench.figures.frame import Header
+from trainbench.figures.frame import framed
+from trainbench.figures.looks import styled
 from trainbench.figures.of_study import accuracy_over_time, seconds_per_epoch
 from trainbench.figures.saving import save, texts
-from trainbench.figures.style import styled
 from trainbench.results.tables import TableOrder
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -19,13 +19,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @styled
 def small_figure(title="Seconds to train", note="Lower is faster."):
-    figure = Figure(figsize=(5, 3))
-    Header.wrap(title, note, 5).write(figure)
+    figure = framed(5.0, 2.0, (title, note), [(Line2D([], []), "cpu")])
     axes = figure.subplots()
     axes.set_title("conv", loc="left")
     axes.set_xlabel("Batch size")
-    (line,) = axes.plot([1, 2], [3, 4])
-    figure.legend([line], ["cpu"])
+    axes.plot([1, 2], [3, 4])
     return figure
 
 

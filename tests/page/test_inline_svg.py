@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from trainbench.errors import InputError
-from trainbench.figures.frame import Header
+from trainbench.figures.frame import framed
 from trainbench.figures.saving import save
 from trainbench.page.inline_svg import inline, lift_header, read
 
@@ -59,9 +59,9 @@ def test_paint_is_kept_as_attributes(figure):
 
 @pytest.fixture
 def headed(tmp_path):
-    drawn = Figure(figsize=(4, 3))
+    note = "A note that is much too long for one line of a figure so narrow " * 2
+    drawn = framed(4.0, 2.0, ("A title", note), ())
     drawn.add_subplot().set(title="title and note")
-    Header.wrap("A title", "A note that is much too long for one line of a figure so narrow " * 2, 4).write(drawn)
     save(drawn, tmp_path / "headed.svg", tmp_path / "headed.png")
     return read(tmp_path / "headed.svg")
 
@@ -72,10 +72,11 @@ def test_title_and_note_are_lifted_out_as_text(headed):
 
 
 def test_a_figure_whose_header_is_lifted_begins_below_it(headed):
+    whole = float(headed.get("height").removesuffix("pt"))
     lift_header(headed)
     (top, height) = (float(number) for number in headed.get("viewBox").split()[1::2])
     assert top > 40
-    assert top + height == pytest.approx(216, abs=0.01)
+    assert top + height == pytest.approx(whole, abs=0.01)
     assert headed.get("height") == f"{height:g}pt"
 
 

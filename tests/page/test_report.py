@@ -10,17 +10,16 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from metrics_builder import make_record
+from metrics_builder import absent_run, make_record
 from page_builder import REPETITION, draw, make_page, write_tables
 from page_studies import three_frameworks
 from trainbench.conclusions.all_tables import Question
-from trainbench.conclusions.analysis import AbsentRun
 from trainbench.figures import timeline
 from trainbench.figures.looks import COLORS
 from trainbench.figures.saving import save
 from trainbench.page import cell_tables, drawn, report
 from trainbench.page import table as tables_of_pages
-from trainbench.page.repository import Commit
+from trainbench.page.repetition import Commit
 from trainbench.results.tables import TableOrder
 
 HOSTS = ("amd-epyc-2t-1a2b3c4d", "intel-xeon-8t-5e6f7a8b")
@@ -234,7 +233,7 @@ def test_other_programs_are_named_beside_what_else_can_explain_an_idle_device(tm
 
 
 def test_runs_without_results_are_listed_with_what_to_do(tmp_path):
-    absent = [AbsentRun("lstm", 128, "gpu", 1, "gpu", "failed")]
+    absent = [absent_run("lstm", 128, "gpu", 1, "gpu", "failed")]
     question = Question(order=ORDER)
     text = read(make_page(tmp_path, study(), question, names=(), absent=absent).read_text()).text
     assert "8 of 9 runs have results; 1 failed." in text

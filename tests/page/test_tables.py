@@ -8,16 +8,16 @@ from metrics_builder import make_record
 from page_builder import write_tables
 from trainbench.conclusions.all_tables import Question
 from trainbench.conclusions.tables.roofline import OVERHEAD_BELOW
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import report, run_tables
-from trainbench.page.study import Study
-from trainbench.page.table import CELL, Listing, exact
+from trainbench.page.table import CELL, exact, listing
 from trainbench.results.tables import TableOrder
 
 ORDER = TableOrder(models=("conv",), batch_sizes=(512,), devices=("cpu", "gpu"))
 
 
 def study_of(folder, records, **asked):
-    return Study.read(write_tables(folder, records, Question(order=ORDER, **asked)), ORDER)
+    return DrawnStudy.read(write_tables(folder, records, Question(order=ORDER, **asked)), ORDER)
 
 
 def shown_by(study, table, row=0):
@@ -123,7 +123,7 @@ def test_a_cell_that_may_lie_on_either_side_of_overhead_is_put_down_to_neither(t
 
 
 def test_another_table_is_one_entry_of_a_list_and_a_column_of_it_one_line(tmp_path, monkeypatch):
-    another = Listing("cells", "How often each cell ran", (*CELL, exact("Completed runs", "n")), name="how-often")
+    another = listing("cells", "How often each cell ran", (*CELL, exact("Completed runs", "n")), name="how-often")
     monkeypatch.setattr(run_tables, "TABLES", (*run_tables.TABLES, another))
     shown = shown_by(study_of(tmp_path, cell_of("cpu", (1.0, 1.1))), "how_often")
     assert {heading: field.text for heading, field in shown.items()} == {

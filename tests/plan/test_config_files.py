@@ -12,8 +12,7 @@ import pytest
 
 from trainbench.errors import InputError
 from trainbench.plan import config_files
-from trainbench.plan.configuration import conclusions_of, study_of
-from trainbench.plan.question import Conclusions
+from trainbench.plan.configuration import study_of
 from trainbench.plan.study import Study
 from trainbench.plan.typed_config import typed
 
@@ -39,10 +38,6 @@ def config_of(*files: Path, command_line: dict[str, Any] | None = None, argument
 
 def study_in(*files: Path) -> Study:
     return study_of(config_of(*files), gpu_found=False)
-
-
-def conclusions_in(*files: Path) -> Conclusions:
-    return conclusions_of(config_of(*files))
 
 
 def refusal_of(*files: Path, command_line: dict[str, Any] | None = None) -> str:
@@ -93,19 +88,19 @@ FOLDERS = ["2026-05-01", "2026-05-01 10:00:00", "2026-05-01T10:00:00Z", "2026-13
 def test_a_folder_is_named_by_what_is_written_whatever_that_could_mean(
     file: Callable[[str], Path], folder: str
 ) -> None:
-    found = conclusions_in(file(f"sources: [{folder}]\nbaseline: {folder}"))
-    assert (found.sources, found.baseline) == ((folder,), folder)
+    found = config_of(file(f"sources: [{folder}]\nbaseline: {folder}"))
+    assert (found["sources"], found["baseline"]) == ([folder], folder)
 
 
 @pytest.mark.parametrize("name", ["on", "1.10", "010", "true", "2026-05-01"])
 def test_a_device_and_its_price_are_named_by_what_is_written(file: Callable[[str], Path], name: str) -> None:
     path = file(f"devices: [{name}]\ndevice_settings: {{{name}: {{kind: cpu}}}}\nprices: {{{name}: 2}}")
-    assert (study_in(path).devices, conclusions_in(path).prices) == ((name,), {name: 2.0})
+    assert (study_in(path).devices, config_of(path)["prices"]) == ((name,), {name: 2.0})
 
 
 @pytest.mark.parametrize("written", ["null", "~", "", "Null"])
 def test_null_in_a_file_is_null(file: Callable[[str], Path], written: str) -> None:
-    assert conclusions_in(file("baseline: x"), file(f"baseline: {written}")).baseline is None
+    assert config_of(file("baseline: x"), file(f"baseline: {written}"))["baseline"] is None
 
 
 def test_null_in_a_mapping_of_the_command_line_is_null() -> None:
@@ -118,6 +113,7 @@ def test_null_in_a_mapping_of_the_command_line_is_null() -> None:
         ("seed: 1\nrepeats: 1\nseed: 2", "seed", (3, 1)),
         ("device_settings:\n  cpu: {kind: cpu}\n  cpu: {kind: gpu}", "cpu", (3, 2)),
         ('{"prices": {"8": 1,\n"8": 2}}', "8", (2, 1)),
+        ("a: &a {k: 1}\nb:\n  <<: *a\n  k: 1\n  k: 2", "k", (5, 4)),
     ],
 )
 def test_a_key_that_stands_twice_is_refused_with_both_lines(
@@ -140,8 +136,21 @@ def test_a_folder_that_the_command_line_names_by_a_number_is_that_of_the_text(va
     arguments = f"compare --cores 2 -C seed=1 --config repeats=2 baseline={written} --quiet"
     given = {"seed": 1, "repeats": 2, "baseline": value}
     config = config_of(command_line=given, arguments=arguments)
-    assert conclusions_of(config).baseline == written
+    assert config["baseline"] == written
     assert (config["seed"], config["repeats"]) == (1, 2)
+
+
+def test_every_config_option_of_a_call_is_looked_at() -> None:
+    given = {"sources": [1.1], "baseline": 1.1, "seed": 1}
+    config = config_of(command_line=given, arguments="-C baseline=1.10 sources=a=b --cores 1 --config seed=1")
+    assert config["baseline"] == "1.10"
+
+
+def test_a_text_of_the_command_line_is_what_snakemake_made_of_it() -> None:
+    config = config_of(
+        command_line={"baseline": "x", "skip_bad_sources": True}, arguments="-C baseline='x' skip_bad_sources=yes"
+    )
+    assert (config["baseline"], config["skip_bad_sources"]) == ("x", True)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +176,9 @@ def test_the_line_is_that_of_the_last_file_that_sets_the_value(file: Callable[[s
 
 
 def test_what_the_command_line_sets_has_no_line(file: Callable[[str], Path]) -> None:
-    assert refusal_of(file("repeats: 1"), command_line={"repeats": 0}).startswith("config key 'repeats'")
+    refusal = refusal_of(file("repeats: 1"), command_line={"repeats": 0})
+    assert refusal.startswith("config key 'repeats'")
+    assert " is 0, expected" in refusal
 
 
 @pytest.mark.parametrize(
@@ -194,9 +205,14 @@ def test_a_file_that_is_not_utf_8_is_refused_by_name(file: Callable[[str], Path]
     assert f"{path} is not text in UTF-8" in refusal_of(path)
 
 
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    told = f"{tmp_path} cannot be read (Is a directory), expected a config file; correct it"
+    assert refusal_of(tmp_path) == told
+
+
 def test_a_json_file_may_be_indented_by_tabs(file: Callable[[str], Path]) -> None:
-    path = file('{\n\t"sources": [1.10],\n\t"baseline": null,\n\t"seed": 7\n}')
-    assert (conclusions_in(path).sources, study_in(path).seed) == (("1.10",), 7)
+    path = file('{\n\t"sources": [1.10, -0, NaN],\n\t"baseline": null,\n\t"seed": 7\n}')
+    assert (config_of(path)["sources"], study_in(path).seed) == (["1.10", "-0", "NaN"], 7)
 
 
 def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[[str], Path]) -> None:
@@ -213,6 +229,8 @@ def test_a_file_of_templates_has_the_values_that_snakemake_finds(file: Callable[
         ("resources: {gpu: 010}", "has the number 010, which Snakemake takes for 8"),
         ("set-resources: {train: {runtime: 1:30.5}}", "has the number 1:30.5, which Snakemake takes for 90.5"),
         ("default-resources: [mem_mb=1, 0o8, 010]", "has the number 010"),
+        ("x: {a: 010, b: {c: 1}}", "has the number 010"),
+        ("x: {a: 010, b: [1]}", "has the number 010"),
     ],
 )
 def test_a_number_that_snakemake_takes_for_another_in_a_profile_is_refused_with_its_line(
@@ -221,6 +239,16 @@ def test_a_number_that_snakemake_takes_for_another_in_a_profile_is_refused_with_
     path = file(f"jobs: 100\n{line}")
     with pytest.raises(InputError, match=re.escape(f"{path} line 2 {told}")):
         config_files.refuse_turned(path)
+
+
+def test_a_number_that_is_refused_is_told_with_what_to_write_instead(file: Callable[[str], Path]) -> None:
+    path = file("runtime: 8:00:00")
+    with pytest.raises(InputError) as caught:
+        config_files.refuse_turned(path)
+    assert str(caught.value) == (
+        f"{path} line 1 has the number 8:00:00, which Snakemake takes for 28800, as YAML 1.1 does; write it without "
+        "colons and leading zeros, a time with its unit, such as 8h"
+    )
 
 
 def test_numbers_and_texts_as_profiles_have_them_are_accepted(file: Callable[[str], Path]) -> None:
@@ -234,6 +262,7 @@ def test_numbers_and_texts_as_profiles_have_them_are_accepted(file: Callable[[st
         (["--profile=mine", "--profile", "other", "all"], {"SNAKEMAKE_PROFILE": "third"}, ["mine", "other"]),
         (["--cores", "1"], {"SNAKEMAKE_PROFILE": "third"}, ["third"]),
         (["--workflow-profile", "own"], {}, ["profiles/own"]),
+        (["--workflow-profile", "mine", "--profile", "other"], {}, ["other", "mine"]),
         (["--profile", "none", "--workflow-profile", "none"], {}, []),
         (["--cores", "all", "-n"], {}, []),
     ],

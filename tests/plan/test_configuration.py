@@ -23,8 +23,7 @@ from trainbench.networks.models import MODELS
 from trainbench.networks.precision import PRECISIONS
 from trainbench.plan import typed_config
 from trainbench.plan.config_files import Layer
-from trainbench.plan.configuration import conclusions_of, framework_for_auto, study_of
-from trainbench.plan.question import Conclusions
+from trainbench.plan.configuration import framework_for_auto, study_of
 from trainbench.plan.study import ModelSettings, Run, Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -54,10 +53,6 @@ def study_with(*layers: Mapping[str, Any], gpu_found: bool = False) -> Study:
 def study_from(*arguments: str) -> Study:
     """Give the study for these arguments of --config."""
     return study_with(parse_config(arguments))
-
-
-def conclusions_with(*layers: Mapping[str, Any]) -> Conclusions:
-    return conclusions_of(layered(*layers))
 
 
 def refusal_of(*layers: Mapping[str, Any]) -> str:
@@ -92,7 +87,7 @@ REACHED = {"logistic": 0.8797, "lstm": 0.3631}
 
 def test_the_smoke_study_has_targets_that_its_few_epochs_reach() -> None:
     smoke = load_configfile(str(CONFIG / "smoke.yaml"))
-    targets = conclusions_with(smoke).target_accuracy
+    targets = layered(smoke)["target_accuracy"]
     assert set(smoke["models"]) == set(REACHED)
     assert [model for model, accuracy in REACHED.items() if targets[model] > accuracy] == []
     assert (smoke["batch_sizes"], smoke["model_settings"]) == (
@@ -113,17 +108,17 @@ def test_the_published_study_trains_every_model_for_100_epochs_and_keeps_the_res
 
 
 def test_the_default_reads_nothing_beside_its_own_runs() -> None:
-    found = conclusions_with()
-    assert (found.sources, found.skip_bad_sources, found.baseline) == ((), False, None)
+    found = layered()
+    assert (found["sources"], found["skip_bad_sources"], found["baseline"]) == ([], False, None)
 
 
 def test_the_default_concludes_speedups_over_the_cpu_and_no_costs() -> None:
-    found = conclusions_with()
-    assert (found.reference_device, found.reference_host, found.prices) == ("cpu", None, {})
+    found = layered()
+    assert (found["reference"], found["prices"]) == ({"device": "cpu", "host": None}, {})
 
 
 def test_prices_on_the_command_line_are_numbers() -> None:
-    assert conclusions_with(parse_config(["prices={gpu: 2.5, server/cpu: 1}"])).prices == {
+    assert layered(parse_config(["prices={gpu: 2.5, server/cpu: 1}"]))["prices"] == {
         "gpu": 2.5,
         "server/cpu": 1.0,
     }
@@ -131,12 +126,12 @@ def test_prices_on_the_command_line_are_numbers() -> None:
 
 def test_a_target_of_an_unknown_model_is_refused() -> None:
     with pytest.raises(InputError, match=r"'target_accuracy' names the model 'lsmt'.*did you mean 'lstm'"):
-        conclusions_with({"target_accuracy": {"lsmt": 0.9}})
+        study_with({"target_accuracy": {"lsmt": 0.9}})
 
 
 def test_the_published_study_shows_the_published_results_beside_its_own() -> None:
-    published = conclusions_with(load_configfile(str(CONFIG / "published-2017.yaml")))
-    assert published.sources == ("resources/published",)
+    published = layered(load_configfile(str(CONFIG / "published-2017.yaml")))
+    assert published["sources"] == ["resources/published"]
 
 
 def test_what_is_read_beside_the_runs_changes_no_run() -> None:
@@ -196,6 +191,11 @@ def test_a_list_of_threads_is_a_device_for_each() -> None:
     assert [(device.name, device.threads) for device in study.selected_devices()] == [
         ("cpu-1t", 1), ("cpu-2t", 2), ("cpu", "all"),
     ]  # fmt: skip
+
+
+def test_a_device_knows_its_entry_and_asks_for_nothing_of_a_scheduler_unless_told() -> None:
+    study = study_from("devices=[cpu]", "device_settings={cpu: {threads: [1, all]}}")
+    assert [(device.entry, device.resources) for device in study.selected_devices()] == [("cpu", {})] * 2
 
 
 def test_one_device_of_a_list_of_threads_can_be_selected() -> None:
@@ -331,6 +331,12 @@ def test_framework_precision_gpus_and_card_are_settings_of_a_run(changed: dict[s
     assert {key: value for key, value in after.items() if before.get(key) != value} == changed
 
 
+def test_auto_asks_for_gpus_of_tensorflow_where_no_gpu_device_is_described() -> None:
+    config = layered()
+    del config["device_settings"]["gpu"]
+    assert framework_for_auto(config) == "tensorflow"
+
+
 @pytest.mark.parametrize(
     ("settings", "framework"),
     [({}, "tensorflow"), ({"framework": "jax"}, "jax"), ({"framework": "jaxx"}, "tensorflow")],
@@ -342,6 +348,13 @@ def test_auto_asks_for_gpus_of_the_framework_of_the_gpu_device(settings: dict[st
 def test_a_number_may_name_a_device_and_a_folder() -> None:
     study = study_with({"device_settings": {8: {"kind": "cpu"}}, "devices": [8], "dataset": {"path": date(2024, 1, 2)}})
     assert (study.devices, study.dataset_path) == (("8",), "2024-01-02")
+
+
+@pytest.mark.parametrize("name", ["8", "08"])
+def test_a_wrong_setting_of_a_device_named_by_digits_is_told_with_the_name_as_written(name: str) -> None:
+    """jsonschema-rs 0.60.3 tells both keys as place 8 of a list (findings/jsonschema_rs_digit_keys.sh)."""
+    with pytest.raises(InputError, match=f"'device_settings/{name}/threads'"):
+        study_with(device(name, kind="cpu", threads=0))
 
 
 @pytest.mark.parametrize(("gpu_found", "devices"), [(True, ("cpu", "gpu")), (False, ("cpu",))])
@@ -492,6 +505,149 @@ def test_a_bad_value_is_refused_by_key_finding_and_what_is_allowed(
     assert [part for part in (key, found, allowed) if part not in refusal] == [], refusal
 
 
+WHERE = "set it in the config file or with --config (config/README.md explains every key)"
+CORRECT = "correct it in the config file or with --config"
+ISOLATION = (
+    "(device: a CPU run has the machine to itself and GPU runs share it, a card each; host: every run has the machine "
+    "to itself; none: runs share cores as Snakemake packs them)"
+)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        (
+            {"dataset": {"pth": None}},
+            "unknown config key 'pth' in 'dataset'; allowed: path, validation_samples (did you mean 'path'?); correct "
+            "or remove it in the config file or on the command line",
+        ),
+        (
+            {"dataset": {"path:c:/x": ""}},
+            "unknown config key 'path:c:/x' in 'dataset'; allowed: path, validation_samples (a space must follow the "
+            "colon: {path: c:/x}); correct or remove it in the config file or on the command line",
+        ),
+        (
+            {"models": ["xyz"]},
+            "config key 'models' names the model 'xyz', which is not known; allowed: logistic, conv, lstm; " + CORRECT,
+        ),
+        (
+            {"models": "conv,"},
+            "config key 'models' names the model 'conv,', which is not known; allowed: logistic, conv, lstm (did you "
+            "mean 'conv'?); " + CORRECT,
+        ),
+        (
+            {"devices": ["tpu"]},
+            "config key 'devices' names the device 'tpu', which is not known; allowed: cpu, gpu (did you mean 'gpu'?); "
+            + CORRECT,
+        ),
+        (
+            setting("resnet", epochs=1),
+            "config key 'model_settings' names the model 'resnet', which is not known; allowed: logistic, conv, lstm; "
+            + CORRECT,
+        ),
+        (
+            setting("conv", lr=0.1),
+            "config key 'model_settings/conv' names the setting 'lr', which is not known; allowed: epochs, "
+            "learning_rate, decay, keep_conv, keep_hidden; " + CORRECT,
+        ),
+        (
+            setting("lstm", learning_rate=0),
+            "config key 'model_settings/lstm/learning_rate' is 0, expected a number above 0 and at most 100; " + WHERE,
+        ),
+        (
+            device("mine", kind="cpu", framework="torhc"),
+            "config key 'device_settings/mine/framework' names the framework 'torhc', which is not known; allowed: "
+            "tensorflow, jax, torch (did you mean 'torch'?); " + CORRECT,
+        ),
+        (
+            device("mine", kind="cpu", precision="tf32"),
+            "config key 'device_settings/mine/precision' is tf32, which NVIDIA's GPUs alone have, but its kind is cpu; "
+            "expected one of float32, bfloat16, float16",
+        ),
+        (
+            device("mine", kind="cpu", gpus=1, card="H200"),
+            "config key 'device_settings/mine/gpus' is given, but its kind is cpu; remove it or set kind: gpu",
+        ),
+        (
+            device("cpu", environment={"OMP_NUM_THREADS": "1"}),
+            "config key 'device_settings/cpu/environment' has OMP_NUM_THREADS, which trainbench sets itself: give the "
+            "device threads; remove it",
+        ),
+        (
+            {"device_settings": {"cpu": {"threads": [2, "all"]}, "cpu-2t": {"kind": "cpu"}}},
+            "config key 'device_settings' describes the device 'cpu-2t' twice, once by a list in 'cpu'; rename one of "
+            "the two",
+        ),
+        (
+            device("a/b", kind="cpu"),
+            "config key 'device_settings' has an entry \"a/b\", expected a plain name: letters, digits, '.', '_' and "
+            "'-', at most 64, the first a letter or digit; rename it",
+        ),
+        (device("mine", threads=1), "config key 'kind' is missing in 'device_settings/mine'; " + WHERE),
+        ({"dataset": "x"}, "config key 'dataset' is \"x\", expected a mapping; " + WHERE),
+        (
+            {"sources": ["a", "a"]},
+            "config key 'sources' (other results folders whose runs enter the tables, with wildcards) is [\"a\", "
+            '"a"], expected a list, without repetition, of any number of: a text that is not empty; ' + WHERE,
+        ),
+        (
+            {"models": {"conv": {}}},
+            "config key 'models' (models to train, by name) is {\"conv\": {}}, expected a list, without repetition, of "
+            "one or more of: a text that is not empty; " + WHERE,
+        ),
+        (
+            {"baseline": ""},
+            "config key 'baseline' (results folder that snakemake compare compares this study with) is \"\", expected "
+            "null or a text that is not empty; " + WHERE,
+        ),
+        (
+            {"skip_bad_sources": "perhaps"},
+            "config key 'skip_bad_sources' (true: files in sources that cannot be used are listed and left out; false: "
+            'they end the making of tables) is "perhaps", expected true or false; ' + WHERE,
+        ),
+        (
+            {"prices": {"cpu": "x"}},
+            "config key 'prices/cpu' (price per hour) is \"x\", expected a number from 0 to 1e+06; " + WHERE,
+        ),
+        (
+            {"repeats": None},
+            "config key 'repeats' (runs of each cell) is null, expected a whole number of at least 1 and at most "
+            "10000; " + WHERE,
+        ),
+        (
+            {"currency": None},
+            "config key 'currency' (a text of at most 16 characters, such as EUR) is null, expected a text of at most "
+            "16 characters, such as EUR; " + WHERE,
+        ),
+        (
+            {"isolation": "é" * 78},
+            f"config key 'isolation' {ISOLATION} is \"{'é' * 78}\", expected one of device, host, none; {WHERE}",
+        ),
+        (
+            {"isolation": "é" * 80},
+            f"config key 'isolation' {ISOLATION} is \"{'é' * 79}…, expected one of device, host, none; {WHERE}",
+        ),
+        (
+            setting("conv", **{"epochs:3": ""}),
+            "config key 'model_settings/conv/epochs:3' is \"\", expected a number (a space must follow the colon: "
+            "{epochs: 3}); " + WHERE,
+        ),
+    ],
+    ids=lambda value: re.sub(r"[^\w.,:{}\[\]-]", "", str(value))[:40] if isinstance(value, dict) else "",
+)
+def test_a_refusal_is_told_to_the_letter(layer: Mapping[str, Any], told: str) -> None:
+    assert refusal_of(layer) == told
+
+
+def test_auto_on_machines_that_are_not_known_is_refused_with_what_to_name_instead() -> None:
+    with pytest.raises(InputError) as caught:
+        study_of(layered(), gpu_found=None)
+    assert str(caught.value) == (
+        "config key 'devices' is 'auto', but runs are submitted to other machines, whose GPUs are not known here, "
+        "expected the names of devices; name them, for example --config 'devices=[cpu, gpu]' (docs/clusters.md)"
+    )
+
+
 @pytest.mark.parametrize(
     ("argument", "hint"),
     [
@@ -527,8 +683,21 @@ def test_a_refusal_is_one_sentence(layer: Mapping[str, Any]) -> None:
 def test_a_missing_key_is_named(key: str) -> None:
     config = layered()
     del config[key]
-    with pytest.raises(InputError, match=f"config key '{key}' is missing"):
+    with pytest.raises(InputError) as caught:
         typed(config)
+    assert str(caught.value) == f"config key '{key}' is missing; {WHERE}"
+
+
+def test_an_unknown_key_is_refused_with_all_that_are_known() -> None:
+    known = ", ".join(SCHEMA["properties"])
+    assert refusal_of({1: 2}) == (
+        f"unknown config key '1'; allowed: {known}; correct or remove it in the config file or on the command line"
+    )
+
+
+def test_a_key_without_a_colon_gets_no_word_on_spaces() -> None:
+    refusal = refusal_of({"monitor": {"interval_seconds": None}})
+    assert "is null, expected a number from 0.01 to 60; set it" in refusal
 
 
 def test_a_selected_model_without_settings_is_refused() -> None:
@@ -618,10 +787,17 @@ def test_the_readme_gives_the_range_of_every_hyperparameter() -> None:
     assert {key: allowed for key, allowed in documented.items() if key.startswith("model_settings.")} == ranges
 
 
+def question_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config is no part of the study."""
+    read = ("sources", "skip_bad_sources", "baseline", "compare")
+    concluded = ("reference", "target_accuracy", "prices", "currency")
+    return {key: config[key] for key in (*read, *concluded)}
+
+
 @pytest.mark.parametrize("row", readme_rows(), ids=lambda row: row["Key"].strip("`"))
 def test_the_example_of_a_key_asks_for_something_other_than_the_default(row: dict[str, str]) -> None:
     layer = parse_config(shlex.split(code(row["Example"])))
-    assert (study_with(layer), conclusions_with(layer)) != (study_with(), conclusions_with())
+    assert (study_with(layer), question_in(layered(layer))) != (study_with(), question_in(layered()))
 
 
 @pytest.mark.parametrize("line", readme_command_lines())

@@ -14,6 +14,7 @@ from trainbench.networks.models import MODELS, ImageShape
 from trainbench.plan.limits import (
     Machine,
     gpu_warning,
+    gpus_side_by_side,
     needed_memory_mib,
     refuse_contradictions,
     refuse_impatience,
@@ -272,9 +273,14 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
             id="cards of a kind that is not measured take no share of the cores",
         ),
         pytest.param({"devices": ("cpu-8t",)}, {"cores": 8}, id="as many threads as cores"),
+        pytest.param(
+            {"devices": ("gpu-16t",), "isolation": "host"}, {}, id="as many threads as a GPU run has for itself"
+        ),
         pytest.param({"devices": ("cpu",)}, {"cores": 1}, id="all of one core"),
         pytest.param({}, {"max_threads": 32}, id="a limit of threads that limits nothing"),
-        pytest.param({}, apart(runs_mib=9, data_mib=53, records_mib=1), id="little room on each of several disks"),
+        pytest.param(
+            {}, apart(runs_mib=8, data_mib=70_000 * 784 / 2**20, records_mib=0.16), id="just enough room on each disk"
+        ),
         pytest.param({"devices": ("cpu",)}, {"cores": 4}, id="a device that is described but not selected"),
         pytest.param({"models": ("logistic",)}, {"memory_mib": 300.0}, id="memory for the selected model"),
         pytest.param({"batch_sizes": (128,)}, {"memory_mib": 300.0}, id="memory for the selected batch size"),
@@ -289,6 +295,49 @@ def test_a_possible_study_is_not_refused(study: Mapping[str, Any], machine: Mapp
 def test_nothing_is_refused_for_a_machine_that_is_not_known(devices: tuple[str, ...]) -> None:
     study = dataclasses.replace(STUDY, devices=devices)
     refuse_impossible(study, study.runs(), MNIST, ELSEWHERE, prepared=False)
+
+
+@pytest.mark.parametrize(
+    ("disks", "told"),
+    [
+        (
+            apart(runs_mib=1.5, data_mib=1000, records_mib=1000),
+            "for results/runs/: 8 runs need about 8 MiB, found 2 MiB free; free some, or make results/ a link to a "
+            "folder on another disk",
+        ),
+        (
+            apart(runs_mib=1000, data_mib=1000, records_mib=0.1234),
+            "for .snakemake/: 8 runs need about 0.16 MiB, found 0.12 MiB free; free some, or give another working "
+            "folder with --directory",
+        ),
+    ],
+    ids=["runs", "records"],
+)
+def test_too_little_disk_is_told_in_whole_mib_or_in_two_digits_of_one(disks: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check({}, disks)
+    assert str(caught.value) == f"not enough disk space {told}"
+
+
+def test_memory_that_just_suffices_is_enough() -> None:
+    spec = MODELS["conv"].specify(ImageShape(28, 28, classes=2), CONV)
+    check({"models": ("conv",)}, {"memory_mib": needed_memory_mib(spec, 512, MNIST)})
+
+
+@pytest.mark.parametrize(
+    ("devices", "machine", "count"),
+    [
+        (("gpu",), SERVER, 4),
+        (("gpu",), dataclasses.replace(SERVER, gpu_limit=2), 2),
+        (("cpu",), SERVER, 1),
+        (("gpu",), ELSEWHERE, 1),
+    ],
+    ids=["all cards", "a limit", "none wanted", "cards that are not known"],
+)
+def test_as_many_gpu_runs_share_the_cores_as_there_are_cards_for(
+    devices: tuple[str, ...], machine: Machine, count: int
+) -> None:
+    assert gpus_side_by_side(dataclasses.replace(STUDY, devices=devices), machine) == count
 
 
 BARE = Machine(

@@ -86,6 +86,18 @@ def test_runs_are_all_cells_in_all_repeats() -> None:
     )
 
 
+def test_runs_take_their_turns_repeat_by_repeat() -> None:
+    turns = STUDY.turns()
+    assert sorted(turns, key=str) == sorted(STUDY.runs(), key=str)
+    assert [run.repeat for run in turns] == [1] * 8 + [2] * 8
+
+
+def test_the_cells_of_a_repeat_are_in_the_order_of_their_seeds() -> None:
+    for turns in (STUDY.turns()[:8], STUDY.turns()[8:]):
+        seeds = [seed_of(2017, run) for run in turns]
+        assert seeds == sorted(seeds)
+
+
 def test_a_run_lies_in_a_folder_named_by_its_wildcards() -> None:
     assert RUN.folder == "runs/conv/512/cpu/1"
 

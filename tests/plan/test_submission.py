@@ -52,6 +52,13 @@ def test_a_number_of_cores_in_the_config_is_asked_for(name: str, count: int) -> 
     assert {key: value for key, value in asked.items() if key.startswith("cpus")} == {name: count}
 
 
+@pytest.mark.parametrize(
+    ("device", "isolation"), [(CPU_8T, "device"), (GPU_4T, "host"), (GPU, "none"), (CPU, "none"), (CPU, "device")]
+)
+def test_one_core_is_asked_for_where_the_node_or_the_site_says_how_many(device: Device, isolation: str) -> None:
+    assert submission.cores(device, isolation) == 1
+
+
 @pytest.mark.parametrize(("device", "isolation", "count"), [(GPU_4T, "device", 4), (CPU_8T, "none", 8)])
 def test_a_number_of_threads_is_asked_for_as_cores(device: Device, isolation: str, count: int) -> None:
     assert submission.cores(device, isolation) == count
@@ -87,6 +94,7 @@ def test_a_run_with_one_device_names_no_number_of_nodes(device: Device) -> None:
         ({"LSB_DJOB_NUMPROC": "4"}, 4),
         ({"NSLOTS": "2", "NCPUS": "64"}, 2),
         ({"NSLOTS": "", "NCPUS": "0"}, 16),
+        ({"NSLOTS": "1"}, 1),
         ({"SLURM_CPUS_ON_NODE": "many"}, 16),
     ],
 )
@@ -96,8 +104,11 @@ def test_a_job_on_a_shared_node_has_as_many_cores_as_its_scheduler_says(
     assert submission.cores_on_node(GPU, "device", 16, environment) == cores
 
 
+@pytest.mark.parametrize(("device", "isolation"), [(CPU, "device"), (GPU, "host")])
 @pytest.mark.parametrize(
     ("environment", "cores"), [({"LSB_DJOB_NUMPROC": "1"}, 16), ({"SLURM_CPUS_ON_NODE": "12"}, 12)]
 )
-def test_a_job_with_a_node_of_its_own_has_all_cores_of_it(environment: dict[str, str], cores: int) -> None:
-    assert submission.cores_on_node(CPU, "device", 16, environment) == cores
+def test_a_job_with_a_node_of_its_own_has_all_cores_of_it(
+    device: Device, isolation: str, environment: dict[str, str], cores: int
+) -> None:
+    assert submission.cores_on_node(device, isolation, 16, environment) == cores

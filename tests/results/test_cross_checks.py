@@ -3,7 +3,8 @@
 import pytest
 
 from metrics_builder import as_older_versions_timed, make_record
-from trainbench.results.cross_checks import across_runs
+from trainbench.records.finding import Finding
+from trainbench.results.cross_checks import across_runs, compared_part
 
 
 def names_by_repeat(records):
@@ -216,3 +217,113 @@ def test_the_run_of_a_framework_that_alone_has_another_version_is_found():
 def test_one_name_for_two_frameworks_is_two_settings_and_not_two_versions():
     records = [make_record(repeat=1), make_record(repeat=2, framework="torch", software={"python": "3.12.1"})]
     assert names_by_repeat(records) == {1: ["settings_differ"], 2: ["settings_differ"]}
+
+
+# --- to the letter ---
+
+OTHER_SOFTWARE = "delete the results of the runs whose software is not the wanted one and run snakemake again"
+
+
+@pytest.mark.parametrize(
+    ("records", "finding"),
+    [
+        (
+            runs_of_canaries(0.4, 0.2, 0.2, 0.2),
+            Finding(
+                "speed_differs",
+                "warning",
+                "a fixed computation on all 2 cores at once took 0.400 s before the run, 0.200 s in the median of the "
+                "host's 4 runs (+100 %)",
+                "look for other load, heat or a changed power setting, and measure this run again",
+            ),
+        ),
+        (
+            [make_record(repeat=repeat, software={"python": python}) for repeat, python in enumerate(("3.12", "3.13"))]
+            + [make_record(repeat=2, software={"python": "3.11"})],
+            Finding(
+                "versions_differ",
+                "warning",
+                "the cell's runs were measured with different software: python is 3.12 here, 3.11 or 3.13 in others",
+                OTHER_SOFTWARE,
+            ),
+        ),
+        (
+            [
+                make_record(batch_size=1, software={"python": "3.12.1", "versions": {"numpy": "1"}}),
+                *(make_record(batch_size=size) for size in (2, 3)),
+            ],
+            Finding(
+                "versions_differ",
+                "warning",
+                "runs of these results were measured with different software: python is 3.12.1 here, 3.11.7 in "
+                "others; numpy is 1 here, 2.4.6 in others",
+                OTHER_SOFTWARE,
+            ),
+        ),
+        (
+            [make_record(settings={"epochs": 7}), make_record(repeat=2)],
+            Finding(
+                "settings_differ",
+                "warning",
+                "the cell's runs were measured with different settings: epochs is 7 here, 2 in others",
+                "take the source whose settings are not the wanted ones out of sources, or measure it with these",
+            ),
+        ),
+        (
+            [make_record(repeat=repeat, usable_threads=threads) for repeat, threads in enumerate((2, 8, 4))],
+            Finding(
+                "threads_differ",
+                "warning",
+                "the run trained with 2 threads, others of its cell with 4 or 8",
+                "set the device's threads to a number, or give every run the same --cores, and measure the cell again",
+            ),
+        ),
+        (
+            [make_record(repeat=repeat, device_used={"name": name}) for repeat, name in enumerate("ABC")],
+            Finding(
+                "hardware_differs",
+                "warning",
+                "the run trained on A, others of its cell on B or C",
+                "name the card in device_settings and measure the cell again, or take the source with the other card "
+                "out",
+            ),
+        ),
+    ],
+    ids=["speed", "versions in a cell", "versions in a folder", "settings", "threads", "hardware"],
+)
+def test_what_sets_a_run_apart_is_said_with_what_to_do(records, finding):
+    assert findings_of_first(*records) == [finding]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"), [(0.2299, []), (0.1701, []), (0.2301, ["speed_differs"]), (0.1699, ["speed_differs"])]
+)
+def test_the_machines_speed_may_differ_by_15_percent(seconds, found):
+    assert names_by_repeat(runs_of_canaries(0.2, 0.2, 0.2, seconds))[4] == found
+
+
+def test_findings_come_in_the_order_of_the_checks():
+    first = make_record(
+        repeat=1,
+        canary_seconds=0.4,
+        usable_threads=8,
+        canary={"cores": 2},
+        settings={"epochs": 7},
+        software={"python": "3.12"},
+        device_used={"name": "B"},
+    )
+    found = findings_of_first(first, *(make_record(repeat=repeat) for repeat in (2, 3, 4)))
+    assert [finding.name for finding in found] == [
+        "speed_differs",
+        "settings_differ",
+        "versions_differ",
+        "threads_differ",
+        "hardware_differs",
+    ]
+
+
+def test_the_part_that_is_compared_is_enough_to_find_the_same():
+    records = [make_record(repeat=1, settings={"epochs": 7}, software={"python": "3.12"}), make_record(repeat=2)]
+    failed = make_record(repeat=3, status="out_of_memory")
+    runs = [*(run | {"runs_folder": "/a"} for run in records), failed]
+    assert across_runs(map(compared_part, runs)) == across_runs(runs)

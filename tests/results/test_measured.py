@@ -93,6 +93,16 @@ def test_a_run_of_one_epoch_is_flagged():
     assert (run["train_seconds_per_epoch"], run["steady_epochs"], run["first_epoch_only"]) == (50.0, 0, True)
 
 
+def test_a_run_in_which_every_epoch_was_the_first_of_a_process_is_flagged():
+    run = one_run(train_seconds=(9.0, 8.0), resumed_after_epochs=[1])
+    assert (run["train_seconds_per_epoch"], run["steady_epochs"], run["first_epoch_only"]) == (9.0, 0, True)
+
+
+def test_a_run_without_epochs_is_not_flagged():
+    run = one_run(epochs=[])
+    assert (run["steady_epochs"], run["first_epoch_only"]) == (0, False)
+
+
 def test_the_final_accuracy_is_the_last_and_the_best_the_highest():
     run = measured([make_record(train_seconds=(1, 1, 1), accuracies=(0.2, 0.9, 0.8))]).runs.iloc[0]
     assert (run["final_accuracy"], run["best_accuracy"]) == (0.8, 0.9)

@@ -1,5 +1,6 @@
 """The results of 2017 come as rows of the tables of runs and epochs; a broken publication is refused by place."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 
 from metrics_builder import make_record
 from trainbench.errors import InputError
+from trainbench.files.bounded_file import printable
 from trainbench.results import measured, tables
 from trainbench.results.published import read_published
 from trainbench.results.runs_table import RUN_COLUMNS
@@ -159,3 +161,93 @@ def test_a_broken_table_is_refused_by_line_and_column(
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     refusal = refusal_of(folder)
     assert (str(path) in refusal, told in refusal) == (True, True), refusal
+
+
+def known(table: pd.DataFrame, row: int) -> dict[str, object]:
+    """Give what is known in a row of a table."""
+    return {name: value for name, value in tables.rows_of(table)[row].items() if value is not None}
+
+
+def test_a_published_cell_is_a_run_with_what_was_published_of_it() -> None:
+    published = read_published(SHIPPED)
+    cell = {"model": "logistic", "batch_size": 128, "device": "gpu", "repeat": 1, "host": "published-2017"}
+    cell |= {"run_id": hashlib.sha256(b"published-2017/logistic/128/gpu").hexdigest()[:32]}
+    assert known(published.runs, 0) == cell | {
+        "hostname": "two servers of 2017",
+        "status": "completed",
+        "framework": "tensorflow",
+        "precision": "float32",
+        "device_kind": "gpu",
+        "device_name": "NVIDIA TITAN X",
+        "epochs": 100,
+        "train_seconds_per_epoch": 0.689136,
+        "samples_per_second": 54_912 / 0.689136,
+        "final_accuracy": 0.9234,
+        "cpu_percent": 244.2,
+        "gpu_utilization_percent": 20.0,
+        "flags": "",
+    }
+    assert known(published.epochs, 0) == cell | {"epoch": 100, "accuracy": 0.9234, "elapsed_seconds": 68.913616}
+
+
+def test_a_published_host_and_what_its_seconds_cover_are_told_as_they_were_published() -> None:
+    published = read_published(SHIPPED)
+    assert published.host == {
+        "host": "published-2017",
+        "hostnames": "two servers of 2017",
+        "cpu_model": "a server with 128 CPU cores, the model not published",
+        "gpus": "a server with four NVIDIA TITAN X cards, of which a run trained on one",
+        "software": "tensorflow",
+        "runs": 14,
+    }
+    assert published.note == (
+        "published-2017: measured in 2017 for a blog post that compared two servers on three MNIST models, TensorFlow "
+        "1; CPU and GPU use read by hand from top and nvidia-smi. Seconds an epoch cover, for logistic: training and "
+        "an evaluation on all 10,000 test images; conv: training and an evaluation on 256 test images; lstm: training "
+        "and an evaluation on 256 test images."
+    )
+
+
+def test_a_framework_is_told_with_its_version_and_devices_of_a_kind_with_each_other(folder: Path) -> None:
+    devices = json.loads((folder / "published.json").read_text(encoding="utf-8"))["devices"]
+    edit_descriptor(
+        folder, framework_version="1.0", devices={name: one | {"kind": "cpu"} for name, one in devices.items()}
+    )
+    host = read_published(folder).host
+    assert host["software"] == "tensorflow 1.0"
+    assert host["cpu_model"] == f"{devices['gpu']['hardware']}; {devices['cpu']['hardware']}"
+    assert host["gpus"] is None
+
+
+def test_published_results_may_have_no_epochs(folder: Path) -> None:
+    edit_descriptor(folder, epochs=None)
+    assert len(read_published(folder).epochs) == 0
+
+
+def test_a_batch_larger_than_the_training_set_leaves_samples_a_second_unknown(folder: Path) -> None:
+    edit_descriptor(folder, training_images=300)
+    rates = read_published(folder).runs.set_index("batch_size")["samples_per_second"]
+    assert rates.loc[512].isna().all()
+    assert rates.loc[128].notna().all()
+
+
+def test_a_refusal_of_published_results_names_the_file_and_what_to_do(folder: Path) -> None:
+    edit_descriptor(folder, format="other")
+    with pytest.raises(InputError) as caught:
+        read_published(folder)
+    refusal = str(caught.value)
+    assert refusal.startswith(f"the published results {folder}/published.json cannot be used: the file does not match")
+    assert refusal.endswith("; correct it or take its folder out of sources")
+
+
+def test_a_refusal_of_a_published_value_names_its_line_and_what_to_do(folder: Path) -> None:
+    path = folder / CELLS
+    header, first, *rest = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, first.replace("logistic", "<" * 100), *rest]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_published(folder)
+    found = printable(f"is '{'<' * 100}'", 80)
+    assert str(caught.value) == (
+        f"the published results {path} cannot be used: line 2, column model, {found}, "
+        "expected a name of letters, digits, '.', '_' and '-'; correct the file or take its folder out of sources"
+    )

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from metrics_builder import make_record
-from trainbench.results.settings_table import PUBLISHED, SETTING_COLUMNS, Settings
-from trainbench.results.tables import read_csv, write_csv
+from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, SETTING_COLUMNS, Settings
+from trainbench.results.tables import read_csv, rows_of, write_csv
 
 
 @pytest.fixture
@@ -85,3 +85,64 @@ def test_software_is_that_of_a_framework():
     assert codes["framework"].tolist() == ["tensorflow", "torch"]
     assert codes["value"].nunique() == 2
     assert found.loc[found["part"] != "software", "framework"].isna().all()
+
+
+def test_a_run_has_a_row_for_each_setting_version_and_fingerprint():
+    settings = Settings()
+    record = make_record(
+        device="gpu",
+        framework="torch",
+        settings={"device": {"environment": {"A": "1"}}, "hyperparameters": {"decay": 1.0}},
+        software={"flags": {"deterministic": True, "environment": {"XLA_FLAGS": "x"}}},
+    )
+    settings.add(record)
+    settings.tell(LEFT_OUT, "", "file", "y")
+    host, files, code = "amd-epyc-2t-1a2b3c4d", record["dataset"]["sha256"], record["software"]["code_sha256"]
+    assert [tuple(row.values()) for row in rows_of(settings.table())] == [
+        ("study", "", None, "isolation", "device", 1),
+        ("study", "", None, "monitor_interval_seconds", "0.1", 1),
+        ("study", "", None, "validation_samples", "5000", 1),
+        ("study", "", None, "study_seed", "2017", 1),
+        ("model", "conv", None, "epochs", "2", 1),
+        ("model", "conv", None, "learning_rate", "0.001", 1),
+        ("model", "conv", None, "decay", "1", 1),
+        ("model", "conv", None, "keep_conv", "0.8", 1),
+        ("model", "conv", None, "keep_hidden", "0.5", 1),
+        ("device", "gpu", None, "kind", "gpu", 1),
+        ("device", "gpu", None, "threads", "all", 1),
+        ("device", "gpu", None, "gpus", "1", 1),
+        ("device", "gpu", None, "framework", "torch", 1),
+        ("device", "gpu", None, "precision", "float32", 1),
+        ("device", "gpu", None, "A", "1", 1),
+        ("data", "", None, "dataset_files_sha256", files, 1),
+        ("data", "", None, "sha256", files, 1),
+        ("data", "", None, "train_samples", "55000", 1),
+        ("data", "", None, "test_samples", "10000", 1),
+        ("data", "", None, "height", "28", 1),
+        ("data", "", None, "width", "28", 1),
+        ("data", "", None, "classes", "10", 1),
+        ("software", host, "torch", "trainbench", "0.1.0", 1),
+        ("software", host, "torch", "code_sha256", code, 1),
+        ("software", host, "torch", "python", "3.11.7", 1),
+        ("software", host, "torch", "torch", "2.13.0", 1),
+        ("software", host, "torch", "numpy", "2.4.6", 1),
+        ("software", host, "torch", "tf32", "off", 1),
+        ("software", host, "torch", "deterministic", "on", 1),
+        ("software", host, "torch", "XLA_FLAGS", "x", 1),
+        ("left out", "", None, "file", "y", None),
+    ]
+
+
+def test_a_run_that_loaded_no_data_set_has_its_files_alone():
+    settings = Settings()
+    settings.add(make_record() | {"dataset": None})
+    table = settings.table()
+    assert table.loc[table["part"] == "data", "name"].tolist() == ["dataset_files_sha256"]
+
+
+def test_models_that_are_not_named_come_last_by_name():
+    settings = Settings()
+    for model in ("b", "c", "a"):
+        settings.add(make_record(model))
+    table = settings.table(models=("c",))
+    assert list(dict.fromkeys(table.loc[table["part"] == "model", "of"])) == ["c", "a", "b"]

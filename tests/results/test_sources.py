@@ -13,7 +13,7 @@ import pytest
 from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.errors import InputError
-from trainbench.files.bounded_file import Unusable
+from trainbench.files.bounded_file import Unusable, printable
 from trainbench.records import record
 from trainbench.records.same_host import Hosts
 from trainbench.results import sources
@@ -401,3 +401,134 @@ def test_a_changed_published_table_changes_the_fingerprint() -> None:
     before = fingerprint()
     Path("source/cells.csv").touch()
     assert fingerprint() != before
+
+
+# --- to the letter ---
+
+
+@pytest.mark.parametrize(
+    ("count", "key", "told"),
+    [
+        (
+            1,
+            "sources",
+            "1 file or folder that cannot be used: f0 is bad; correct or remove what is named, or go on without it "
+            "with skip_bad_sources: true in the config",
+        ),
+        (
+            5,
+            "baseline",
+            "5 files or folders that cannot be used: f0 is bad; f1 is bad; f2 is bad; f3 is bad; f4 is bad; correct or "
+            "remove what is named",
+        ),
+        (
+            6,
+            "baseline",
+            "6 files or folders that cannot be used: f0 is bad; f1 is bad; f2 is bad; f3 is bad; f4 is bad; and 1 "
+            "more; correct or remove what is named",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_counted_and_the_first_few_are_named(count, key, told):
+    refused = [sources.Refusal(Path(f"f{number}"), "is bad") for number in range(count)]
+    with pytest.raises(InputError) as caught:
+        sources.demand_all_usable(refused, key)
+    assert str(caught.value) == f"config key '{key}' leads to {told}"
+
+
+def test_nothing_that_cannot_be_used_is_no_error():
+    sources.demand_all_usable([])
+
+
+def test_a_baseline_of_published_cells_is_refused_with_where_to_put_it():
+    with pytest.raises(InputError) as caught:
+        sources.demand_runs(sources.Found(published=(Path("x"),)), "../2017")
+    assert str(caught.value) == (
+        "config key 'baseline' is '../2017', which holds published cells and no runs, so no interval can be told; "
+        "expected a results folder; put it under sources to see it beside this study"
+    )
+
+
+def test_a_baseline_with_files_that_cannot_be_used_is_refused_by_its_own_key():
+    found = sources.Found(refused=(sources.Refusal(Path("f"), "is bad"),))
+    with pytest.raises(InputError, match=r"^config key 'baseline' leads to 1 file or folder .* what is named$"):
+        sources.demand_runs(found, "../before")
+
+
+def test_a_baseline_of_runs_is_accepted():
+    sources.demand_runs(sources.Found(metrics=(Path("m"),)), "../before")
+
+
+def test_what_was_left_out_is_listed_each_on_a_line_of_its_own():
+    refused = [sources.Refusal(Path("a"), "is *bad*"), sources.Refusal(Path("b"), "is bad")]
+    assert sources.left_out_markdown(refused) == ("\n## Left out of the sources: 2\n\n- a is \\*bad\\*\n- b is bad\n")
+    assert sources.left_out_markdown([]) == ""
+
+
+def test_the_fingerprint_changes_with_what_is_refused():
+    refusals = [(), (sources.Refusal(Path("a"), "is bad"),), (sources.Refusal(Path("b"), "is bad"),)]
+    assert len({sources.fingerprint_of(sources.Found(refused=refused)) for refused in refusals}) == 3
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_where_it_was_looked_for():
+    with pytest.raises(InputError) as caught:
+        sources.find(["no/such*"], "baseline")
+    assert str(caught.value) == (
+        f"config key 'baseline' names 'no/such*', which matches nothing, seen from {Path.cwd()}; expected a results "
+        "folder; correct it in the config file or with --config"
+    )
+
+
+def test_a_pattern_that_matches_files_alone_is_refused_with_the_first_of_them(tmp_path):
+    long_name = "a" * 100
+    (tmp_path / long_name).touch()
+    with pytest.raises(InputError) as caught:
+        sources.find(["a*"])
+    assert f"which matches no folder (but {printable(long_name, 80)}), seen from" in str(caught.value)
+
+
+def test_what_comes_after_published_results_is_found_too(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "published.json").touch()
+    write_results(tmp_path / "b", [GOOD])
+    found = sources.find(["a", "b"])
+    assert (found.published, len(found.metrics), found.refused) == ((Path("a"),), 1, ())
+
+
+def test_names_that_start_with_a_dot_are_passed_over_and_what_follows_is_found(tmp_path):
+    write_results(tmp_path / "results", [GOOD])
+    shutil.copytree(tmp_path / "results" / "runs", tmp_path / "results" / "runs" / ".before")
+    (tmp_path / "results" / "runs" / ".note").touch()
+    found = sources.find(["results"])
+    assert (len(found.metrics), found.refused) == (1, ())
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_found(tmp_path, monkeypatch):
+    write_results(tmp_path / "results", [GOOD, GOOD | {"model": "lstm"}])
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "conv":
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = sources.find(["results"])
+    assert [path.parts[-5] for path in found.metrics] == ["lstm"]
+    assert [str(refusal) for refusal in found.refused] == ["results/runs/conv cannot be read (Permission denied)"]
+
+
+def test_a_file_that_appears_twice_is_read_once_and_what_follows_it_too(tmp_path):
+    first, second = write_results(tmp_path / "results", [GOOD, make_record("lstm", host=OTHER)])
+    records = list(sources.read([first], sources.Found(metrics=(first, second)), [], Hosts()))
+    assert [metrics["model"] for metrics in records] == ["conv", "lstm"]
+
+
+def test_a_file_of_the_study_that_cannot_be_used_is_refused_with_how_to_measure_it_anew(tmp_path):
+    (path,) = write_results(tmp_path / "results", [GOOD])
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        list(sources.read([path], sources.Found(), [], Hosts()))
+    told = str(caught.value)
+    assert told.startswith(f"the metrics file {path} is not valid JSON (")
+    assert told.endswith(f"; delete it (rm {path}) and run snakemake again to measure that run anew")

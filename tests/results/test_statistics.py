@@ -12,30 +12,19 @@ from trainbench.results.statistics import (
     Ratio,
     Summary,
     estimate,
-    first_epoch_only,
     outcome,
     ratio,
-    steady,
-    steady_count,
     steady_median,
     summarize,
 )
 
 
 def test_the_steady_epochs_are_all_but_the_first():
-    assert list(steady([9.0, 2.0, 3.0])) == [2.0, 3.0]
+    assert steady_median([9.0, 2.0, 3.0]) == 2.5
 
 
 def test_a_run_of_one_epoch_is_judged_by_that_epoch():
-    assert list(steady([9.0])) == [9.0]
-
-
-def test_only_a_run_of_one_epoch_is_flagged_as_first_epoch_only():
-    assert [first_epoch_only(values) for values in ([], [9.0], [9.0, 2.0])] == [False, True, False]
-
-
-def test_a_run_of_one_epoch_has_no_steady_epoch():
-    assert [steady_count(values) for values in ([], [9.0], [9.0, 2.0, 3.0])] == [0, 0, 2]
+    assert steady_median([9.0]) == 9.0
 
 
 def test_a_runs_figure_is_the_median_that_one_slow_epoch_does_not_move():
@@ -43,13 +32,11 @@ def test_a_runs_figure_is_the_median_that_one_slow_epoch_does_not_move():
 
 
 def test_an_epoch_right_after_a_resume_is_not_steady():
-    assert list(steady([9.0, 2.0, 8.0, 3.0], resumed_after=[2])) == [2.0, 3.0]
-    assert steady_count([9.0, 2.0, 8.0, 3.0], resumed_after=[2]) == 2
+    assert steady_median([9.0, 2.0, 8.0, 3.0], resumed_after=[2]) == 2.5
 
 
 def test_a_run_in_which_every_epoch_was_the_first_of_a_process_is_judged_by_its_first():
     assert steady_median([9.0, 8.0], resumed_after=[1]) == 9.0
-    assert first_epoch_only([9.0, 8.0], resumed_after=[1])
 
 
 def test_a_run_without_epochs_has_no_figure():
@@ -184,6 +171,11 @@ def test_scatter_on_one_side_alone_has_the_degrees_of_freedom_of_that_side():
     assert (found.low, found.high) == pytest.approx((scattered.low / 2.0, scattered.high / 2.0))
 
 
+def test_a_ratio_in_another_unit_takes_its_interval_along():
+    assert Ratio(2.0, 1.0, 4.0).times(100) == Ratio(200.0, 100.0, 400.0)
+    assert Ratio(2.0).times(0.5) == Ratio(1.0)
+
+
 @pytest.mark.parametrize(
     ("ratio", "said"),
     [
@@ -194,6 +186,9 @@ def test_scatter_on_one_side_alone_has_the_degrees_of_freedom_of_that_side():
         ((2.0, None, None), Outcome.ABOVE_ONCE),
         ((0.5, None, None), Outcome.BELOW_ONCE),
         ((1.0, None, None), Outcome.EQUAL_ONCE),
+        ((2.0, 1.5, None), Outcome.ABOVE_ONCE),
+        ((2.0, 1.0, 4.0), Outcome.NO_DIFFERENCE),
+        ((0.5, 0.25, 1.0), Outcome.NO_DIFFERENCE),
     ],
 )
 def test_a_ratio_is_called_by_its_whole_interval(ratio, said):

@@ -3,6 +3,7 @@
 import json
 import os
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,7 @@ from trainbench.plan.study import Run
 from trainbench.rules.forecast import (
     Cell,
     Estimate,
-    History,
-    Place,
+    Forecast,
     Work,
     duration_text,
     left_of,
@@ -28,7 +28,7 @@ CELL = Cell("conv", 512, "cpu")
 
 def history(folder, records, host=HOST):
     write_results(folder, records)
-    return History(STUDY, folder, DATA, host)
+    return Forecast(STUDY, folder, DATA, host)
 
 
 def test_a_run_takes_what_the_runs_of_its_cell_took(tmp_path):
@@ -94,7 +94,7 @@ def test_runs_before_an_update_of_the_kernel_tell_how_long_those_after_it_take(t
 def test_runs_that_tell_nothing_are_passed_over(tmp_path, other):
     write_results(tmp_path, [make_record()])
     (tmp_path / "runs/conv/512/cpu/1/metrics.json").write_text(json.dumps(other))
-    assert History(STUDY, tmp_path, DATA, HOST).estimate(CELL) is None
+    assert Forecast(STUDY, tmp_path, DATA, HOST).estimate(CELL) is None
 
 
 def test_where_no_run_of_model_and_device_has_ended_nothing_is_known(tmp_path):
@@ -129,7 +129,7 @@ def test_times_of_files_are_looked_at(tmp_path):
     (path,) = write_results(tmp_path, [record])
     written = datetime.fromisoformat(record["started_at"]).timestamp() + 40.0
     os.utime(path, (written, written))
-    estimate = History(STUDY, tmp_path, DATA, HOST).estimate(CELL)
+    estimate = Forecast(STUDY, tmp_path, DATA, HOST).estimate(CELL)
     assert estimate is not None
     assert estimate.seconds == pytest.approx(40.3)
 
@@ -147,7 +147,7 @@ def test_a_fixed_computation_that_could_not_be_timed_takes_no_time():
 
 @pytest.mark.parametrize(("device", "gpus", "share"), [("cpu", 2, 1.0), ("gpu", 4, 0.25), ("gpu", 1, 1.0)])
 def test_a_run_takes_its_share_of_the_machine(device, gpus, share):
-    assert Place(cores=16, gpus=gpus, host=None).share(STUDY, device) == share
+    assert Forecast(STUDY, Path(), DATA, HOST, cores=16, gpus=gpus).share(device) == share
 
 
 def test_runs_side_by_side_take_their_share_of_the_time():

@@ -1,11 +1,10 @@
 """What a study has is named before it is made; what it no longer has is left over."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from call_builder import CONCLUSIONS
+from call_builder import CONFIG
 from study_builder import make_study
 from trainbench.figures import of_study
 from trainbench.plan.study import Device, ModelSettings, Run
@@ -24,8 +23,8 @@ def study_of(*devices, batch_sizes=(16,), models=("conv",)):
     return make_study(settings, batch_sizes, devices=devices, device_settings=DEVICES)
 
 
-def drawn(study, conclusions=CONCLUSIONS):
-    return {Path(path).stem for path in products.figures(study, conclusions)}
+def drawn(study, config=CONFIG):
+    return {Path(path).stem for path in products.figures(study, config)}
 
 
 @pytest.mark.parametrize(
@@ -42,17 +41,17 @@ def test_figures_that_take_several_devices_are_left_out_where_there_are_none(dev
 
 
 def test_with_sources_every_figure_is_drawn():
-    assert drawn(study_of("cpu"), replace(CONCLUSIONS, sources=("elsewhere",))) == set(of_study.NAMES)
+    assert drawn(study_of("cpu"), {**CONFIG, "sources": ["elsewhere"]}) == set(of_study.NAMES)
 
 
 def test_figures_that_a_study_no_longer_has_are_left_over():
-    left = products.leftovers(study_of("cpu", "gpu"), replace(CONCLUSIONS, baseline="before"), "results/so_far")
+    left = products.leftovers(study_of("cpu", "gpu"), {**CONFIG, "baseline": "before"}, "results/so_far")
     names = ("gpu_scaling", "scaling")
     assert left == [f"results/so_far/figures/{name}.{end}" for name in names for end in ("png", "svg")]
 
 
 def test_a_comparison_is_left_over_where_there_is_no_baseline():
-    left = products.leftovers(study_of("cpu", "gpu"), CONCLUSIONS, "results")
+    left = products.leftovers(study_of("cpu", "gpu"), CONFIG, "results")
     assert left[-2:] == ["results/tables/baseline.csv", "results/tables/baseline.md"]
 
 
@@ -76,7 +75,7 @@ def test_timelines_of_other_runs_are_left_over(tmp_path, monkeypatch):
 
 
 def test_what_there_is_so_far_has_no_timelines():
-    made = products.everything(study_of("cpu"), CONCLUSIONS, products.SO_FAR)
+    made = products.everything(study_of("cpu"), CONFIG, products.SO_FAR)
     assert not [path for path in made if "timelines" in path]
     assert made[-1] == "results/so_far/report.html"
 

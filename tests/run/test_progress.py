@@ -87,6 +87,15 @@ def test_a_process_that_has_ended_is_over_although_a_child_holds_its_output(tmp_
         assert lines_of(process, tmp_path) == ["ready"]
 
 
+def test_the_last_line_of_a_process_that_has_ended_is_read_though_it_arrives_late(tmp_path: Path) -> None:
+    with started("print('ready')") as process:
+        written = process.stdout
+        process.wait()
+        process.stdout = (time.sleep(LIMIT_SECONDS / 4) or line for line in written)
+        assert lines_of(process, tmp_path) == ["ready"]
+        process.stdout = written
+
+
 def test_a_process_that_closes_its_output_and_stays_is_stuck(tmp_path: Path) -> None:
     with (
         started("import os, time; os.close(1); time.sleep(1000)") as process,

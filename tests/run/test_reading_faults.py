@@ -202,7 +202,7 @@ def test_a_summary_that_breaks_the_schema_costs_the_part_that_breaks_it(
 
 
 def test_a_finding_that_breaks_the_schema_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = Check("No Name", "info", lambda _: ("something was found", "look at it"))
+    odd = Check("No Name", "info", "look at it", lambda _: "something was found")
     monkeypatch.setattr(checks, "CHECKS", (odd, *checks.CHECKS))
     samples = write_with(tmp_path / "samples.csv", "cpu_mhz", str, 0)
     found = names(kept(samples, completed_on("cpu"), tmp_path))

@@ -9,7 +9,7 @@ from forecast_study import DATA, EPOCHS, HOST, STUDY
 from metrics_builder import make_record
 from results_folder import write_results
 from trainbench.plan.study import Run
-from trainbench.rules.forecast import History, Place, time_text
+from trainbench.rules.forecast import Forecast, time_text
 from trainbench.run import journal, task
 from trainbench.terminal.under_way import NOTES_NAME, Watch
 
@@ -23,8 +23,7 @@ class Study:
     def __init__(self, folder, *runs, cores=2, records=()):
         write_results(folder, records)
         self.folder = folder
-        history = History(STUDY, folder, DATA, HOST)
-        self.watch = Watch(STUDY, runs, history, Place(cores, 2, HOST), folder)
+        self.watch = Watch(runs, Forecast(STUDY, folder, DATA, HOST, cores, gpus=2))
 
     def begin(self, run=RUN, job=1, now=0.0):
         self.watch.began(job, run, now)

@@ -5,17 +5,17 @@ import pytest
 from forecast_study import DATA, HOST, STUDY
 from metrics_builder import make_record
 from results_folder import write_results
-from trainbench.rules.forecast import History, Place
+from trainbench.rules.forecast import Forecast
 from trainbench.terminal.upcoming import text
 
 ALL_RUNS = STUDY.runs()
-PLACE = Place(cores=2, gpus=1, host=HOST)
+MACHINE = {"cores": 2, "gpus": 1}
 
 
-def plan(folder, records=(), *, to_come=ALL_RUNS, place=PLACE, changes=None):
+def plan(folder, records=(), *, to_come=ALL_RUNS, machine=MACHINE, changes=None):
     write_results(folder, records)
     there = [run for run in STUDY.runs() if run not in to_come]
-    return text(STUDY, to_come, there, History(STUDY, folder, DATA, HOST), place, changes=changes or {})
+    return text(to_come, there, Forecast(STUDY, folder, DATA, HOST, **machine), changes or {})
 
 
 def line(shown, device, model):
@@ -62,7 +62,7 @@ def test_a_study_that_is_finished_has_nothing_to_measure(tmp_path):
 
 
 def test_of_submitted_runs_the_time_one_after_another_is_told(tmp_path):
-    shown = plan(tmp_path, [make_record()], place=Place(cores=None, gpus=0, host=None))
+    shown = plan(tmp_path, [make_record()], machine={"cores": None})
     assert "one after another; how many the scheduler carries out side by side is not known here" in shown
 
 

@@ -34,7 +34,7 @@ from nvml_library import compiled_nvml_library  # noqa: F401 - a fixture
 from results_folder import write_results
 from trainbench.plan import typed_config
 from trainbench.plan.config_files import Layer
-from trainbench.plan.configuration import conclusions_of, study_of
+from trainbench.plan.configuration import study_of
 
 PAGE = {page.name: page for page in map(Page.read, PAGES)}
 GUIDES = ("README.md", "docs/tutorial.md", *(name for name in PAGE if name.startswith("docs/how-to/")))
@@ -151,7 +151,6 @@ def test_a_call_of_snakemake_is_one_that_it_and_the_checks_of_the_config_accept(
     submitted = parsed.profile is not None or parsed.executor not in {None, "local"}
     typed = typed_config.typed([Layer(config, None)])
     assert study_of(typed, gpu_found=None if submitted else True).runs()
-    conclusions_of(typed)
 
 
 @pytest.mark.parametrize("command", called("make"), ids=shown)

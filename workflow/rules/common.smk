@@ -11,6 +11,7 @@ from snakemake.resources import Resources
 
 from trainbench.figures import of_study
 from trainbench.machine import lifetime, working_folder
+from trainbench.plan import submission
 from trainbench.plan.study import Run
 from trainbench.rules import (
     RESULTS,
@@ -49,10 +50,10 @@ with ending_snakemake():
         workflow.global_resources.setdefault(name, count)
     WORKING_FOLDER_HELD = beginning.go_on(CALL)
 
-STUDY, CONCLUSIONS = CALL.study, CALL.conclusions
+STUDY, CONFIG = CALL.study, CALL.config
 ORDER = table_params.order(STUDY)
 ALL_METRICS = products.metrics(STUDY.runs())
-PRODUCTS = products.everything(STUDY, CONCLUSIONS)
+PRODUCTS = products.everything(STUDY, CONFIG)
 
 
 PLAIN_WORDS = plain_words.PlainWords(
@@ -62,11 +63,6 @@ if CALL.options.is_main:
     logger.addFilter(PLAIN_WORDS)
 
 
-def run_of(wildcards):
-    """The run that these wildcards name."""
-    return Run(wildcards.model, int(wildcards.batch_size), wildcards.device, int(wildcards.repeat))
-
-
 def training_jobs(jobs):
     """Those of these jobs that train; in a workflow that takes this one in, rules have other names."""
     return [job for job in jobs if job.rule is rules.train.rule]
@@ -74,7 +70,7 @@ def training_jobs(jobs):
 
 def runs_of(jobs):
     """The runs among these jobs."""
-    return [run_of(job.wildcards) for job in training_jobs(jobs)]
+    return [Run.named(job.wildcards) for job in training_jobs(jobs)]
 
 
 def before_anything_begins(build_dag):
@@ -116,7 +112,7 @@ def each_run(function, *, is_tracked=True):
     """
 
     def of_run(wildcards, output=None):
-        return function(CALL, run_of(wildcards))
+        return function(CALL, Run.named(wildcards))
 
     wildcards, output = inspect.signature(of_run).parameters.values()
     of_run.__signature__ = inspect.Signature([wildcards] if is_tracked else [wildcards, output])
@@ -128,7 +124,7 @@ def asked_of_scheduler(name):
     default = Resources.from_mapping(workflow.resource_settings.default_resources or {}).get(name)
 
     def asked(wildcards, input, attempt, threads, rulename, async_run):
-        own = run_demands.asked_of_scheduler(CALL, run_of(wildcards))
+        own = submission.resources(STUDY.device(wildcards.device), STUDY.isolation)
         if name in own or default is None:
             return own.get(name)
         given = {"input": input, "attempt": attempt, "threads": threads}
@@ -153,7 +149,7 @@ def outdated_without_record(*made):
 
 def leftovers(wildcards, output):
     """What goes when tables are made: Snakemake does not track a function that takes the output."""
-    return products.leftovers(STUDY, CONCLUSIONS, str(Path(output[0]).parents[1]))
+    return products.leftovers(STUDY, CONFIG, str(Path(output[0]).parents[1]))
 
 
 def one_of(names):

@@ -1,5 +1,5 @@
 # The tables are written whatever they say; `compare` tells it, and ends with exit code 1 where something became slower.
-if CONCLUSIONS.baseline is not None:
+if CONFIG["baseline"] is not None:
 
     rule baseline_tables:
         input:
@@ -14,8 +14,8 @@ if CONCLUSIONS.baseline is not None:
             "../../envs/analysis.yaml"
         params:
             order=ORDER,
-            baseline=lambda wildcards: table_params.read_baseline(CONCLUSIONS),
-            smallest_difference_percent=CONCLUSIONS.smallest_difference_percent,
+            baseline=lambda wildcards: table_params.read_baseline(CONFIG["baseline"]),
+            smallest_difference_percent=CONFIG["compare"]["smallest_difference_percent"],
             code=rooms.code_of("make_baseline_tables.py"),
         script:
             "../scripts/make_baseline_tables.py"
@@ -23,7 +23,7 @@ if CONCLUSIONS.baseline is not None:
 
 rule compare:
     input:
-        **(products.COMPARED_TABLES if CONCLUSIONS.baseline is not None else {}),
+        **(products.COMPARED_TABLES if CONFIG["baseline"] is not None else {}),
     log:
         "results/logs/compare.log",
     localrule: True

@@ -1,7 +1,7 @@
 rule page:
     input:
         **products.tables(),
-        figures=products.figures(STUDY, CONCLUSIONS),
+        figures=products.figures(STUDY, CONFIG),
         timelines=products.timelines(STUDY),
     output:
         page=report(
@@ -19,6 +19,7 @@ rule page:
         order=ORDER,
         # What alters a number alters a table as well: a function that takes the output is not tracked.
         repetition=lambda wildcards, output: table_params.repetition(CALL),
+        repository=lambda wildcards, output: REPOSITORY,
         code=rooms.code_of("make_report.py"),
     script:
         "../scripts/make_report.py"
@@ -27,7 +28,7 @@ rule page:
 use rule page as page_so_far with:
     input:
         **products.tables(products.SO_FAR),
-        figures=products.figures(STUDY, CONCLUSIONS, products.SO_FAR),
+        figures=products.figures(STUDY, CONFIG, products.SO_FAR),
     output:
         page=products.page(products.SO_FAR),
     log:

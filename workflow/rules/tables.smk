@@ -14,8 +14,8 @@ rule tables:
         "../../envs/analysis.yaml"
     params:
         order=ORDER,
-        question=table_params.question(CONCLUSIONS),
-        sources=lambda wildcards: table_params.read_sources(CONCLUSIONS),
+        question=table_params.question(CONFIG),
+        sources=lambda wildcards: table_params.read_sources(CONFIG),
         leftovers=leftovers,
         code=rooms.code_of("make_tables.py"),
     script:
@@ -33,8 +33,8 @@ rule tables_so_far:
         "../../envs/analysis.yaml"
     params:
         order=ORDER,
-        question=table_params.question(CONCLUSIONS),
-        sources=lambda wildcards: table_params.read_sources(CONCLUSIONS),
+        question=table_params.question(CONFIG),
+        sources=lambda wildcards: table_params.read_sources(CONFIG),
         metrics=lambda wildcards: so_far.contents(CALL),
         absent=lambda wildcards: so_far.absent(CALL),
         leftovers=leftovers,
@@ -45,6 +45,6 @@ rule tables_so_far:
 
 rule so_far:
     input:
-        products.everything(STUDY, CONCLUSIONS, products.SO_FAR),
-        outdated_without_record(*products.everything(STUDY, CONCLUSIONS, products.SO_FAR)),
+        products.everything(STUDY, CONFIG, products.SO_FAR),
+        outdated_without_record(*products.everything(STUDY, CONFIG, products.SO_FAR)),
     localrule: True

@@ -61,7 +61,7 @@ onsuccess:
     if not workflow.remote_execution_settings.immediate_submit:
         up_to_date = {str(path) for job in workflow.dag.jobs for path in job.output}
         for folder in (RESULTS, products.SO_FAR):
-            show(plain_words.results_of(up_to_date, folder, products.figures(STUDY, CONCLUSIONS, folder)))
+            show(plain_words.results_of(up_to_date, folder, products.figures(STUDY, CONFIG, folder)))
 
 
 onerror:

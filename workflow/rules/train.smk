@@ -13,7 +13,7 @@ rule train:
         **{name: asked_of_scheduler(name) for name in run_demands.names_asked_of_scheduler(CALL)},
         **{name: each_run(reserved) for name, reserved in run_demands.gpus_by_kind(CALL).items()},
         # No settings of the run, so a change runs nothing again: --set-resources train:gpu_wait_seconds=60
-        gpu=each_run(run_demands.gpus),
+        gpu=each_run(lambda call, run: call.study.device(run.device).gpus),
         gpu_wait_seconds=3600,
         no_progress_seconds=3600,
     params:

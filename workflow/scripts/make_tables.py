@@ -19,15 +19,11 @@ with ending_with_one_sentence(Path(snakemake.log[0])):
         own=[Path(path) for path in snakemake.input.get("metrics", snakemake.params.get("metrics"))],
         found=sources.find(read["folders"]),
         question=Question(
-            order=TableOrder(**snakemake.params.order),
-            reference=Reference(**asked["reference"]),
-            target_accuracy=asked["target_accuracy"],
-            prices=asked["prices"],
-            currency=asked["currency"],
+            **{**asked, "order": TableOrder(**snakemake.params.order), "reference": Reference(**asked["reference"])}
         ),
         folder=Path(snakemake.output[0]).parent,
         skip_bad_sources=read["skip_bad"],
-        absent=[analysis.AbsentRun(**run) for run in snakemake.params.get("absent", ())],
+        absent=snakemake.params.get("absent", ()),
     )
     for path in snakemake.params.leftovers:
         Path(path).unlink(missing_ok=True)

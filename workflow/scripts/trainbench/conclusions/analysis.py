@@ -1,14 +1,14 @@
 """Goes from metrics files to every table, looking at one run at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from trainbench.conclusions.all_tables import Question, Tables
-from trainbench.conclusions.comparison import Compared, comparison_table
+from trainbench.conclusions.comparison import comparison_table
 from trainbench.conclusions.comparison_markdown import comparison_markdown
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.table_files import COMPARISON, CONCLUDED
@@ -16,24 +16,13 @@ from trainbench.errors import InputError
 from trainbench.files import whole_file
 from trainbench.records.same_host import Hosts
 from trainbench.results import published, sources
+from trainbench.results.columns import Row
 from trainbench.results.hosts_table import Inventory
 from trainbench.results.measured import CHECK_ORDER, EPOCH_ORDER, RUN_ORDER, measured
 from trainbench.results.runs_table import RUN_COLUMNS
 from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, Settings
 from trainbench.results.tables import TableOrder, frame, sorted_table, write_csv
-from trainbench.words.markdown import literal
-
-
-@dataclass(frozen=True)
-class AbsentRun:
-    """A run of the study that has no results; `status` says why: "missing", "failed" or "outdated"."""
-
-    model: str
-    batch_size: int
-    device: str
-    repeat: int
-    device_kind: str
-    status: str
+from trainbench.words.markdown import bullets
 
 
 def write_all(
@@ -43,9 +32,12 @@ def write_all(
     folder: Path,
     *,
     skip_bad_sources: bool = False,
-    absent: Sequence[AbsentRun] = (),
+    absent: Sequence[Row] = (),
 ) -> None:
     """Write all `table_files.FILES` to `folder`, from a study's own metrics files and what was found in sources.
+
+    `absent` are the study's runs that have no results, some of the columns of the table of runs; their `status` says
+    why: "missing", "failed" or "outdated".
 
     Raises:
         InputError: a file of the study cannot be used, or one of a source and `skip_bad_sources` is False.
@@ -87,27 +79,22 @@ def write_all(
         write_csv(tables[name], folder / f"{name}.csv")
     write_csv(inventory.table(order), folder / "hosts.csv")
     write_csv(settings.table(order.models, order.devices), folder / "settings.csv")
-    compared = Compared.of(tables)
-    write_csv(comparison_table(compared, order), folder / "comparison.csv")
+    write_csv(comparison_table(tables, order), folder / "comparison.csv")
     told = answers(tables, order, question.reference.device)
-    text = comparison_markdown(compared, order, told.headlines, told.caveats)
-    text += _published_markdown(publications) + sources.left_out_markdown(refused)
-    whole_file.write(text, folder / COMPARISON)
+    text = comparison_markdown(tables, order, told.headlines, told.caveats)
+    if publications:
+        text += f"\n## Published results\n\n{bullets(publication.note for publication in publications)}\n"
+    whole_file.write(text + sources.left_out_markdown(refused), folder / COMPARISON)
 
 
 def _renamed(question: Question, names: Mapping[str, str]) -> Question:
     """The question with every host in it called as the tables call it; a name that is there already is left."""
-    prices = {_renamed_place(place, names): price for place, price in question.prices.items()}
+    # A place is HOST, HOST/DEVICE or another name.
+    places = {place: place.partition("/") for place in question.prices}
+    prices = {names.get(host, host) + "".join(rest): question.prices[place] for place, (host, *rest) in places.items()}
     host = question.reference.host
-    prices |= question.prices
     reference = replace(question.reference, host=None if host is None else names.get(host, host))
-    return replace(question, prices=prices, reference=reference)
-
-
-def _renamed_place(place: str, names: Mapping[str, str]) -> str:
-    """HOST or HOST/DEVICE with the host's name; other places as they are."""
-    host, slash, device = place.partition("/")
-    return f"{names.get(host, host)}{slash}{device}"
+    return replace(question, prices=prices | dict(question.prices), reference=reference)
 
 
 def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> list[published.Published]:
@@ -121,21 +108,12 @@ def _publications(folders: Iterable[Path], refused: list[sources.Refusal]) -> li
             refused.append(sources.Refusal(folder, f"cannot be used: {error}"))
             continue
         again = next((known[run_id] for run_id in publication.runs["run_id"] if run_id in known), None)
-        if again is not None:
+        if again is None:
+            known |= dict.fromkeys(publication.runs["run_id"], folder)
+            publications.append(publication)
+        else:
             refused.append(sources.Refusal(folder, f"has the same published cells as {again}"))
-            continue
-        known |= dict.fromkeys(publication.runs["run_id"], folder)
-        publications.append(publication)
     return publications
-
-
-def _published_markdown(publications: Sequence[published.Published]) -> str:
-    """Where published results come from and what they cover; nothing where there are none."""
-    if not publications:
-        return ""
-    return "\n".join(
-        ["\n## Published results\n", *(f"- {literal(publication.note)}" for publication in publications), ""]
-    )
 
 
 def _together(tables: Sequence[pd.DataFrame], order: TableOrder, by: Sequence[str]) -> pd.DataFrame:
@@ -144,8 +122,10 @@ def _together(tables: Sequence[pd.DataFrame], order: TableOrder, by: Sequence[st
     return sorted_table(pd.concat(filled, ignore_index=True) if filled else tables[0], order, by)
 
 
-def _absent_runs(absent: Sequence[AbsentRun], own_hosts: Sequence[str]) -> pd.DataFrame:
+def _absent_runs(absent: Sequence[Row], own_hosts: Sequence[str]) -> pd.DataFrame:
     """Rows of the table of runs for runs without results, under this study's host where there is one."""
     host = own_hosts[0] if len(own_hosts) == 1 else "unknown"
-    rows = [{**asdict(run), "host": host, "run_id": f"{run.status}-{number}"} for number, run in enumerate(absent)]
-    return frame([{**row, "flags": ""} for row in rows], RUN_COLUMNS)
+    rows = (
+        {**run, "host": host, "run_id": f"{run['status']}-{number}", "flags": ""} for number, run in enumerate(absent)
+    )
+    return frame(rows, RUN_COLUMNS)

@@ -2,13 +2,17 @@
 
 from typing import Final
 
-from trainbench.conclusions.baseline import COMPARED, CellComparison, Comparison, Side, Verdict
+from trainbench.conclusions.baseline import COMPARED, Comparison, Verdict
+from trainbench.results.columns import Row, ratio_in
 from trainbench.results.statistics import CONFIDENCE, Ratio, outcome
 from trainbench.words.markdown import bullets, literal, table
 from trainbench.words.wording import format_number, numbered
 
 # The fixed computation before a run scatters by a few percent from run to run; its mean over runs by less.
 CANARY_DIFFERENCE_PERCENT: Final = 5.0
+
+_SIDES: Final = {"": "now", "baseline_": "before"}
+"""How the columns of each side of a cell begin, and what it is called."""
 
 
 def summary(comparison: Comparison) -> str:
@@ -25,9 +29,9 @@ def summary(comparison: Comparison) -> str:
 def markdown(comparison: Comparison, baseline_name: str) -> str:
     """The comparison to be read; its first line is the `summary`."""
     reasons = [
-        f"{' '.join(map(str, cell.cell))}: {cell.verdict}: {'; '.join(cell.reasons)}"
+        f"{cell['model']} {cell['batch_size']} {cell['device']}: {cell['verdict']}: {cell['reasons']}"
         for cell in comparison.cells
-        if cell.reasons
+        if cell["reasons"]
     ]
     parts = [
         summary(comparison),
@@ -47,21 +51,14 @@ def markdown(comparison: Comparison, baseline_name: str) -> str:
 
 
 def _hosts_text(comparison: Comparison) -> str:
-    pairs = list(comparison.canaries)
-    if not pairs:
-        return "No cell is in both sets."
-    same = [literal(current) for current, baseline in pairs if current == baseline]
-    across = [
-        f"{literal(current)} now, {literal(baseline)} in the baseline"
-        for current, baseline in pairs
-        if current != baseline
-    ]
-    texts = []
-    if same:
-        texts.append(f"Both measured on {', '.join(same)}.")
+    same = ", ".join(literal(now) for now, before in comparison.canaries if now == before)
+    across = "; ".join(
+        f"{literal(now)} now, {literal(before)} in the baseline" for now, before in comparison.canaries if now != before
+    )
+    texts = [f"Both measured on {same}."] if same else []
     if across:
-        texts.append(f"Compared across machines: {'; '.join(across)}. A ratio then is that of the machines as well.")
-    return " ".join(texts)
+        texts.append(f"Compared across machines: {across}. A ratio then is that of the machines as well.")
+    return " ".join(texts) or "No cell is in both sets."
 
 
 def _cells_table(comparison: Comparison) -> str:
@@ -74,46 +71,37 @@ def _cells_table(comparison: Comparison) -> str:
     ]
     rows = [
         [
-            *(literal(str(part)) for part in cell.cell),
-            *([_hosts(cell)] if several_hosts else []),
-            cell.verdict,
-            _ratio_text(cell.ratio),
-            _seconds_text(cell.current),
-            _seconds_text(cell.baseline),
-            f"{_runs_text(cell.current)} / {_runs_text(cell.baseline)}",
-            literal(_flags_text(cell)),
+            *(literal(str(cell[column])) for column in ("model", "batch_size", "device")),
+            *([" / ".join(dict.fromkeys(literal(host) for _, host in _told(cell, "host")))] if several_hosts else []),
+            cell["verdict"],
+            _ratio_text(ratio_in(cell, "ratio")),
+            *(_seconds_text(cell.get(f"{side}train_seconds_per_epoch")) for side in _SIDES),
+            " / ".join(_runs_text(cell.get(f"{side}n", 0), cell.get(f"{side}runs", 0)) for side in _SIDES),
+            literal("; ".join(f"{when}: {flags}" for when, flags in _told(cell, "flags"))),
         ]
         for cell in comparison.cells
     ]
     return table(header, rows)
 
 
-def _hosts(compared: CellComparison) -> str:
-    hosts = dict.fromkeys(side.host for side in (compared.current, compared.baseline) if side is not None)
-    return " / ".join(literal(host) for host in hosts)
+def _told(cell: Row, fact: str) -> list[tuple[str, str]]:
+    """What is known of each side, and when that was."""
+    return [(when, cell[f"{side}{fact}"]) for side, when in _SIDES.items() if cell.get(f"{side}{fact}")]
 
 
-def _ratio_text(found: Ratio | None) -> str:
-    if found is None:
+def _ratio_text(found: Ratio) -> str:
+    if found.value is None:
         return ""
     shown = f"{found.value:.3f}"
     return shown if found.low is None or found.high is None else f"{shown} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _seconds_text(side: Side | None) -> str:
-    return "" if side is None or side.seconds_per_epoch.value is None else format_number(side.seconds_per_epoch.value)
+def _seconds_text(seconds: float | None) -> str:
+    return "" if seconds is None else format_number(seconds)
 
 
-def _runs_text(side: Side | None) -> str:
-    if side is None:
-        return "0"
-    n = side.seconds_per_epoch.n
-    return str(n) if n == side.runs else f"{n} of {side.runs}"
-
-
-def _flags_text(compared: CellComparison) -> str:
-    sides = (("now", compared.current), ("before", compared.baseline))
-    return "; ".join(f"{when}: {side.flags}" for when, side in sides if side is not None and side.flags)
+def _runs_text(n: int, runs: int) -> str:
+    return str(n) if n == runs else f"{n} of {runs}"
 
 
 def _how_to_read(comparison: Comparison) -> str:
@@ -137,20 +125,24 @@ def _how_to_read(comparison: Comparison) -> str:
 
 def _differences_text(comparison: Comparison) -> str:
     lines = []
-    for (current, baseline), found in comparison.canaries.items():
+    timed = {hosts: found for hosts, found in comparison.canaries.items() if found is not None}
+    for (current, baseline), found in timed.items():
         percent, said = 100 * (found.value - 1), outcome(found)
         if abs(percent) > CANARY_DIFFERENCE_PERCENT and (said.shown or said.seen_once):
-            where = current if current == baseline else f"{current} than on {baseline}"
+            how, took = ("slower", "longer") if percent > 0 else ("faster", "less")
+            than = "in the baseline" if current == baseline else f"on {literal(baseline)}"
             lines.append(
-                f"The machine itself computed {'slower' if percent > 0 else 'faster'}: a fixed computation before each "
-                f"run took {abs(percent):.0f} % {'longer' if percent > 0 else 'less'} on {literal(where)}"
-                f"{' than in the baseline' if current == baseline else ''}"
-                f"{' (single runs)' if said.seen_once else ''}."
+                f"The machine itself computed {how}: a fixed computation before each run took {abs(percent):.0f} % "
+                f"{took} on {literal(current)} than {than}{' (single runs)' if said.seen_once else ''}."
             )
     if comparison.differences:
-        rows = [[literal(text) for text in (one.name, one.baseline, one.current)] for one in comparison.differences]
+        rows = [[*map(literal, difference)] for difference in comparison.differences]
         lines.append(table(["", "Before", "Now"], rows))
-    return "\n\n".join(lines) or (
+    if lines:
+        return "\n\n".join(lines)
+    if not timed:
+        return "Software and drivers are the same; no fixed computation was timed alike before the runs of both sets."
+    return (
         "Software and drivers are the same, and a fixed computation before each run is not shown to have taken longer "
         f"or shorter by more than {CANARY_DIFFERENCE_PERCENT:g} %."
     )

@@ -1,68 +1,40 @@
 """Reduces metrics records to what the comparison with a baseline needs of each run."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from trainbench.results.columns import Row
 from trainbench.results.comparability import canary_before, decisive_settings, other_variables, threads_in_use
-from trainbench.results.cross_checks import across_runs, compared_part
-from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
+from trainbench.results.measured import measured
 from trainbench.results.sources import FOLDER_KEY
-from trainbench.results.statistics import steady_median
+from trainbench.results.tables import rows_of
 
 UNKNOWN: Final = "unknown"
 
-Cell = tuple[str, int, str]
 
+def measured_runs(records: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rows of records in the table of runs, each with what two sets of results are compared by.
 
-@dataclass(frozen=True)
-class MeasuredRun:
-    """A run, reduced to what the comparison needs; `seconds_per_epoch` is the median over its steady epochs."""
+    That are its `settings`, `surroundings` and `environment`, all by name, the `threads` that it used, as text, and its
+    `canary`. Each record is let go before the next is taken.
+    """
+    facts: dict[str, Row] = {}
 
-    run_id: str
-    cell: Cell
-    host: str
-    status: str
-    seconds_per_epoch: float | None
-    settings: Mapping[str, str]
-    threads: str | None
-    surroundings: Mapping[str, str]
-    environment: Mapping[str, str]
-    canary: tuple[str, float] | None
-    flags: tuple[str, ...]
+    def noted() -> Iterator[Mapping[str, Any]]:
+        for record in records:
+            used = record["device_used"]
+            facts[record["run_id"]] = {
+                "settings": decisive_settings(record),
+                "surroundings": _surroundings(record),
+                "environment": other_variables(record),
+                "threads": None if used is None else _text(threads_in_use(used["threads"])),
+                "canary": canary_before(record),
+            }
+            # A set counts as one folder, wherever its runs lie.
+            yield {**record, FOLDER_KEY: None}
 
-
-def measured_runs(records: Iterable[Mapping[str, Any]]) -> list[MeasuredRun]:
-    """Reduce records, of which each is let go before the next is taken."""
-    runs, compared = [], []
-    for record in records:
-        runs.append(_measured_run(record))
-        # A set counts as one folder, wherever its runs lie.
-        compared.append({**compared_part(record), FOLDER_KEY: None})
-    across = across_runs(compared)
-    return [
-        replace(run, flags=tuple(dict.fromkeys([*run.flags, *(one.name for one in found if one.level in FLAG_LEVELS)])))
-        for run in runs
-        for found in [across[run.run_id]]
-    ]
-
-
-def _measured_run(record: Mapping[str, Any]) -> MeasuredRun:
-    used = record["device_used"]
-    seconds = [epoch["train_seconds"] for epoch in record["epochs"]] if record["status"] == COMPLETED else []
-    return MeasuredRun(
-        run_id=record["run_id"],
-        cell=(record["model"], record["batch_size"], record["device"]),
-        host=record["host"]["id"],
-        status=record["status"],
-        seconds_per_epoch=steady_median(seconds, record["resumed_after_epochs"]),
-        settings=decisive_settings(record),
-        threads=None if used is None else _text(threads_in_use(used["threads"])),
-        surroundings=_surroundings(record),
-        environment=other_variables(record),
-        canary=canary_before(record),
-        flags=tuple(check["name"] for check in record["checks"] if check["level"] in FLAG_LEVELS),
-    )
+    rows = {row["run_id"]: row for row in rows_of(measured(noted()).runs)}
+    return [{**rows[run_id], **of_run} for run_id, of_run in facts.items()]
 
 
 def _surroundings(record: Mapping[str, Any]) -> dict[str, str]:
@@ -89,8 +61,6 @@ def _surroundings(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return UNKNOWN
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(value)
+    return UNKNOWN if value is None else str(value)

@@ -18,7 +18,7 @@ _ENDED: Final = frozenset({COMPLETED, OUT_OF_MEMORY})
 
 def caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """What limits the answers: runs that are missing or failed, disturbances, single runs."""
-    told = []
+    told, by_key = [], cells_by_key(cells)
     statuses = Counter(runs["status"].tolist())
     absent = {status: count for status, count in statuses.items() if status not in _ENDED}
     if absent:
@@ -26,13 +26,10 @@ def caveats(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
         named = listed([f"{count} {status_words(status)}" for status, count in sorted(absent.items())])
         told.append(f"{total - sum(absent.values())} of {total} runs have results; {named}.")
     if statuses[OUT_OF_MEMORY]:
-        out = _places(cells_by_key(cells), OUT_OF_MEMORY)
-        told.append(f"Memory ran out in {numbered(statuses[OUT_OF_MEMORY], 'run')}: {out}.")
-    for status in NEVER_AVERAGED.values():
-        different = _places(cells_by_key(cells), status)
-        if different:
-            of_hardware = status == NEVER_AVERAGED["device_name"]
-            with_what = f"{'on' if of_hardware else 'with'} {status_words(status)}"
+        told.append(f"Memory ran out in {numbered(statuses[OUT_OF_MEMORY], 'run')}: {_places(by_key, OUT_OF_MEMORY)}.")
+    for column, status in NEVER_AVERAGED.items():
+        if different := _places(by_key, status):
+            with_what = f"{'on' if column == 'device_name' else 'with'} {status_words(status)}"
             told.append(f"No figures where the runs of a cell trained {with_what}: {different}.")
     completed, flagged = _completed_and_flagged(runs)
     if 0 < flagged < completed:
@@ -58,10 +55,12 @@ def all_flagged(runs: pd.DataFrame) -> list[str]:
     completed, flagged = _completed_and_flagged(runs)
     if not completed or flagged < completed:
         return []
-    which = "The only completed run is" if completed == 1 else f"All {completed} completed runs are"
+    which, them = (
+        ("The only completed run is", "it") if completed == 1 else (f"All {completed} completed runs are", "them")
+    )
     return [
-        f"{FLAGGED} {which} flagged: something may have disturbed {'it' if completed == 1 else 'them'}, and with "
-        f"{'it' if completed == 1 else 'them'} every number here. {quoted(FLAGGED_HEADING)} says what, and what to do."
+        f"{FLAGGED} {which} flagged: something may have disturbed {them}, and with {them} every number here. "
+        f"{quoted(FLAGGED_HEADING)} says what, and what to do."
     ]
 
 
@@ -73,7 +72,5 @@ def _places(by_key: dict[CellKey, Row], status: str) -> str:
         for (model, size, device, host), cell in by_key.items()
         if status in cell["status"].split(", ")
     ]
-    shown = named[:MOST_NAMED]
-    return (
-        listed([*shown, f"{len(named) - MOST_NAMED} more cells"] if len(named) > MOST_NAMED else shown) if named else ""
-    )
+    left_out = len(named) - MOST_NAMED
+    return listed([*named[:MOST_NAMED], *([f"{left_out} more cells"] if left_out > 0 else [])]) if named else ""

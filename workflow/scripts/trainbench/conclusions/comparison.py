@@ -1,7 +1,7 @@
 """Puts devices side by side, in the shape of the 2017 tables: comparison.csv, and rows of text."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,25 +16,6 @@ from trainbench.words.wording import FLAGGED, UNKNOWN, framework_words, status_w
 
 COMPUTED_WITH: Final[Mapping[str, Callable[[str], str]]] = {"framework": framework_words, "precision": str}
 """With what devices compute, and what a reader calls it."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The tables that the comparison puts together."""
-
-    cells: pd.DataFrame
-    checks: pd.DataFrame
-    speedups: pd.DataFrame
-    crossovers: pd.DataFrame
-    accuracy_times: pd.DataFrame
-    costs: pd.DataFrame
-    scaling_fits: pd.DataFrame
-    core_equivalents: pd.DataFrame
-
-    @classmethod
-    def of(cls, tables: Mapping[str, pd.DataFrame]) -> "Compared":
-        """Those of all tables that it takes."""
-        return cls(**{each.name: tables[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -88,69 +69,60 @@ MEASURES: Final = (
 _PRICES: Final = {"price_per_epoch": "Price of an epoch", "price_to_accuracy": "Price to that accuracy"}
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Rows of the tables by cell."""
+_OR_STATUS: Final = (
+    *((measure.metric, measure.unit, "cells", measure.column) for measure in MEASURES),
+    ("speedup", "ratio", "speedups", "speedup"),
+)
+"""Rows of comparison.csv: measure, unit, table and column; a cell without a completed run has its status instead."""
 
-    cells: Mapping[CellKey, Row]
-    speedups: Mapping[CellKey, Row]
-    times: Mapping[CellKey, Row]
-    costs: Mapping[CellKey, Row]
+_OR_UNKNOWN: Final = (
+    ("time_to_accuracy_seconds", "s", "accuracy_times", "time_to_accuracy_seconds"),
+    *((price, "currency", "costs", price) for price in _PRICES),
+    ("completed_runs", "runs", "cells", "n"),
+    ("flagged_runs", "runs", "cells", "flagged_runs"),
+)
+
+Shown = Mapping[str, Mapping[CellKey, Row]]
 
 
-def shown_of(compared: Compared) -> Shown:
-    """The rows that the tables of models and batch sizes are made of."""
-    tables = (compared.cells, compared.speedups, compared.accuracy_times, compared.costs)
-    return Shown(*map(cells_by_key, tables))
+def shown_of(tables: Mapping[str, pd.DataFrame]) -> Shown:
+    """The rows, by cell, that the tables of models and batch sizes are made of."""
+    return {name: cells_by_key(tables[name]) for name in ("cells", "speedups", "accuracy_times", "costs")}
 
 
-def comparison_table(compared: Compared, order: TableOrder) -> pd.DataFrame:
+def comparison_table(tables: Mapping[str, pd.DataFrame], order: TableOrder) -> pd.DataFrame:
     """The comparison as data: a row for each model, batch size and measure, a column a device.
 
     The columns are `model, batch_size, measure, unit` and then one a device, named `device` where all results
     come from one host and `host/device` otherwise. Values are those of the table of cells, over runs; a cell without a
     completed run holds its status in words ("out of memory"), and what is unknown is None.
     """
-    executors = executors_of(compared.cells, order)
+    executors = executors_of(tables["cells"], order)
     several_hosts = len({executor.host for executor in executors}) > 1
-    shown = shown_of(compared)
+    shown = shown_of(tables)
     rows: list[tuple[object, ...]] = []
 
-    for group in groups_of(compared.cells, order):
-        keys = [(*group, executor.device, executor.host) for executor in executors]
-        cells, speedups, times, costs = (
-            [table.get(key) for key in keys] for table in (shown.cells, shown.speedups, shown.times, shown.costs)
-        )
-        lines = [
-            (measure.metric, measure.unit, _or_status(cells, _values(cells, measure.column))) for measure in MEASURES
-        ]
-        if len(executors) > 1:
-            lines.append(("speedup", "ratio", _or_status(cells, _values(speedups, "speedup"))))
-        lines.append(("time_to_accuracy_seconds", "s", _values(times, "time_to_accuracy_seconds")))
-        lines += [(price, "currency", _values(costs, price)) for price in _PRICES]
-        lines.append(("completed_runs", "runs", _values(cells, "n")))
-        lines.append(("flagged_runs", "runs", _values(cells, "flagged_runs")))
-        rows += [(*group, measure, unit, *values) for measure, unit, values in lines]
+    for group in groups_of(tables["cells"], order):
+        keys = [(*group, *executor.key) for executor in executors]
+        cells = [shown["cells"].get(key) for key in keys]
+        ended = [status_words(cell["status"]) if cell is not None and not cell["n"] else None for cell in cells]
+        for line in (*_OR_STATUS, *_OR_UNKNOWN):
+            measure, unit, name, column = line
+            if measure == "speedup" and len(executors) == 1:
+                continue
+            found = (shown[name].get(key) for key in keys)
+            values = [None if row is None else row[column] for row in found]
+            if line in _OR_STATUS:
+                values = [status or value for status, value in zip(ended, values, strict=True)]
+            rows.append((*group, measure, unit, *values))
     names = [f"{executor.host}/{executor.device}" if several_hosts else executor.device for executor in executors]
     # Values stay Python objects: numbers, words and unknowns share a column.
     return pd.DataFrame(rows, columns=["model", "batch_size", "measure", "unit", *names], dtype=object)
 
 
-def _values(found: Iterable[Row | None], column: str) -> list[object]:
-    return [None if row is None else row[column] for row in found]
-
-
-def _or_status(cells: Iterable[Row | None], values: Iterable[object]) -> list[object]:
-    """The values, or how the runs ended of cells without a completed one."""
-    return [
-        status_words(cell["status"]) if cell is not None and not cell["n"] else value
-        for cell, value in zip(cells, values, strict=True)
-    ]
-
-
 def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
     """The rows of one model and batch size in the shape of 2017: a name, then a field for each key, a device."""
-    column = [shown.cells.get(key) for key in keys]
+    column, speedups, times, costs = ([by_key.get(key) for key in keys] for by_key in shown.values())
     completed = [cell if cell is not None and cell["n"] else None for cell in column]
     rows: list[list[str]] = []
 
@@ -166,7 +138,6 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         unknown = all(cell is None or cell[measure.column] is None for cell in column)
         if measure.row is not None and not (measure.only_if_known and unknown):
             add(measure.row, completed, measure.text)
-    speedups = [shown.speedups.get(key) for key in keys]
     compared = [row for row in speedups if row is not None]
     if len(keys) > 1 and compared:
         add(f"Speedup over {compared[0]['reference_device']}", speedups, ratio_text)
@@ -174,11 +145,9 @@ def group_rows(shown: Shown, keys: Sequence[CellKey]) -> list[list[str]]:
         if any(row["best_cpu_device"] not in {row["reference_device"], row["device"]} for row in compared):
             texts = [UNKNOWN if row is None else ratio_text(row, "speedup_over_best_cpu") for row in speedups]
             rows.append(["Speedup over the CPU with the least mean", *texts])
-    times = [shown.times.get(key) for key in keys]
     targets = [row["target_accuracy"] for row in times if row is not None]
     if targets:
         add(f"Seconds to {100 * targets[0]:g} % accuracy", times, _time_text)
-    costs = [shown.costs.get(key) for key in keys]
     for price, name in _PRICES.items():
         priced = [row for row in costs if row is not None and row[price] is not None]
         if priced:

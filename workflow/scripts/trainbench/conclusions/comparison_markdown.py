@@ -1,14 +1,15 @@
 """Writes comparison.md: the answers, devices side by side, what was flagged, and how to read it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
 
 from trainbench.conclusions.cell_texts import best_threads_text, hardware_of, ratio_text
-from trainbench.conclusions.comparison import COMPUTED_WITH, MEASURES, Compared, group_rows, shown_of
+from trainbench.conclusions.comparison import COMPUTED_WITH, MEASURES, group_rows, shown_of
 from trainbench.conclusions.crossover_answers import answers_of
+from trainbench.results.columns import grouped
 from trainbench.results.executors import Executor, executors_of
 from trainbench.results.runs_table import FLAG_LEVELS
 from trainbench.results.tables import TableOrder, groups_of, rows_of
@@ -19,7 +20,7 @@ FLAGGED_HEADING: Final = "Flagged runs"
 
 
 def comparison_markdown(
-    compared: Compared, order: TableOrder, headlines: Sequence[str] = (), caveats: Sequence[str] = ()
+    tables: Mapping[str, pd.DataFrame], order: TableOrder, headlines: Sequence[str] = (), caveats: Sequence[str] = ()
 ) -> str:
     """The comparison to be read: the answers, a table for each model and batch size as in 2017, how to read them.
 
@@ -28,48 +29,43 @@ def comparison_markdown(
     brackets; percentages are means followed by ± and the standard deviation. Speeds of cells with flagged runs are
     marked; the lines after the tables say what was found and what to do.
     """
-    cells = compared.cells
+    cells = tables["cells"]
     executors = executors_of(cells, order)
     parts = ["# Comparison of devices" if len(executors) > 1 else "# Results"]
     if headlines:
         parts.append(bullets(headlines))
     if caveats:
         parts += ["What limits these answers:", bullets(caveats)]
-    answers = [f"- **{literal(model)}**: {literal(answer)}" for model, answer in answers_of(compared, executors)]
+    answers = [f"- **{literal(model)}**: {literal(answer)}" for model, answer in answers_of(tables, executors)]
     if answers:
         parts += ["## From which batch size on", "\n".join(answers)]
-    shown = shown_of(compared)
+    shown = shown_of(tables)
     labels = [literal(executor.label) for executor in executors]
     for model, batch_size in groups_of(cells, order):
-        keys = [(model, batch_size, executor.device, executor.host) for executor in executors]
+        keys = [(model, batch_size, *executor.key) for executor in executors]
         rows = [[literal(name), *texts] for name, *texts in group_rows(shown, keys)]
         text = table(["", *labels], rows, ["left", *("right" for _ in executors)])
         parts += [f"## {literal(model)}, batch size {batch_size}", text]
     several_hosts = len({executor.host for executor in executors}) > 1
     for title, section in (
-        ("CPU by its number of threads", _best_threads(compared.scaling_fits, several_hosts)),
-        ("How many cores match a GPU", _equivalents(compared, several_hosts)),
+        ("CPU by its number of threads", _best_threads(tables["scaling_fits"], several_hosts)),
+        ("How many cores match a GPU", _equivalents(tables["core_equivalents"], several_hosts)),
     ):
         if section is not None:
             parts += [f"## {title}", section]
-    found = _flag_lines(cells, len(executors) > 1, compared.checks)
+    found = _flag_lines(cells, len(executors) > 1, tables["checks"])
     if found:
         parts += [f"## {FLAGGED_HEADING}", bullets(found)]
     parts += ["## How to read this", *_legend(cells, executors)]
     return "\n\n".join(parts) + "\n"
 
 
-def _equivalents(compared: Compared, several_hosts: bool) -> str | None:
+def _equivalents(core_equivalents: pd.DataFrame, several_hosts: bool) -> str | None:
     """How many cores match each GPU, or None where no GPU was measured beside a CPU of several numbers of threads."""
-    rows = [
-        [
-            literal(row["model"]),
-            str(row["batch_size"]),
-            literal(f"{row['device']} @ {row['host']}" if several_hosts else row["device"]),
-            literal(row["verdict"]),
-        ]
-        for row in rows_of(compared.core_equivalents)
-    ]
+    rows = []
+    for row in rows_of(core_equivalents):
+        place = f"{row['device']} @ {row['host']}" if several_hosts else row["device"]
+        rows.append([literal(str(text)) for text in (row["model"], row["batch_size"], place, row["verdict"])])
     return table(["model", "batch size", "GPU", "its equal"], rows) if rows else None
 
 
@@ -143,20 +139,16 @@ def _legend(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
 
 def _host_lines(cells: pd.DataFrame, executors: Sequence[Executor]) -> list[str]:
     rows = rows_of(cells)
+    by_executor = grouped(rows, ("device", "host"))
     lines = []
     for host in dict.fromkeys(executor.host for executor in executors):
-        on_host = [row for row in rows if row["host"] == host]
         devices = []
-        for executor in executors:
-            if executor.host == host:
-                hardware = _distinct(hardware_of(row) for row in on_host if row["device"] == executor.device)
-                detail = f", {executor.detail}" if executor.detail else ""
-                devices.append(f"{executor.device} = {' / '.join(hardware) or 'unknown'}{detail}")
-        hostnames = ", ".join(_distinct(row["hostname"] for row in on_host))
-        lines.append(f"{host} ({hostnames}): {'; '.join(devices)}")
-    if len(lines) == 1:
-        return [f"Host {literal(lines[0])}"]
-    return ["Hosts:", bullets(lines)]
+        for executor in (one for one in executors if one.host == host):
+            hardware = " / ".join(_distinct(map(hardware_of, by_executor[executor.key]))) or "unknown"
+            devices.append(", ".join(filter(None, (f"{executor.device} = {hardware}", executor.detail))))
+        hostnames = _distinct(row["hostname"] for row in rows if row["host"] == host)
+        lines.append(f"{host} ({', '.join(hostnames)}): {'; '.join(devices)}")
+    return [f"Host {literal(lines[0])}"] if len(lines) == 1 else ["Hosts:", bullets(lines)]
 
 
 def _distinct(texts: Iterable[str | None]) -> list[str]:

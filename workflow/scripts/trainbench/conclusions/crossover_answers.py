@@ -1,10 +1,11 @@
 """Says in sentences where each device is faster than the reference, and from which batch size on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pandas as pd
 
 from trainbench.conclusions.cell_texts import ratio_text
-from trainbench.conclusions.comparison import Compared
-from trainbench.conclusions.crossover import Verdict
+from trainbench.conclusions.tables.crossovers import Verdict
 from trainbench.conclusions.tables.speedups import outcome_of
 from trainbench.results.columns import Row, grouped
 from trainbench.results.executors import Executor, labels_of
@@ -13,12 +14,12 @@ from trainbench.results.tables import rows_of
 from trainbench.words.wording import format_fixed, listed
 
 
-def answers_of(compared: Compared, executors: Sequence[Executor]) -> list[tuple[str, str]]:
+def answers_of(tables: Mapping[str, pd.DataFrame], executors: Sequence[Executor]) -> list[tuple[str, str]]:
     """A model and a sentence or two on a device: how many times faster, how sure, from which batch size on."""
     labels = labels_of(executors)
-    series = grouped(rows_of(compared.speedups), ("model", "device", "host"))
+    series = grouped(rows_of(tables["speedups"]), ("model", "device", "host"))
     answers = []
-    for crossing in rows_of(compared.crossovers):
+    for crossing in rows_of(tables["crossovers"]):
         device = labels[crossing["device"], crossing["host"]]
         reference = labels[crossing["reference_device"], crossing["reference_host"]]
         rows = series[crossing["model"], crossing["device"], crossing["host"]]
@@ -31,10 +32,9 @@ def _verdict_text(crossing: Row, rows: Sequence[Row], device: str, reference: st
     """Where the device is shown to be faster or slower than the reference, where not, and where that changes."""
     every = "at every batch size compared"
     at = {said: _sizes_text([row for row in rows if outcome_of(row) is said], len(rows)) for said in Outcome}
-    beside = [
-        *([f"no difference shown {at[Outcome.NO_DIFFERENCE]}"] if at[Outcome.NO_DIFFERENCE] else []),
-        *_without_interval(rows),
-    ]
+    once = _sizes_text([row for row in rows if outcome_of(row).seen_once], len(rows))
+    told = {"no difference shown": at[Outcome.NO_DIFFERENCE], "no interval": once}
+    beside = [f"{words} {sizes}" for words, sizes in told.items() if sizes]
     match crossing["verdict"]:
         case Verdict.FASTER_THROUGHOUT:
             return f"{device} is faster than {reference} {every}"
@@ -79,11 +79,6 @@ def _sizes_text(rows: Sequence[Row], compared: int) -> str:
     if len(sizes) == compared > 1:
         return "at every batch size compared"
     return f"at {listed(sizes)}" if sizes else ""
-
-
-def _without_interval(rows: Sequence[Row]) -> list[str]:
-    once = _sizes_text([row for row in rows if outcome_of(row).seen_once], len(rows))
-    return [f"no interval {once}"] if once else []
 
 
 def _crossing_text(crossing: Row) -> str:

@@ -29,7 +29,7 @@ def speeds(cells: pd.DataFrame, executor: Executor, order: TableOrder) -> list[s
         place = f"at batch size {best['batch_size']} on {on}"
         undecided, once = rivals(best, others)
         if undecided:
-            beside = rivals_text(_sizes(undecided), _sizes(once))
+            beside = rivals_text(*([str(cell["batch_size"]) for cell in cells] for cells in (undecided, once)))
             sentences.append(f"{model}: {_seconds_text(best)} {place}; {beside}.")
         elif once:
             least = f"the least of {len(others) + 1} batch sizes"
@@ -67,12 +67,9 @@ def fastest(cells: pd.DataFrame, executors: Sequence[Executor], order: TableOrde
     for members in clear.values():
         best = max(members, key=_seconds)
         models = few([cell["model"] for cell in members], f"{len(members)} models", MOST_MODELS)
-        on = _on(best, labels, details)
+        verb, takes = ("train", f"; {best['model']} takes") if len(members) > 1 else ("trains", ":")
         lead = _lead(best, by_model[best["model"]], labels)
-        if len(members) > 1:
-            sentences.append(f"{models} train fastest on {on}; {best['model']} takes {lead}.")
-        else:
-            sentences.append(f"{models} trains fastest on {on}: {lead}.")
+        sentences.append(f"{models} {verb} fastest on {_on(best, labels, details)}{takes} {lead}.")
     sentences += doubtful
     return [
         *sentences[:MOST_MODELS],
@@ -105,19 +102,13 @@ def rivals_text(undecided: Sequence[str], once: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def _sizes(cells: Iterable[Row]) -> list[str]:
-    return [str(cell["batch_size"]) for cell in cells]
-
-
 def _lead(best: Row, known: Sequence[Row], labels: Mapping[tuple[str, str], str], on: str = "") -> str:
     """How fast the cell with the least mean is, and how far ahead of the nearest device at its batch size."""
     words = f"{_seconds_text(best)} at batch size {best['batch_size']}{on}"
     others = [cell for cell in known if cell["batch_size"] == best["batch_size"] and cell is not best]
-    if not others:
-        return words
-    second = min(others, key=_seconds)
-    ahead = speedup(second, best)
-    if ahead is None:
+    second = min(others, key=_seconds, default=None)
+    ahead = None if second is None else speedup(second, best)
+    if second is None or ahead is None:
         return words
     ratio = format_ratio(ahead.value, ahead.low, ahead.high)
     return f"{words}, {ratio} faster than {labels[second['device'], second['host']]}"

@@ -1,7 +1,6 @@
 """Says of two sides, devices or what they compute with, which is ahead where, and whether the other ever is."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from trainbench.conclusions.cell_texts import efficiency_text, ratio_text
 from trainbench.conclusions.fastest import ONCE
 from trainbench.conclusions.tables.frameworks import USUAL_PRECISION
-from trainbench.conclusions.tables.speedups import is_reference, outcome_of
+from trainbench.conclusions.tables.speedups import outcome_of
 from trainbench.results.columns import INTERVAL, CellKey, Row, grouped
 from trainbench.results.executors import Executor, labels_of
 from trainbench.results.statistics import Outcome
@@ -29,20 +28,6 @@ MOST_PAIRS: Final = 3
 FRAMEWORKS_HEADING: Final = "Frameworks and precisions side by side"
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """What the two sides of comparisons are called in a sentence.
-
-    `other` is what the second one is called where it is first named, `other_alone` later on; `where` says on what both
-    run, as in " on this CPU", where that is the same.
-    """
-
-    one: str
-    other: str
-    other_alone: str
-    where: str = ""
-
-
 def side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """A sentence on each two devices that differ in framework alone, then on those that do in precision alone."""
     rows = rows_of(frameworks)
@@ -52,12 +37,11 @@ def side_by_side(frameworks: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     accuracies = {key: cell["final_accuracy_mean"] for key, cell in cells_by_key(cells).items()}
     sentences = []
     for found in _greatest_first(by_framework):
-        name, reference = (framework_words(found[0][column]) for column in ("framework", "reference_framework"))
-        sentences.append(_pair(found, _Sides(name, reference, reference, _where(found[0], rows))))
+        sides = (framework_words(found[0][column]) for column in ("framework", "reference_framework"))
+        sentences.append(_pair(found, *sides, where=_where(found[0], rows)))
     for found in _greatest_first(by_precision):
         where = f" with {framework_words(found[0]['framework'])}{_where(found[0], rows)}"
-        sides = _Sides(found[0]["precision"], USUAL_PRECISION, USUAL_PRECISION, where)
-        sentences.append(_pair(found, sides, accuracies))
+        sentences.append(_pair(found, found[0]["precision"], USUAL_PRECISION, where=where, accuracies=accuracies))
     count = max(0, len(by_framework) - MOST_PAIRS) + max(0, len(by_precision) - MOST_PAIRS)
     return [*sentences, *more(count, "comparison", FRAMEWORKS_HEADING)]
 
@@ -105,7 +89,7 @@ def several_gpus(gpu_scaling: pd.DataFrame) -> list[str]:
     sentences = []
     for (host, name, framework, precision), rows in list(series.items())[:MOST_PAIRS]:
         most = max(row["gpus"] for row in rows)
-        best = max((row for row in rows if row["gpus"] == most), key=lambda row: float(row["speedup"]))
+        best = max((row for row in rows if row["gpus"] == most), key=_speedup)
         with_what = f" with {framework_words(framework)} in {precision}" if len(kinds) > 1 else ""
         of_host = f" of {host}" if len(hosts) > 1 else ""
         sentences.append(
@@ -129,42 +113,51 @@ def pairs(speedups: pd.DataFrame, frameworks: pd.DataFrame, executors: Sequence[
     Those that are side by side with the reference and differ in framework or precision alone have one already.
     """
     labels = labels_of(executors)
-    told: set[frozenset[tuple[str, str]]] = set()
-    for row in rows_of(frameworks):
-        for other, differs in (("reference", _differs_in_framework(row)), ("float32", _differs_in_precision(row))):
-            if differs:
-                told.add(frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])}))
-    others = [
-        row
-        for row in rows_of(speedups)
-        if not is_reference(row)
-        and frozenset({(row["device"], row["host"]), (row["reference_device"], row["reference_host"])}) not in told
-    ]
-    series = grouped(others, ("device", "host"))
+    told = {
+        frozenset({(row["device"], row["host"]), (row[f"{other}_device"], row["host"])})
+        for row in rows_of(frameworks)
+        for other, differs in (("reference", _differs_in_framework), ("float32", _differs_in_precision))
+        if differs(row)
+    }
+    both = ((frozenset({(row["device"], row["host"]), _reference_key(row)}), row) for row in rows_of(speedups))
+    series = grouped((row for sides, row in both if len(sides) > 1 and sides not in told), ("device", "host"))
     sentences = []
     for rows in _greatest_first(series):
         name = labels[rows[0]["device"], rows[0]["host"]]
-        sentences.append(_pair(rows, _Sides(name, _reference(rows[0], labels), rows[0]["reference_device"])))
+        sentences.append(_pair(rows, name, _reference(rows[0], labels), rows[0]["reference_device"]))
     return [*sentences, *more(len(series) - MOST_PAIRS, "device", "Speedups")]
 
 
 def _greatest_first(series: Mapping[tuple[str, ...], list[Row]]) -> list[list[Row]]:
     """Those with the greatest speedups, a few."""
-    return sorted(series.values(), key=lambda rows: -max(row["speedup"] for row in rows))[:MOST_PAIRS]
+    return sorted(series.values(), key=lambda rows: -max(map(_speedup, rows)))[:MOST_PAIRS]
+
+
+def _reference_key(row: Row) -> tuple[str, str]:
+    return row["reference_device"], row["reference_host"]
 
 
 def _reference(row: Row, labels: Mapping[tuple[str, str], str]) -> str:
     """What the reference is called beside the other device: its host goes without saying where it is the same."""
-    key = (row["reference_device"], row["reference_host"])
+    key = _reference_key(row)
     several_hosts = labels.get(key, key[0]) != key[0]
     return f"{key[0]} of the same host" if several_hosts and row["host"] == key[1] else labels.get(key, key[0])
 
 
-def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float | None] | None = None) -> str:
+def _pair(
+    rows: Sequence[Row],
+    one: str,
+    other: str,
+    other_alone: str = "",
+    *,
+    where: str = "",
+    accuracies: Mapping[CellKey, float | None] | None = None,
+) -> str:
     """Where one of two sides is ahead most, and whether the other one ever is.
 
-    Where some speedups have an interval those without one are not called. With `accuracies`, by cell, those of both
-    stand beside the speed.
+    Where some speedups have an interval those without one are not called. `other_alone` is what the other side is
+    called from its second time on, if not the same; `where` says on what both run, as in " on this CPU", where that is
+    the same. With `accuracies`, by cell, those of both stand beside the speed.
     """
     once = all(outcome_of(row).seen_once for row in rows)
     sides_of_1 = (
@@ -174,26 +167,39 @@ def _pair(rows: Sequence[Row], sides: _Sides, accuracies: Mapping[CellKey, float
     )
     faster, slower, undecided = ([row for row in rows if outcome_of(row) is side] for side in sides_of_1)
     doubt = " Single runs: how sure that is takes at least two runs of each cell." if once else ""
-    if faster:
-        best = max(faster, key=lambda row: float(row["speedup"]))
-        lead = f"For {_place(best)} {_faster(sides.one, sides.other + sides.where, best)}"
-        lead += _accuracies_text(best, accuracies or {}, inverse=False)
-        tail = _tail(sides.other_alone, faster, slower, undecided, len(rows), inverse=True)
-    elif slower:
-        worst = min(slower, key=lambda row: float(row["speedup"]))
-        lead = f"For {_place(worst)} {_faster(sides.other, sides.one + sides.where, worst, inverse=True)}"
-        lead += _accuracies_text(worst, accuracies or {}, inverse=True)
-        tail = _tail(sides.one, slower, faster, undecided, len(rows), inverse=False)
-    else:
-        lead = f"Between {sides.one} and {sides.other}{sides.where} no difference is shown"
+    without = _without_interval(len(rows) - len(faster) - len(slower) - len(undecided), len(rows))
+    if faster or slower:
+        inverse = not faster
+        first, second, later = (other, one, one) if inverse else (one, other, other_alone or other)
+        best = (min if inverse else max)(slower if inverse else faster, key=_speedup)
+        text = f"For {_place(best)} {first} trains {_ratio(best, inverse=inverse)} faster than {second}{where}"
+        text += _mark([best]) + _accuracies_text(best, accuracies or {}, inverse=inverse)
         if len(rows) > 1:
-            without = _without_interval(len(rows) - len(undecided), len(rows))
-            tail = f" in {len(undecided) if without else 'any'} of {len(rows)} comparisons"
-            tail += f"{without or ('' if once else ': every interval contains 1')}{_mark(rows)}"
+            if faster and slower:
+                text += _wins(later, slower, len(rows))
+            elif len(faster or slower) == len(rows) and not once:
+                text += f"; {later} wins nowhere"
+            if undecided:
+                text += f"; in {len(undecided)} of {len(rows)} comparisons no difference is shown"
+            text += without
+    else:
+        text = f"Between {one} and {other}{where} no difference is shown"
+        if len(rows) > 1:
+            text += f" in {len(undecided) if without else 'any'} of {len(rows)} comparisons"
+            text += f"{without or ('' if once else ': every interval contains 1')}{_mark(rows)}"
         else:
-            tail = f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
-            tail += _accuracies_text(rows[0], accuracies or {}, inverse=False)
-    return f"{lead}{tail}.{doubt}"
+            text += f" for {_place(rows[0])}: {ratio_text(rows[0])}{_mark(rows)}"
+            text += _accuracies_text(rows[0], accuracies or {}, inverse=False)
+    return f"{text}.{doubt}"
+
+
+def _wins(other: str, won: Sequence[Row], comparisons: int) -> str:
+    """Where the side that is behind in most wins, out of several comparisons."""
+    named = [f"{row['model']} at {row['batch_size']} by {_ratio(row, inverse=True)}{_mark([row])}" for row in won]
+    if len(won) <= MOST_NAMED:
+        return f"; {other} wins for {listed(named)}"
+    greatest = min(won, key=_speedup)
+    return f"; {other} wins in {len(won)} of {comparisons} comparisons, for one {named[won.index(greatest)]}"
 
 
 def _accuracies_text(row: Row, accuracies: Mapping[CellKey, float | None], *, inverse: bool) -> str:
@@ -210,30 +216,8 @@ def _place(row: Row) -> str:
     return f"{row['model']} at batch size {row['batch_size']}"
 
 
-def _faster(device: str, other: str, row: Row, *, inverse: bool = False) -> str:
-    return f"{device} trains {_ratio(row, inverse=inverse)} faster than {other}{_mark([row])}"
-
-
-def _tail(
-    other: str, lost: Sequence[Row], won: Sequence[Row], undecided: Sequence[Row], comparisons: int, *, inverse: bool
-) -> str:
-    """Whether the other device wins anywhere, out of several comparisons; nowhere, where it is shown to lose in all."""
-    if comparisons == 1:
-        return ""
-    tail = ""
-    if won:
-        named = [
-            f"{row['model']} at {row['batch_size']} by {_ratio(row, inverse=inverse)}{_mark([row])}" for row in won
-        ]
-        if len(won) > MOST_NAMED:
-            greatest = max(won, key=lambda row: abs(float(row["speedup"]) - 1))
-            named = [f"{len(won)} of {comparisons} comparisons, for one {named[won.index(greatest)]}"]
-        tail = f"; {other} wins {'in' if len(won) > MOST_NAMED else 'for'} {listed(named)}"
-    elif len(lost) == comparisons and outcome_of(lost[0]).shown:
-        tail = f"; {other} wins nowhere"
-    if undecided:
-        tail += f"; in {len(undecided)} of {comparisons} comparisons no difference is shown"
-    return tail + _without_interval(comparisons - len(lost) - len(won) - len(undecided), comparisons)
+def _speedup(row: Row) -> float:
+    return float(row["speedup"])
 
 
 def _without_interval(count: int, comparisons: int) -> str:

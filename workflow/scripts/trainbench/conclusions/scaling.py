@@ -10,14 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit, nnls
-from scipy.special import stdtrit
 
-from trainbench.results.statistics import CONFIDENCE, Estimate
+from trainbench.results.statistics import CONFIDENCE, Estimate, t_quantile
 
 PARAMETERS: Final = 3
 DRAWS: Final = 4000
@@ -36,6 +35,7 @@ NEGLIGIBLE: Final = 1e-6
 MOST_MISFIT: Final = math.log(2)
 
 Array = NDArray[np.float64]
+_Threads = TypeVar("_Threads", float, Array)
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ class Usl:
 
     def throughput(self, threads: float) -> float:
         """Samples a second with so many threads."""
-        cost = 1 + self.contention * (threads - 1) + self.coherency * threads * (threads - 1)
-        return self.gamma * threads / cost
+        return self.gamma * threads / _cost(threads, self.contention, self.coherency)
 
     @property
     def peak_threads(self) -> float | None:
@@ -192,20 +191,16 @@ def core_equivalent(law: Usl, samples_per_second: Estimate) -> CoreEquivalent:
     target = samples_per_second.value
     if target is None:
         raise ValueError("the core equivalent of an unknown throughput")
-    one = np.array([law.gamma]), np.array([law.contention]), np.array([law.coherency])
-    found = float(_least_cores(*one, np.array([target]))[0])
-    cores = found if math.isfinite(found) else None
+    found = float(_least_cores(*(np.array([value]) for value in (law.gamma, law.contention, law.coherency, target)))[0])
     peak = law.peak_threads
-    if cores is None:
-        whole_cores, extrapolated = None, peak is None or peak > law.most_threads
-    else:
-        whole = max(1, math.ceil(cores - NEGLIGIBLE))
+    if math.isfinite(found):
+        cores, whole = found, max(1, math.ceil(found - NEGLIGIBLE))
         # Past the peak a rounded number can fall short; then all smaller whole numbers do too.
         short = peak is not None and whole > peak and law.throughput(whole) < target * (1 - NEGLIGIBLE)
-        whole_cores, extrapolated = (
-            None if short else whole,
-            not law.fewest_threads <= max(cores, 1) <= law.most_threads,
-        )
+        whole_cores = None if short else whole
+        extrapolated = not law.fewest_threads <= max(found, 1) <= law.most_threads
+    else:
+        cores, whole_cores, extrapolated = None, None, peak is None or peak > law.most_threads
     draws = _drawn_cores(law, samples_per_second)
     if draws is None:
         return CoreEquivalent(cores, whole_cores, extrapolated)
@@ -226,7 +221,7 @@ def parameter_bounds(law: Usl) -> tuple[tuple[float, float], ...] | None:
     """The 95 % intervals of gamma, contention and coherency, none below 0; None where no uncertainty is known."""
     if law.uncertainty is None:
         return None
-    quantile = float(stdtrit(law.uncertainty.degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    quantile = t_quantile(law.uncertainty.degrees_of_freedom)
     reach = [quantile * math.sqrt(law.uncertainty.covariance[index][index]) for index in range(PARAMETERS)]
     return (
         (law.gamma * math.exp(-reach[0]), law.gamma * math.exp(reach[0])),
@@ -244,7 +239,7 @@ def _jacobian(threads: Array, _: float, contention: float, coherency: float) -> 
     return np.stack([np.ones_like(threads), (1 - threads) / cost, threads * (1 - threads) / cost], axis=1)
 
 
-def _cost(threads: Array, contention: float, coherency: float) -> Array:
+def _cost(threads: _Threads, contention: float, coherency: float) -> _Threads:
     return 1 + contention * (threads - 1) + coherency * threads * (threads - 1)
 
 
@@ -270,18 +265,11 @@ def _uncertainty(estimates: Sequence[Estimate], residuals: Array, covariance: Ar
     """The variance of single runs around the law, multiplied into the covariance for a variance of 1."""
     runs = np.array([estimate.n for estimate in estimates])
     of_points = float((runs * residuals**2).sum())
-    of_runs = sum(_squares_within(estimate) for estimate in estimates)
-    freedom_of_points = len(estimates) - PARAMETERS
+    # The squares of a cell's runs around their mean, on logarithms; a single run has no spread.
+    of_runs = sum((cell.n - 1) * math.log1p((cell.spread_percent or 0.0) / 100) ** 2 for cell in estimates)
     freedom = int(runs.sum()) - PARAMETERS
-    variance = max((of_points + of_runs) / freedom, of_points / freedom_of_points)
-    return Uncertainty(tuple(tuple(row) for row in (variance * covariance).tolist()), freedom)
-
-
-def _squares_within(samples_per_second: Estimate) -> float:
-    """The sum of squares of a cell's runs around their mean, on logarithms."""
-    if samples_per_second.spread_percent is None:
-        return 0.0
-    return (samples_per_second.n - 1) * math.log1p(samples_per_second.spread_percent / 100) ** 2
+    variance = max((of_points + of_runs) / freedom, of_points / (len(estimates) - PARAMETERS))
+    return Uncertainty(tuple(map(tuple, (variance * covariance).tolist())), freedom)
 
 
 def _drawn_cores(law: Usl, samples_per_second: Estimate) -> Array | None:

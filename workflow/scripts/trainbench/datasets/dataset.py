@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +25,10 @@ _MIN_CLASSES = 2
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels for training and for testing.
+    """Images [samples, height, width] and labels [samples], 0 to classes - 1, in file order.
 
-    Attributes:
-        train_images: uint8 [train_samples, height, width], 0 to 255, in file order.
-        train_labels: uint8 [train_samples], 0 to classes - 1.
-        test_images: uint8 [test_samples, height, width].
-        test_labels: uint8 [test_samples].
-        classes: the highest label of all, plus 1.
-        sha256: hexadecimal sum of the four arrays' names, types, shapes and values; the same whether
-            the files they came from were compressed or not.
+    `sha256` is that of the four arrays' names, types, shapes and values; the same whether the files that they came from
+    were compressed or not.
     """
 
     train_images: npt.NDArray[np.uint8]
@@ -54,7 +47,10 @@ def prepare(directory: Path, output: Path) -> Dataset:
             single class.
     """
     payloads = idx.read_contents(directory)
-    arrays = {name: _array(payload) for name, payload in zip(_ARRAYS, payloads.values(), strict=True)}
+    arrays = {
+        name: np.frombuffer(payload.values, np.uint8).reshape(payload.sizes)
+        for name, payload in zip(_ARRAYS, payloads.values(), strict=True)
+    }
     classes = 1 + int(max(arrays["train_labels"].max(), arrays["test_labels"].max()))
     if classes < _MIN_CLASSES:
         _, train_labels, _, test_labels = payloads
@@ -62,28 +58,24 @@ def prepare(directory: Path, output: Path) -> Dataset:
             f"{train_labels} and {test_labels} hold only the label 0 where at least "
             f"{_MIN_CLASSES} classes were expected: there is nothing to learn, use another data set."
         )
-    dataset = Dataset(**arrays, classes=classes, sha256=_contents_sha256(arrays))
-    metadata = {"format_version": FORMAT_VERSION, "classes": dataset.classes, "sha256": dataset.sha256}
+    sha256 = _contents_sha256(arrays)
+    metadata = {"format_version": FORMAT_VERSION, "classes": classes, "sha256": sha256}
     whole_file.write(save(arrays, metadata={_METADATA_KEY: json.dumps(metadata)}), output)
-    return dataset
+    return Dataset(**arrays, classes=classes, sha256=sha256)
 
 
 def prepare_if_absent(directory: Path, output: Path, files_sha256: str) -> None:
     """Prepares the four IDX files in `directory` as `output`, unless that is there, and removes other prepared files.
 
     Runs that do so at the same time do no harm: each writes the same bytes under a name of its own and renames it.
-
-    Args:
-        directory: Where the IDX files are.
-        output: The prepared file.
-        files_sha256: Fingerprint of the IDX files (`fingerprint.of_files`) with which the study was planned.
+    `files_sha256` is the fingerprint of the IDX files (`fingerprint.of_files`) with which the study was planned.
 
     Raises:
         InputError: as `prepare`; and when the files are not those of the plan.
     """
     if output.exists():
         return
-    found = fingerprint.of_files(vars(idx.find_files(directory)).values())
+    found = fingerprint.of_files(idx.find_files(directory))
     if found != files_sha256:
         raise InputError(
             f"the data files in {directory} have the fingerprint {found} where the study was planned with "
@@ -105,7 +97,8 @@ def load(path: Path) -> Dataset:
     try:
         # MNIST takes about 0.02 s: the file is mapped into memory and copied from there once.
         with safe_open(path, framework="numpy") as file:
-            metadata = _metadata(file.metadata())
+            # None where nobody wrote any, and none of ours in another program's file.
+            metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
             found = metadata.get("format_version", "none")
             if found != FORMAT_VERSION:
                 raise InputError(f"{path} has format version {found} where {FORMAT_VERSION} was expected: {advice}")
@@ -139,20 +132,9 @@ def training_split(dataset: Dataset, validation_samples: int) -> tuple[npt.NDArr
     return dataset.train_images[validation_samples:], dataset.train_labels[validation_samples:]
 
 
-def _array(payload: idx.Payload) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(payload.values, dtype=np.uint8).reshape(payload.sizes)
-
-
 def _contents_sha256(arrays: dict[str, npt.NDArray[np.uint8]]) -> str:
     digest = hashlib.sha256()
-    for name in _ARRAYS:
-        array = arrays[name]
+    for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-def _metadata(entries: dict[str, str] | None) -> dict[str, Any]:
-    """Returns our metadata, empty where a safetensors file has none of ours."""
-    metadata: dict[str, Any] = json.loads((entries or {}).get(_METADATA_KEY, "{}"))
-    return metadata

@@ -10,13 +10,15 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from trainbench.errors import InputError
 
@@ -58,8 +60,7 @@ _ROLES = {
 """How the name of each of the four files begins, and what it holds."""
 
 
-@dataclass(frozen=True)
-class IdxFiles:
+class IdxFiles(NamedTuple):
     """Where the four files of a data set are."""
 
     train_images: Path
@@ -84,12 +85,11 @@ class Payload:
 
     sizes: tuple[int, ...]
     content: bytes
-    header_bytes: int
 
     @property
     def values(self) -> memoryview:
-        """The bytes after the header, `prod(sizes)` of them."""
-        return memoryview(self.content)[self.header_bytes :]
+        """The bytes after the header."""
+        return memoryview(self.content)[-math.prod(self.sizes) :]
 
 
 def find_files(directory: Path) -> IdxFiles:
@@ -110,16 +110,24 @@ def read_shape(files: IdxFiles) -> Shape:
     Raises:
         InputError: a file cannot be read, is not of its kind, is empty, or disagrees with another.
     """
-    train_samples, train_size = _read_pair_shape(files.train_images, files.train_labels)
-    test_samples, test_size = _read_pair_shape(files.test_images, files.test_labels)
+    sizes = [_read_header(path, kind) for path, (_, kind) in zip(files, _ROLES.values(), strict=True)]
+    (train_samples, *train_size), (train_labels,), (test_samples, *test_size), (test_labels,) = sizes
+    for images, samples, labels, label_count in (
+        (files.train_images, train_samples, files.train_labels, train_labels),
+        (files.test_images, test_samples, files.test_labels, test_labels),
+    ):
+        if samples != label_count:
+            raise InputError(
+                f"{labels} holds {label_count} labels but {images} holds {samples} images: there must be one "
+                "label for each image, take both files from one data set."
+            )
     if train_size != test_size:
         raise InputError(
             f"{files.test_images} holds images of {_text(test_size)} pixels but {files.train_images} holds "
             f"images of {_text(train_size)}: training and test images must have one size, take both from "
             "one data set."
         )
-    height, width = train_size
-    return Shape(train_samples=train_samples, test_samples=test_samples, height=height, width=width)
+    return Shape(train_samples, test_samples, *train_size)
 
 
 def read_payload(path: Path, kind: Kind) -> Payload:
@@ -139,8 +147,8 @@ def read_payload(path: Path, kind: Kind) -> Payload:
         # read1 hands over what was decompressed before an error, so that the message can say how much.
         while chunk := stream.read1(_CHUNK_BYTES):
             content += chunk
-    _check_length(path, kind, sizes, found_bytes=len(content))
-    return Payload(sizes=sizes, content=bytes(content), header_bytes=kind.header_bytes)
+    _check_length(path, kind, sizes, len(content))
+    return Payload(sizes, bytes(content))
 
 
 def read_contents(directory: Path) -> dict[Path, Payload]:
@@ -162,13 +170,8 @@ def read_contents(directory: Path) -> dict[Path, Payload]:
             f"{directory} has {', '.join(different)} with different contents, where copies of one file were expected: "
             "remove one of each."
         )
-    check_sums(directory, {plain_name(path): payload.content for path, payload in payloads.items()})
+    check_sums(directory, {path.name.removesuffix(".gz"): payload.content for path, payload in payloads.items()})
     return payloads
-
-
-def plain_name(path: Path) -> str:
-    """The name of a file's decompressed contents, which is how SHA256SUMS lists it."""
-    return path.name.removesuffix(".gz")
 
 
 def check_sums(directory: Path, contents: Mapping[str, bytes]) -> None:
@@ -237,30 +240,12 @@ def _find_copies(directory: Path) -> dict[str, list[Path]]:
     return copies
 
 
-def _read_pair_shape(images: Path, labels: Path) -> tuple[int, tuple[int, int]]:
-    """Returns the number of samples and the (height, width) of the images."""
-    samples, height, width = _read_header(images, IMAGES)
-    (label_count,) = _read_header(labels, LABELS)
-    if samples != label_count:
-        raise InputError(
-            f"{labels} holds {label_count} labels but {images} holds {samples} images: there must be one "
-            "label for each image, take both files from one data set."
-        )
-    for path, kind, sizes in ((images, IMAGES, (samples, height, width)), (labels, LABELS, (label_count,))):
-        if path.suffix != ".gz":
-            try:
-                found_bytes = path.stat().st_size
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            _check_length(path, kind, sizes, found_bytes=found_bytes)
-    return samples, (height, width)
-
-
 def _read_header(path: Path, kind: Kind) -> tuple[int, ...]:
-    """Returns the size of each dimension; of a gzip file, decompresses only the beginning."""
+    """The size of each dimension; only the beginning of a gzip file is unpacked, of others the length is checked."""
     within = f"within the header of {kind.header_bytes} bytes that an IDX file of {kind.name} has"
     with _opened(path, lambda: within) as stream:
         header = stream.read(kind.header_bytes)
+        found_bytes = os.fstat(stream.fileno()).st_size
     # The magic number first: a file of another kind may well be shorter than this header.
     magic = int.from_bytes(header[:_MAGIC_BYTES], "big")
     if len(header) >= _MAGIC_BYTES and magic != kind.magic:
@@ -279,10 +264,12 @@ def _read_header(path: Path, kind: Kind) -> tuple[int, ...]:
             f"{path} declares the size {_text(sizes)}: every dimension of {kind.name} must be at least 1, "
             "put a file with data under that name."
         )
+    if path.suffix != ".gz":
+        _check_length(path, kind, sizes, found_bytes)
     return sizes
 
 
-def _check_length(path: Path, kind: Kind, sizes: tuple[int, ...], *, found_bytes: int) -> None:
+def _check_length(path: Path, kind: Kind, sizes: tuple[int, ...], found_bytes: int) -> None:
     expected_bytes = kind.header_bytes + math.prod(sizes)
     if found_bytes == expected_bytes:
         return
@@ -347,5 +334,5 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} cannot be read ({reason}): make it readable, or correct dataset.path.")
 
 
-def _text(sizes: tuple[int, ...]) -> str:
+def _text(sizes: Iterable[int]) -> str:
     return " x ".join(map(str, sizes))

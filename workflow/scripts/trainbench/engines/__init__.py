@@ -63,10 +63,10 @@ def start(framework: str, execution: "Execution") -> "Engine":
     Raises:
         Refused: the framework is not installed, does not see such devices, or has no such precision on them.
     """
-    from trainbench.engines.shared.interface import NotInstalled
+    from trainbench.engines.shared.interface import Refused
 
     if not is_installed(framework):
-        raise NotInstalled(f"{framework} is asked for but not installed here; install it: {how_to_install(framework)}")
+        raise Refused(f"{framework} is asked for but not installed here; install it: {how_to_install(framework)}")
     module: Any = importlib.import_module(ENGINES[framework].module)
     engine: Engine = module.start(execution)
     return engine

@@ -11,12 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from trainbench.figures.axes import ROUND_STEPS, log_axis, say_empty
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import device_entry
-from trainbench.figures.looks import Look
+from trainbench.figures.frame import device_entry
+from trainbench.figures.looks import MUTED, Look
 from trainbench.figures.panels import Shown, panels_of_cells
-from trainbench.figures.style import MUTED
 from trainbench.results.columns import CELL_KEY, CellKey
-from trainbench.words.wording import status_words
 
 MOST_RUNS_OF_PANEL: Final = 12
 MOST_POINTS_OF_LINE: Final = 120
@@ -40,19 +38,19 @@ def accuracy_over(study: DrawnStudy, x_column: str, title: str, x_label: str, *,
         shown,
         panel_inches=2.1,
         header=(title, EACH_RUN_NOTE if each_run else EACH_CELL_NOTE),
-        legend=[device_entry(executor, study.look(executor)) for executor in study.executors],
+        legend=[device_entry(executor, study.looks[executor.key]) for executor in study.executors],
         labels=(x_label, "Accuracy (%)"),
     )
-    notes = {(model, size): _failure_note(study, model, size) for model, size, _ in panels}
-    for model, size, axes in panels:
-        for index, executor in enumerate(study.executors):
-            for line in lines.get((model, size, executor.device, executor.host), ()):
-                _draw_line(axes, line, study.look(executor), index)
+    notes = {key: _failure_note(study, *key) for key in panels}
+    for (model, size), axes in panels.items():
+        of_model = [line for key, of_cell in lines.items() if key[0] == model for line in of_cell]
         here = [line for key, of_cell in lines.items() if key[:2] == (model, size) for line in of_cell]
         if not here:
             say_empty(axes, notes[model, size] or "not measured")
             continue
-        of_model = [line for key, of_cell in lines.items() if key[0] == model for line in of_cell]
+        for index, executor in enumerate(study.executors):
+            for line in lines.get((model, size, *executor.key), ()):
+                _draw_line(axes, line, study.looks[executor.key], index)
         note_lines = max(len(notes[model, other].splitlines()) for other in shown.batch_sizes)
         _scale_y(axes, pd.concat(of_model)["mean"].to_numpy(), note_lines)
         corner: dict[str, Any] = {"ha": "right", "va": "bottom", "transform": axes.transAxes}
@@ -108,8 +106,6 @@ def _failure_note(study: DrawnStudy, model: str, batch_size: int) -> str:
     """Which devices have no completed run of a model and batch size and why, or "" if there are none."""
     failed: dict[str, list[str]] = {}
     for executor in study.executors:
-        key = (model, batch_size, executor.device, executor.host)
-        if study.has_failed(key):
-            failed.setdefault(status_words(study.cells[key]["status"]), []).append(executor.label)
-    lines = [f"{status}: {', '.join(names)}" for status, names in failed.items()]
+        failed.setdefault(study.failure((model, batch_size, *executor.key)), []).append(executor.label)
+    lines = [f"{status}: {', '.join(names)}" for status, names in failed.items() if status]
     return "\n".join(textwrap.fill(line, NOTE_CHARACTERS_OF_PANEL) for line in lines)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from trainbench.figures.style import MUTED
+from trainbench.figures.looks import MUTED
 
 LEAST_LOG_RANGE: Final = 6.0
 LOG_SCALE_FROM_RATIO: Final = 5.0
@@ -22,11 +22,6 @@ def is_wide(values: Iterable[float]) -> bool:
     """Whether the known values are so far apart that ratios matter; not where a zero is among them."""
     known = [value for value in values if not math.isnan(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > LOG_SCALE_FROM_RATIO
-
-
-def axis_label(text: str, *, logarithmic: bool) -> str:
-    """What an axis shows."""
-    return f"{text}, log scale" if logarithmic else text
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], values: np.ndarray, margin: float) -> None:

@@ -1,8 +1,21 @@
-"""How each device of each host is drawn, in every figure alike: its colour, marker and line style."""
+"""How everything looks that is drawn, on matplotlib's own defaults: a user's matplotlibrc changes nothing.
+
+A device of a host has one colour, marker and line style in all figures.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
+
+from matplotlib import style
+
+STYLE_FILE: Final = Path(__file__).with_name("figures.mplstyle")
+MUTED: Final = "#666666"
+GUIDE_LINE: Final[dict[str, Any]] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1.5}
+"""How a line is drawn that values are read against."""
+
+styled: Final = style.context(STYLE_FILE, after_reset=True)
 
 LineStyle = Literal["-", "--", "-.", ":", "none"]
 

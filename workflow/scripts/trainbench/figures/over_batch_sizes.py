@@ -1,83 +1,58 @@
 """Draws a quantity of cells over batch sizes: a panel a model, a line a device."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
-from trainbench.figures.axes import axis_label, is_wide, linear_y, log_axis, say_empty
-from trainbench.figures.bars import Bar, Room, bar_of, draw_bars, goes_on_note
+from trainbench.figures.axes import is_wide, linear_y, log_axis, say_empty
+from trainbench.figures.bars import Room, draw_bars, goes_on_note
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.frame import Entry
-from trainbench.figures.legends import device_entry
-from trainbench.figures.looks import Look
-from trainbench.figures.notes import MOST_DOTS
-from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panel_title, panels, settle_layout, shown_note
-from trainbench.figures.style import GUIDE_LINE, MUTED
-from trainbench.figures.text_fitting import POINTS_PER_INCH
+from trainbench.figures.frame import POINTS_PER_INCH, device_entry
+from trainbench.figures.looks import GUIDE_LINE, MUTED, Look
+from trainbench.figures.panels import MOST_MODELS, PANEL_INCHES, panels, settle_layout, shown_note
 from trainbench.figures.value_labels import Point, write_values
-from trainbench.results.columns import CELL_KEY, CellKey
+from trainbench.results.columns import INTERVAL
 from trainbench.results.executors import Executor
 from trainbench.results.tables import batch_sizes_of, models_of
-from trainbench.words.wording import format_number, status_words
+from trainbench.words.wording import format_number
 
 MOST_LABELLED_DEVICES: Final = 3
+MOST_DOTS: Final = 20
+"""Of so many runs at most a cell has a dot each: more are a bar themselves."""
 NAME_CHARACTERS: Final = 12
 NAME_INCHES_PER_CHARACTER: Final = 0.085
 MOST_WIDTH_INCHES: Final = 12.0
 
-
-@dataclass(frozen=True)
-class Guide:
-    """A horizontal line that the values are read against."""
-
-    y: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Value:
-    """What is shown of one cell, None where unknown; what checks flagged is drawn hollow.
-
-    `bar` has the ends of its bar; `runs` are those without flags and `flagged_runs` those with; `flagged` tells whether
-    the value rests on such runs.
-    """
-
-    value: float | None
-    bar: Bar = ()
-    runs: Sequence[float] = ()
-    flagged_runs: Sequence[float] = ()
-    flagged: bool = False
-
-    @property
-    def places(self) -> list[float]:
-        """Where something of it stands, its bar apart."""
-        return [] if self.value is None else [self.value, *self.runs, *self.flagged_runs]
-
-
-UNKNOWN: Final = Value(None)
+ENDS: Final = ["low", "high"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What such a figure is about: its words, the value of a cell, its devices and the y axis."""
+    """What such a figure is about: its words, devices, values and y axis.
+
+    `values` has a row a cell: its `value`, the `low` and `high` end of its bar, and `hollow`, the value again where it
+    rests on flagged runs. `runs` has a row a run: its `value`, and whether it is `flagged`. `guides` are horizontal
+    lines that values are read against, by their names.
+    """
 
     title: str
     note: str
     y_label: str
-    value: Callable[[CellKey], Value]
     executors: Sequence[Executor]
-    scale_y: Callable[[Axes, Sequence[float]], None]
+    values: pd.DataFrame
+    runs: pd.DataFrame
     logarithmic: bool
+    scale_y: Callable[[Axes, Sequence[float]], None]
+    guides: Mapping[str, float]
     label: Callable[[float], str] = lambda value: format_number(value, significant=3)
-    guides: Sequence[Guide] = ()
 
     @property
     def labelled(self) -> bool:
@@ -93,60 +68,56 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Line:
-    """The values of a device in one panel: where they stand, and how they are drawn."""
+    """A device in one panel: its cells, its runs and how its failures ended, by x.
 
-    xs: Sequence[float]
-    values: Sequence[Value]
-    look: Look
+    A cell is shown from the `least` to the `most` of its value and its runs.
+    """
+
     name: str
+    look: Look
+    cells: pd.DataFrame
+    runs: pd.DataFrame
+    failures: Mapping[float, str]
 
 
 def over_measured(
-    study: DrawnStudy, metric: str, *, title: str, note: str, y_label: str, guides: Sequence[Guide] = ()
+    study: DrawnStudy,
+    metric: str,
+    *,
+    title: str,
+    of_several: str,
+    of_one: str,
+    note: str = "",
+    y_label: str,
+    guides: Mapping[str, float],
 ) -> Figure:
-    """The figure of a metric of cells and runs.
+    """The figure of a metric of cells and runs; what its marks are depends on whether cells have `of_several` runs.
 
     Its axis is logarithmic where ratios matter, and can be: a run of which nothing was seen has no place on such a one.
     """
-    cells, runs = study.tables["cells"], study.tables["runs"]
-    means = cells[metric if metric in cells else f"{metric}_mean"]
-    logarithmic = is_wide([*means, *(guide.y for guide in guides)]) and not (runs[metric] <= 0).any()
-    return over_batch_sizes(
-        study,
-        Subject(
-            title=title,
-            note=note,
-            y_label=axis_label(y_label, logarithmic=logarithmic),
-            value=_measured(study, metric),
-            executors=study.executors,
-            scale_y=_log_y if logarithmic else linear_y,
-            logarithmic=logarithmic,
-            guides=guides,
-        ),
+    cells, runs = study.tables["cells"], study.tables["runs"].dropna(subset=[metric])
+    if metric in cells:
+        value, low, high = (cells[f"{metric}{end}"] for end in INTERVAL)
+    else:
+        # A share: one standard deviation to both sides of its mean.
+        value, sd = cells[f"{metric}_mean"], cells[f"{metric}_sd"]
+        low, high = value - sd, value + sd
+    logarithmic = is_wide([*value, *guides.values()]) and not (runs[metric] <= 0).any()
+    most = cells["n"].max()
+    dots = "." if most > MOST_DOTS else "; faint dots are single runs."
+    marks = of_several + dots + study.flagged_note("a run") if most > 1 else of_one + study.flagged_note("the run")
+    subject = Subject(
+        title=title,
+        note=marks + note,
+        y_label=f"{y_label}, log scale" if logarithmic else y_label,
+        executors=study.executors,
+        values=cells.assign(value=value, low=low, high=high, hollow=value.where(cells["flagged_runs"] > 0)),
+        runs=runs.assign(value=runs[metric], flagged=runs["flags"] != ""),
+        logarithmic=logarithmic,
+        scale_y=_log_y if logarithmic else linear_y,
+        guides=guides,
     )
-
-
-def _measured(study: DrawnStudy, metric: str) -> Callable[[CellKey], Value]:
-    """What cells and runs hold of one metric, by cell."""
-    known = study.tables["runs"].dropna(subset=[metric])
-    runs, flagged_runs = (
-        {key: values.tolist() for key, values in shown.groupby(list(CELL_KEY), sort=False)[metric]}
-        for shown in (known[known["flags"] == ""], known[known["flags"] != ""])
-    )
-
-    def value(key: CellKey) -> Value:
-        cell = study.cells.get(key)
-        if cell is None:
-            return UNKNOWN
-        if metric in cell:
-            mean, bar = cell[metric], bar_of(cell, metric)
-        else:
-            # A share: one standard deviation to both sides of its mean.
-            mean, sd = cell[f"{metric}_mean"], cell[f"{metric}_sd"]
-            bar = () if sd is None else (mean - sd, mean + sd)
-        return Value(mean, bar, runs.get(key, ()), flagged_runs.get(key, ()), flagged=bool(cell["flagged_runs"]))
-
-    return value
+    return over_batch_sizes(study, subject)
 
 
 def _log_y(axes: Axes, values: Sequence[float]) -> None:
@@ -160,23 +131,20 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
     models = all_models[:MOST_MODELS]
     lines = {model: list(_lines(study, subject, model, sizes)) for model in models}
     rooms = {model: _room(of_model, subject) for model, of_model in lines.items()}
-    ends = [
-        (rooms[model], end)
-        for model, of_model in lines.items()
-        for line in of_model
-        for value in line.values
-        for end in value.bar
-    ]
-    guide_inches = max((len(guide.text) for guide in subject.guides), default=0) * 0.07
+    everywhere = [(rooms[model], line) for model, of_model in lines.items() for line in of_model]
+    arrows = goes_on_note((room, line.cells[ENDS]) for room, line in everywhere)
+    statuses = sorted({status for _, line in everywhere for status in line.failures.values()})
+    cross = Line2D([], [], color=MUTED, marker="x", linestyle="none", markeredgewidth=1.6)
+    guide_inches = max(map(len, subject.guides), default=0) * 0.07
     panel_width = max(PANEL_INCHES, 0.9 + len(sizes) * max(0.45, 0.06 * len(subject.executors))) + guide_inches
     figure, made = panels(
-        of_group=len(models),
+        [models],
         columns=min(3, len(models), int(MOST_WIDTH_INCHES // panel_width)) or 1,
         panel_size=(panel_width, 2.7),
-        header=(subject.title, subject.note + goes_on_note(ends) + shown_note(("models", models, all_models))),
+        header=(subject.title, subject.note + arrows + shown_note(("models", models, all_models))),
         legend=[
-            *(device_entry(executor, study.look(executor)) for executor in subject.executors),
-            *_failure_entries(study, subject),
+            *(device_entry(executor, study.looks[executor.key]) for executor in subject.executors),
+            *([(cross, ", ".join(statuses))] if statuses else []),
         ],
         labels=("Batch size", subject.y_label),
     )
@@ -185,25 +153,18 @@ def over_batch_sizes(study: DrawnStudy, subject: Subject) -> Figure:
     name_room = max(0.0, names_inches * len(sizes) / 2.0 - 0.3) if subject.named else 0.0
     points: list[list[Point]] = []
     guides: list[list[Annotation]] = []
-    for axes, model in zip(made, models, strict=True):
-        axes.set_title(panel_title(model, panel_width))
+    for axes, (model, of_model) in zip(made, lines.items(), strict=True):
         axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         axes.set_xlim(-0.6, len(sizes) - 0.4 + name_room)
         axes.grid(visible=False, axis="x")
-        points.append(_draw_lines(axes, lines[model], subject, rooms[model]))
-        failures = [
-            (x, line.look)
-            for line, executor in zip(lines[model], subject.executors, strict=True)
-            for x, size in zip(line.xs, sizes, strict=True)
-            if study.has_failed((model, size, executor.device, executor.host))
-        ]
+        points.append(_draw_lines(axes, of_model, subject, rooms[model]))
         if not points[-1]:
-            say_empty(axes, "no completed run" if failures else "not measured", keep_x=True)
-        _mark_failures(axes, failures)
+            failed = any(line.failures for line in of_model)
+            say_empty(axes, "no completed run" if failed else "not measured", keep_x=True)
+        _mark_failures(axes, of_model)
         if points[-1]:
-            for line in lines[model]:
-                bars = [(x, value.bar) for x, value in zip(line.xs, line.values, strict=True)]
-                draw_bars(axes, bars, rooms[model], line.look.color)
+            for line in of_model:
+                draw_bars(axes, line.cells[ENDS], rooms[model], line.look.color)
             guides.append(_draw_guides(axes, subject.guides))
     settle_layout(figure)
     for guides_of_panel in guides:
@@ -219,18 +180,31 @@ def _lines(study: DrawnStudy, subject: Subject, model: str, sizes: Sequence[int]
     count = len(subject.executors)
     step = min(0.1, 0.7 / count)
     for index, executor in enumerate(subject.executors):
+        xs = {size: position + (index - (count - 1) / 2) * step for position, size in enumerate(sizes)}
+        cells, runs = (
+            of_all[(of_all[["model", "device", "host"]] == [model, *executor.key]).all(axis="columns")]
+            for of_all in (subject.values, subject.runs)
+        )
+        by_x = cells.set_index(cells["batch_size"].map(xs))[["value", *ENDS, "hollow"]].reindex(list(xs.values()))
+        runs = runs.set_index(runs["batch_size"].map(xs))[["value", "flagged"]].sort_index(kind="stable")
+        of_cells = runs["value"].groupby(level=0)
+        endings = {x: study.failure((model, size, *executor.key)) for size, x in xs.items()}
         yield _Line(
-            xs=[position + (index - (count - 1) / 2) * step for position in range(len(sizes))],
-            values=[subject.value((model, size, executor.device, executor.host)) for size in sizes],
-            look=study.look(executor),
             name=executor.label,
+            look=study.looks[executor.key],
+            cells=by_x.assign(
+                least=np.fmin(by_x["value"], of_cells.min().reindex(by_x.index)),
+                most=np.fmax(by_x["value"], of_cells.max().reindex(by_x.index)),
+            ),
+            runs=runs,
+            failures={x: ended for x, ended in endings.items() if ended},
         )
 
 
 def _room(lines: Sequence[_Line], subject: Subject) -> Room:
-    places = [place for line in lines for value in line.values for place in value.places]
-    guides = [guide.y for guide in subject.guides] if places else []
-    return Room.around([*places, *guides], logarithmic=subject.logarithmic)
+    places = np.concatenate([line.cells[["least", "most"]].dropna().to_numpy().ravel() for line in lines])
+    guides = list(subject.guides.values()) if places.size else []
+    return Room.around(np.array([*places, *guides]), logarithmic=subject.logarithmic)
 
 
 def _draw_lines(axes: Axes, lines: Sequence[_Line], subject: Subject, room: Room) -> list[Point]:
@@ -238,75 +212,58 @@ def _draw_lines(axes: Axes, lines: Sequence[_Line], subject: Subject, room: Room
     points: list[Point] = []
     names: list[Point] = []
     for line in lines:
-        _draw_values(axes, line)
-        _draw_runs(axes, line)
-        own: list[Point] = []
-        for x, value in zip(line.xs, line.values, strict=True):
-            if value.value is not None:
-                here = [*value.places, *(end for end in value.bar if room.holds(end))]
-                reach = (min(here), max(here))
-                own.append(Point(x, value.value, subject.label(value.value), line.look.color, reach))
+        _draw_line(axes, line)
+        ends = line.cells[ENDS].mask(room.cuts(line.cells[ENDS]))
+        lows, highs = np.fmin(line.cells["least"], ends["low"]), np.fmax(line.cells["most"], ends["high"])
+        own = [
+            Point(x, value, subject.label(value), line.look.color, (low, high))
+            for x, value, low, high in zip(line.cells.index, line.cells["value"], lows, highs, strict=True)
+            if not np.isnan(value)
+        ]
         points += own
         if own and subject.named:
             names.append(replace(own[-1], text=line.name, is_name=True))
     if points:
         extremes = [end for point in points for end in point.reach]
-        subject.scale_y(axes, [*(guide.y for guide in subject.guides), *extremes])
+        subject.scale_y(axes, [*subject.guides.values(), *extremes])
     return [*points, *names]
 
 
-def _draw_values(axes: Axes, line: _Line) -> None:
-    """A line through the values; what is unknown leaves a gap, what is flagged is hollow."""
-    ys = [math.nan if value.value is None else value.value for value in line.values]
-    flagged = [y if value.flagged else math.nan for y, value in zip(ys, line.values, strict=True)]
+def _draw_line(axes: Axes, line: _Line) -> None:
+    """A line through the values; what is unknown leaves a gap, what is flagged is hollow.
+
+    A faint dot for each run of the cells that have several, and not so many that dots are a bar themselves.
+    """
     hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0, "markersize": 5.0}
-    axes.plot(line.xs, ys, markeredgecolor="white", markeredgewidth=0.4, zorder=3, **line.look.of_line)
-    axes.plot(line.xs, flagged, zorder=3.5, **hollow, **replace(line.look, line_style="none").of_line)
-
-
-def _draw_runs(axes: Axes, line: _Line) -> None:
-    """A faint dot for each run of the cells that have several, and not so many that dots are a bar themselves."""
+    cells, bare = line.cells, replace(line.look, line_style="none")
+    axes.plot(cells["value"], markeredgecolor="white", markeredgewidth=0.4, zorder=3, **line.look.of_line)
+    axes.plot(cells["hollow"], zorder=3.5, **hollow, **bare.of_line)
+    runs_of_cell = line.runs["value"].groupby(level=0).transform("size")
+    dots = line.runs[runs_of_cell.between(2, MOST_DOTS)]
     for flagged, face, edge_points in ((False, line.look.color, 1.0), (True, "white", 0.7)):
-        dots = [
-            (x, run)
-            for x, value in zip(line.xs, line.values, strict=True)
-            if 1 < len(value.runs) + len(value.flagged_runs) <= MOST_DOTS
-            for run in (value.flagged_runs if flagged else value.runs)
-        ]
-        if dots:
+        here = dots.loc[dots["flagged"] == flagged, "value"]
+        if len(here):
             look: dict[str, Any] = {"color": line.look.color, "markerfacecolor": face, "markeredgewidth": edge_points}
-            axes.plot(*zip(*dots, strict=True), ".", alpha=0.4, markersize=5, **look)
+            axes.plot(here, ".", alpha=0.4, markersize=5, **look)
 
 
-def _mark_failures(axes: Axes, failures: Sequence[tuple[float, Look]]) -> None:
+def _mark_failures(axes: Axes, lines: Sequence[_Line]) -> None:
     """A cross at the foot of the panel for each cell without a completed run."""
+    failures = [(x, line.look.color) for line in lines for x in line.failures]
     if failures and axes.get_yscale() == "log":
         low, high = axes.get_ylim()
         axes.set_ylim(low * (low / high) ** 0.12, high)  # room for the crosses, below all values
-    for x, look in failures:
-        foot = axes.get_xaxis_transform()
-        axes.plot([x], [0.05], "x", color=look.color, markeredgewidth=1.6, transform=foot, zorder=4)
+    for x, color in failures:
+        axes.plot([x], [0.05], "x", color=color, markeredgewidth=1.6, transform=axes.get_xaxis_transform(), zorder=4)
 
 
-def _failure_entries(study: DrawnStudy, subject: Subject) -> list[Entry]:
-    """What a cross means, if there is one."""
-    shown = {(executor.device, executor.host) for executor in subject.executors}
-    statuses = {
-        status_words(cell["status"])
-        for key, cell in study.cells.items()
-        if study.has_failed(key) and (cell["device"], cell["host"]) in shown
-    }
-    cross = Line2D([], [], color=MUTED, marker="x", linestyle="none", markeredgewidth=1.6)
-    return [(cross, ", ".join(sorted(statuses)))] if statuses else []
-
-
-def _draw_guides(axes: Axes, guides: Sequence[Guide]) -> list[Annotation]:
+def _draw_guides(axes: Axes, guides: Mapping[str, float]) -> list[Annotation]:
     """Dashed lines, each named at its right end outside of the panel, where no data is."""
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     names = []
-    for guide in sorted(guides, key=lambda guide: guide.y):
-        axes.axhline(guide.y, **GUIDE_LINE)
-        names.append(axes.annotate(guide.text, (1, guide.y), (3, 0), fontsize=7.5, color=MUTED, **beside))
+    for text, y in sorted(guides.items(), key=lambda guide: guide[1]):
+        axes.axhline(y, **GUIDE_LINE)
+        names.append(axes.annotate(text, (1, y), (3, 0), fontsize=7.5, color=MUTED, **beside))
     return names
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -11,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from trainbench.figures.frame import Entry, framed
-from trainbench.figures.text_fitting import fitting
+from trainbench.figures.frame import Entry, fitting, framed
 from trainbench.results.tables import TableOrder, batch_sizes_of, models_of
 
 PANEL_INCHES: Final = 2.9
@@ -25,41 +25,33 @@ MOST_COLUMNS: Final = 4
 
 
 def panels(
+    titles: Sequence[Sequence[str]],
     *,
-    groups: int = 1,
-    of_group: int,
     columns: int,
     panel_size: tuple[float, float],
     header: tuple[str, str],
     legend: Sequence[Entry],
     labels: tuple[str, str],
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with empty panels.
+    """A figure with an empty panel for each title, so many in a row, in reading order; each group of them begins a row.
 
-    Args:
-        groups: Number of groups.
-        of_group: Number of panels of each group.
-        columns: Panels in a row.
-        panel_size: Width and height of a panel in inches, its tick labels and title counted.
-        header: Title and note.
-        legend: Entries of the legend.
-        labels: Labels of the x and the y axis, written at the outer panels.
-
-    Returns:
-        The figure and its panels in reading order, group by group.
+    The size of a panel is its width and height in inches, its tick labels and title counted. The header is title and
+    note; the labels of the x and the y axis are written at the outer panels.
     """
-    rows_of_group = math.ceil(of_group / columns)
-    rows = groups * rows_of_group
+    rows_of_group = math.ceil(len(titles[0]) / columns)
+    rows = len(titles) * rows_of_group
     figure = framed(max(LEAST_WIDTH_INCHES, columns * panel_size[0]), rows * panel_size[1], header, legend)
     grid = figure.add_gridspec(rows, columns)
     made: list[Axes] = []
-    for group in range(groups):
-        for index in range(of_group):
+    for group, of_group in enumerate(titles):
+        for index, title in enumerate(of_group):
             row, column = divmod(index, columns)
             axes = figure.add_subplot(grid[group * rows_of_group + row, column])
+            if title:
+                axes.set_title(fitting(title, panel_size[0] - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold"))
             if column == 0:
                 axes.set_ylabel(labels[1])
-            if group == groups - 1 and index + columns >= of_group:
+            if group == len(titles) - 1 and index + columns >= len(of_group):
                 axes.set_xlabel(labels[0])
             made.append(axes)
     return figure, made
@@ -96,17 +88,12 @@ def shown_note(*parts: tuple[str, Sequence[object], Sequence[object]]) -> str:
 
 def panels_of_cells(
     shown: Shown, *, panel_inches: float, header: tuple[str, str], legend: Sequence[Entry], labels: tuple[str, str]
-) -> tuple[Figure, list[tuple[str, int, Axes]]]:
-    """A figure with an empty panel for each model and batch size, so high; one without a title where there are none.
-
-    Returns:
-        The figure and its panels, each with its model and its batch size.
-    """
-    keys = [(model, size) for model in shown.models for size in shown.batch_sizes]
-    sizes = max(1, len(shown.batch_sizes))
+) -> tuple[Figure, dict[tuple[str, int], Axes]]:
+    """A figure with an empty panel for each model and batch size, so high; one without a title where there are none."""
+    titles = [[f"{model}, batch size {size}" for size in shown.batch_sizes] for model in shown.models] or [[""]]
+    sizes = len(titles[0])
     figure, made = panels(
-        groups=max(1, len(shown.models)),
-        of_group=sizes,
+        titles,
         # So that no row is much shorter than the others.
         columns=math.ceil(sizes / math.ceil(sizes / MOST_COLUMNS)),
         panel_size=(PANEL_INCHES, panel_inches),
@@ -114,14 +101,7 @@ def panels_of_cells(
         legend=legend,
         labels=labels,
     )
-    for (model, size), axes in zip(keys, made, strict=False):
-        axes.set_title(panel_title(f"{model}, batch size {size}"))
-    return figure, [(*key, axes) for key, axes in zip(keys or [("", 0)], made, strict=True)]
-
-
-def panel_title(text: str, panel_inches: float = PANEL_INCHES) -> str:
-    """The title of a panel, in lines that fit."""
-    return fitting(text, panel_inches - PANEL_MARGIN_INCHES, PANEL_TITLE_POINTS, "bold")
+    return figure, dict(zip(list(product(shown.models, shown.batch_sizes)) or [("", 0)], made, strict=True))
 
 
 def settle_layout(figure: Figure) -> None:

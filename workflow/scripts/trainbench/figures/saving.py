@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from matplotlib.figure import Figure
 
 from trainbench.figures.frame import NOTE_ID, TITLE_ID
-from trainbench.figures.style import styled
+from trainbench.figures.looks import styled
 from trainbench.files import whole_file
 
 

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 CLEARANCE_PIXELS: Final = 4
 TEXTS_APART_PIXELS: Final = 2
@@ -65,7 +64,7 @@ def write_values(axes: Axes, points: Sequence[Point], *, all_or_none: bool) -> N
             text.remove()
             inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
             if inside and not any(box.padded(TEXTS_APART_PIXELS).overlaps(other) for other in taken):
-                covered.append((_covered(box.padded(CLEARANCE_PIXELS), ink), y, place))
+                covered.append((box.padded(CLEARANCE_PIXELS).count_contains(ink), y, place))
                 if not covered[-1][0]:
                     break
         least, y, place = min(covered, key=lambda one: one[0], default=(None, point.y, VALUE_PLACES[0]))
@@ -81,11 +80,11 @@ def write_values(axes: Axes, points: Sequence[Point], *, all_or_none: bool) -> N
 
 
 def _annotate(axes: Axes, point: Point, y: float, place: Place) -> Annotation:
-    _, _, horizontal, vertical = place
+    across, up, horizontal, vertical = place
     weight = "bold" if point.is_name else "normal"
     look: dict[str, Any] = {"color": point.color, "fontsize": VALUE_POINTS, "fontweight": weight, "zorder": 5}
     beside: dict[str, Any] = {"textcoords": "offset points", "ha": horizontal, "va": vertical, "in_layout": False}
-    return axes.annotate(point.text, (point.x, y), place[:2], **look, **beside)
+    return axes.annotate(point.text, (point.x, y), (across, up), **look, **beside)
 
 
 def _places(point: Point) -> Iterator[tuple[float, Place]]:
@@ -97,23 +96,16 @@ def _places(point: Point) -> Iterator[tuple[float, Place]]:
             yield y, (across, up + sign * line * LINE_POINTS, "center", "bottom" if sign > 0 else "top")
 
 
-def _covered(box: Bbox, pixels: np.ndarray) -> int:
-    """How many of the pixels are in a box."""
-    x, y = pixels.T
-    return int(((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).sum())
-
-
 def _ink(axes: Axes) -> np.ndarray:
     """Pixels on the lines, bars and markers of a panel, a few pixels apart."""
     strokes = [line.get_transform().transform(line.get_path().vertices) for line in axes.lines]
     for bars in axes.collections:
         if isinstance(bars, LineCollection):
             strokes += [bars.get_transform().transform(segment) for segment in bars.get_segments() if len(segment)]
-    pixels = [np.empty((0, 2))]
-    for stroke in strokes:
-        pixels.append(stroke)
-        for start, end in pairwise(stroke):
-            if np.isfinite([*start, *end]).all():
-                steps = int(np.hypot(*(end - start)) // 3) + 2
-                pixels.append(np.linspace(start, end, steps))
-    return np.concatenate(pixels)
+    between = [
+        np.linspace(start, end, int(np.hypot(*(end - start)) // 3) + 2)
+        for stroke in strokes
+        for start, end in pairwise(stroke)
+        if np.isfinite([start, end]).all()
+    ]
+    return np.concatenate([np.empty((0, 2)), *strokes, *between])

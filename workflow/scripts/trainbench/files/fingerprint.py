@@ -15,14 +15,13 @@ SCRIPTS: Final = PACKAGE.parent
 
 def of_rooms(rooms: Iterable[str], script: str | None = None) -> str:
     """SHA-256 over all files of these rooms, folders or modules of the package (`engines/jax`), and a rule's script."""
-    files = [path for room in rooms for path in _files_of(PACKAGE / room)]
-    return of_files([*files, *([SCRIPTS / script] if script else [])])
-
-
-def _files_of(room: Path) -> list[Path]:
-    if not room.is_dir():
-        return [room.with_suffix(".py")]
-    return [path for path in room.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [SCRIPTS / script] if script else []
+    for room in (PACKAGE / name for name in rooms):
+        if room.is_dir():
+            files += [path for path in room.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+        else:
+            files.append(room.with_suffix(".py"))
+    return of_files(files)
 
 
 def of_files(paths: Iterable[Path]) -> str:

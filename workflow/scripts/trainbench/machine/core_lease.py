@@ -6,7 +6,7 @@ has, runs on different cores still take it from each other, so that time is lock
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +81,11 @@ def leased(
     names = {core: f"core-{core}.lock" for core in wanted}
     held: dict[str, int] = {}
     with locks.kept(folder, held):
-        _hold(held, count, names.values(), folder)
+        locks.take(held, count, list(names.values()), folder)
         own = {core: held[names[core]] for core in wanted if names[core] in held}
         shared = [core for core in wanted if core not in own][: max(0, count - len(own))]
         used = [names[core] for core in shared]
-        timed = _hold(held, count, quota_names or (), folder)
+        timed = locks.take(held, count, quota_names or (), folder)
         if quota_names is not None and timed < count:
             shared += list(own)[: max(0, count - timed - len(shared))]
             used += [name for name in quota_names if name not in held]
@@ -93,16 +93,3 @@ def leased(
             locks.mark(folder, name)
         time_locks = tuple(held[name] for name in quota_names or () if name in held)
         yield CoreLease(tuple(sorted({*own, *shared})), tuple(sorted(shared)), own, time_locks)
-
-
-def _hold(held: dict[str, int], count: int, names: Iterable[str], folder: Path) -> int:
-    """Add to `held` the first `count` of these locks that are free, and return how many that were."""
-    before = len(held)
-    for name in names:
-        if len(held) - before == count:
-            break
-        descriptor = locks.try_lock_in(folder, name)
-        if descriptor is not None:
-            locks.forget_marks(descriptor)
-            held[name] = descriptor
-    return len(held) - before

@@ -10,60 +10,46 @@ from pathlib import Path
 import pynvml
 
 from trainbench.machine import kernel_files
-from trainbench.machine.nvml import BYTES_PER_MIB, GpuLost, NvmlUnavailable, Questions, Session, scaled, slice_handles
+from trainbench.machine.nvml import BYTES_PER_MIB, GpuLost, NvmlUnavailable, Questions, Session, slice_handles
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a card in MIG mode, which computes as a card of its own.
-
-    Attributes:
-        name: The card's name and the slice's profile, as in "NVIDIA H200 MIG 1g.18gb".
-        uuid: As in "MIG-5c2d3b1e-...", from drivers before 470 "MIG-GPU-.../1/0"; CUDA_VISIBLE_DEVICES accepts it.
-        memory_mib: All of its memory.
-        gpu_instance: Number of the part of the card.
-        compute_instance: Number of the slice among those that share the part's memory.
-    """
+    """A part of a card in MIG mode, which computes as a card of its own."""
 
     name: str | None
+    """The card's name and the slice's profile, as in "NVIDIA H200 MIG 1g.18gb"."""
     uuid: str | None
+    """As in "MIG-5c2d3b1e-...", from drivers before 470 "MIG-GPU-.../1/0"; CUDA_VISIBLE_DEVICES accepts it."""
     memory_mib: float | None
     gpu_instance: int | None
+    """Number of the part of the card."""
     compute_instance: int | None
+    """Number of the slice among those that share the part's memory."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card.
-
-    Attributes:
-        index: Its number in NVML's order (PCI order), which is not always CUDA's.
-        name: The product's name, as in "NVIDIA H200".
-        uuid: NVIDIA's name for this very card; CUDA_VISIBLE_DEVICES accepts it.
-        memory_mib: All of its memory.
-        pci_address: Domain, bus and device, as in "00000000:1B:00.0".
-        slices: What CUDA sees of a card in MIG mode in its place; None where it is not in that mode.
-    """
+    """One card."""
 
     index: int
+    """Its number in NVML's order (PCI order), which is not always CUDA's."""
     name: str | None
     uuid: str | None
+    """NVIDIA's name for this very card; CUDA_VISIBLE_DEVICES accepts it."""
     memory_mib: float | None
     pci_address: str | None
     slices: tuple[Slice, ...] | None = None
+    """What CUDA sees of a card in MIG mode in its place; None where it is not in that mode."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The cards NVML sees.
+    """The cards NVML sees, in its order; none where it cannot be used, for which `problem` has its own reason.
 
-    Attributes:
-        driver_version: The NVIDIA driver, as in "580.65.06".
-        gpus: The cards in NVML's order; empty where NVML cannot be used.
-        problem: NVML's own reason why it cannot be used, None where it can.
-        is_broken: Whether there ought to be cards that NVML cannot tell of, rather than none.
-        unreadable: Of each card that is counted and cannot be asked about, a sentence with NVML's reason; a card that
-            this user may not use, as under a scheduler, is none of them.
+    `is_broken` says that there ought to be cards that NVML cannot tell of, rather than none; `unreadable` has a
+    sentence with NVML's reason for each card that is counted and cannot be asked about; a card that this user may not
+    use, as under a scheduler, is none of them.
     """
 
     driver_version: str | None
@@ -152,4 +138,4 @@ def _slices(questions: Questions, card: object) -> tuple[Slice, ...] | None:
 
 
 def _memory_mib(questions: Questions, handle: object) -> float | None:
-    return scaled(questions.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total), BYTES_PER_MIB)
+    return questions.number(BYTES_PER_MIB, lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total)

@@ -179,13 +179,9 @@ def listed(cards: Iterable[Card]) -> str:
 
 
 def of_device(cards: Sequence[Card], name: str, wanted: str | None, gpus: int) -> tuple[Card, ...]:
-    """The cards that a device's runs may use, all of one kind; none where there is no card at all.
+    """Of `cards` those that runs of the device `name` may use, all of one kind; none where there is no card at all.
 
-    Args:
-        cards: Those that runs may use.
-        name: The device's name.
-        wanted: Part of the name of a kind; None is the first kind.
-        gpus: How many a run takes.
+    `wanted` is part of the name of a kind, None the first kind; a run takes so many `gpus`.
 
     Raises:
         InputError: `wanted` names no kind or several, or a run would take several slices.

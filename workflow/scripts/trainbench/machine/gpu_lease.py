@@ -7,7 +7,7 @@ ends with the processes that hold it.
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +53,17 @@ def leased(
             f"this run needs {wanted}, but {few} visible to it (CUDA_VISIBLE_DEVICES names no more, or NVML finds no "
             "more); run it on a machine that has them or select CPU devices (devices: [cpu])"
         )
-    began = time.monotonic()
-    reported = began
+    files = {f"{card.replace('/', '_')}.lock": card for card in cards}
+    held: dict[str, int] = {}
+    began = reported = time.monotonic()
     while True:
-        held = _lock(cards, count, folder)
-        if held:
-            with locks.kept(folder, {_file_name(card): descriptor for card, descriptor in held.items()}):
-                yield Lease(tuple(held), tuple(held.values()), time.monotonic() - began)
+        if locks.take(held, count, list(files), folder, least=count) == count:
+            with locks.kept(folder, held):
+                yield Lease(tuple(files[name] for name in held), tuple(held.values()), time.monotonic() - began)
             return
+        # Who waits holds nothing, so that two who wait do not wait for each other.
+        while held:
+            os.close(held.popitem()[1])
         now = time.monotonic()
         if now - began > wait_limit_seconds:
             raise InputError(
@@ -74,31 +77,3 @@ def leased(
             reported = now
         # Not in step with others that wait for several, or each might keep finding what the other one holds.
         time.sleep(_POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-
-
-def _lock(cards: Sequence[str], count: int, folder: Path) -> dict[str, int]:
-    """Lock so many cards, or none: who waits holds nothing, so that two who wait do not wait for each other.
-
-    As soon as too few are left to try, no more is locked: of two runs that want both of two cards, the one that comes
-    second to the first card leaves the other card alone.
-    """
-    held: dict[str, int] = {}
-    for position, card in enumerate(cards):
-        if len(held) + len(cards) - position < count:
-            break
-        descriptor = locks.try_lock_in(folder, _file_name(card))
-        if descriptor is not None:
-            held[card] = descriptor
-        if len(held) == count:
-            return held
-    _give_back(held)
-    return {}
-
-
-def _file_name(card: str) -> str:
-    return f"{card.replace('/', '_')}.lock"
-
-
-def _give_back(held: Mapping[str, int]) -> None:
-    for descriptor in held.values():
-        os.close(descriptor)

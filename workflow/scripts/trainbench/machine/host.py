@@ -68,14 +68,7 @@ NOISE = re.compile(
 
 @dataclass(frozen=True)
 class Cache:
-    """One kind of CPU cache and how often the machine has it.
-
-    Attributes:
-        level: 1, 2, 3 ...
-        type: "data", "instruction" or "unified".
-        size_kib: Size of one instance.
-        instances: Distinct caches of this kind that online CPUs use.
-    """
+    """One kind of CPU cache ("data", "instruction" or "unified"), the size of one, and how many online CPUs use."""
 
     level: int
     type: str
@@ -85,17 +78,10 @@ class Cache:
 
 @dataclass(frozen=True)
 class Cpu:
-    """The machine's CPUs, counting what is online.
+    """The machine's CPUs, counting what is online: physical cores, and logical CPUs as threads.
 
-    Attributes:
-        model: The name the CPU gives itself; kinds of cores joined by " + " where they differ.
-        architecture: As `uname -m` has it.
-        sockets: CPU packages.
-        cores: Physical cores.
-        threads: Logical CPUs.
-        numa_nodes: Memory nodes that have CPUs.
-        max_mhz: The highest clock that the kernel's frequency driver names.
-        caches: By level and type.
+    `model` is the name the CPU gives itself, kinds of cores joined by " + " where they differ; `architecture` is as
+    `uname -m` has it, `max_mhz` the highest clock that the kernel's frequency driver names.
     """
 
     model: str | None
@@ -110,20 +96,9 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine, as the metrics file's "host" has it (`dataclasses.asdict`).
+    """The machine, as the metrics file's "host" has it (`dataclasses.asdict`): `id` names the hardware (`host_id`).
 
-    Attributes:
-        id: Names the hardware; see `host_id`.
-        hostname: The name in the network, which in a container means little.
-        system: Operating system, version and architecture.
-        kernel: The kernel's release.
-        cpu: The CPUs.
-        memory_mib: All of the machine's memory.
-        cgroup_cpu_quota_cores: CPU time allowed, in cores; None without a limit.
-        cgroup_memory_limit_mib: Memory allowed; None without a limit.
-        usable_threads: Logical CPUs that this process may keep busy.
-        gpu_driver_version: The NVIDIA driver.
-        gpus: The NVIDIA cards that NVML sees.
+    What control groups allow is None without a limit; `usable_threads` are logical CPUs that the process may keep busy.
     """
 
     id: str
@@ -214,9 +189,9 @@ def available_memory_mib(root: Path = ROOT) -> float:
 def read_cpu(root: Path = ROOT) -> Cpu:
     """Read the CPUs from /proc/cpuinfo and /sys/devices/system."""
     processors = parse_cpuinfo(text(root / "proc/cpuinfo") or "")
-    devices = root / CPUS
-    online = cpu_list(text(devices / "online"))
-    directories = [devices / f"cpu{cpu}" for cpu in online]
+    online = cpu_list(text(root / CPUS / "online"))
+    directories = [root / CPUS / f"cpu{cpu}" for cpu in online]
+    clocks_khz = [number(directory / "cpufreq/cpuinfo_max_freq") for directory in directories]
     return Cpu(
         model=cpu_model(processors),
         architecture=platform.machine(),
@@ -225,7 +200,7 @@ def read_cpu(root: Path = ROOT) -> Cpu:
         or _distinct(directories, "topology/thread_siblings_list"),
         threads=len(online) or len(processors) or os.cpu_count() or 1,
         numa_nodes=len(cpu_list(text(root / "sys/devices/system/node/has_cpu"))) or None,
-        max_mhz=_max_mhz(directories),
+        max_mhz=max((khz / 1000 for khz in clocks_khz if khz is not None), default=None),
         caches=_caches(directories),
     )
 
@@ -250,8 +225,7 @@ def parse_cpuinfo(told: str) -> list[dict[str, str]]:
 
 def cpu_model(processors: Iterable[dict[str, str]]) -> str | None:
     """Name the CPU, or the kinds of cores joined by " + " where they differ."""
-    names = dict.fromkeys(filter(None, map(_processor_name, processors)))
-    return " + ".join(names) or None
+    return " + ".join(dict.fromkeys(filter(None, map(_processor_name, processors)))) or None
 
 
 def _processor_name(processor: dict[str, str]) -> str | None:
@@ -266,11 +240,6 @@ def _processor_name(processor: dict[str, str]) -> str | None:
 def _distinct(directories: Iterable[Path], file: str) -> int | None:
     """How many different texts the directories have in `file`; -1 stands for what the kernel does not know."""
     return len({text(directory / file) for directory in directories} - {None, "-1"}) or None
-
-
-def _max_mhz(directories: Iterable[Path]) -> float | None:
-    clocks_khz = (number(directory / "cpufreq/cpuinfo_max_freq") for directory in directories)
-    return max((khz / 1000 for khz in clocks_khz if khz is not None), default=None)
 
 
 def _caches(directories: Iterable[Path]) -> tuple[Cache, ...] | None:

@@ -3,9 +3,7 @@
 A lock is flock(2) on a file in a folder that all users of the machine share. The kernel drops it when the last process
 that holds the open file has ended, however it ended, so that no lock outlives its run and none needs cleaning up.
 
-Not by filelock 4.3, which refuses a file that neither this user nor the folder's owner made, takes one that was removed
-meanwhile for one that is held, and hands out no descriptor for a child to hold; nor by portalocker 4.4, which follows
-links and opens with O_CREAT unless it is given `_open`: left for it then are a call of flock and a look at two inodes.
+Why no library does it is in docs/architecture.md.
 
 Standard library only: rules import this module whenever Snakemake reads them.
 """
@@ -13,7 +11,7 @@ Standard library only: rules import this module whenever Snakemake reads them.
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -73,27 +71,41 @@ def try_lock_in(folder: Path, name: str) -> int | None:
         raise InputError(_unusable(folder, error)) from error
 
 
+def take(held: dict[str, int], count: int, names: Sequence[str], folder: Path, least: int = 0) -> int:
+    """Add to `held` the first `count` of these locks that are free, and return how many that were.
+
+    As soon as fewer than `least` are left to try, no more is locked: of two runs that want both of two, the one that
+    comes second to the first leaves the other alone.
+
+    Raises:
+        InputError: as `try_lock_in`.
+    """
+    taken = 0
+    for position, name in enumerate(names):
+        if taken == count or taken + len(names) - position < least:
+            break
+        descriptor = try_lock_in(folder, name)
+        if descriptor is not None:
+            # Marks on it were meant for who held it before.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            held[name] = descriptor
+            taken += 1
+    return taken
+
+
 def mark(folder: Path, name: str) -> None:
     """Tell who holds this lock that its thing is used by another all the same: a byte in the file says so.
 
     Where the file cannot be written nobody is told, and nothing else depends on it.
     """
-    with suppress(OSError):
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, b"+")
-        finally:
-            os.close(descriptor)
-
-
-def forget_marks(descriptor: int) -> None:
-    """Begin anew with a lock that has just been taken: who held it before was meant."""
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError), os.fdopen(os.open(folder / name, flags), "ab") as file:
+        file.write(b"+")
 
 
 def is_marked(descriptor: int) -> bool:
-    """Whether somebody has marked this lock since its marks were forgotten."""
+    """Whether somebody has marked this lock since it was taken."""
     return os.fstat(descriptor).st_size > 0
 
 
@@ -113,8 +125,10 @@ def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
                 # What does not work now may later; the lock itself is held either way.
                 with suppress(OSError, InputError):
                     os.utime(descriptor)
-                    if not _is_at(descriptor, folder / name):
-                        _replace(made_again, name, try_lock_in(folder, name))
+                    if not _is_at(descriptor, folder / name) and (again := try_lock_in(folder, name)) is not None:
+                        if name in made_again:
+                            os.close(made_again[name])
+                        made_again[name] = again
 
     keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
@@ -125,13 +139,6 @@ def kept(folder: Path, held: Mapping[str, int]) -> Iterator[None]:
         keeper.join()
         for descriptor in (*held.values(), *made_again.values()):
             os.close(descriptor)
-
-
-def _replace(descriptors: dict[str, int], name: str, descriptor: int | None) -> None:
-    if descriptor is not None:
-        if name in descriptors:
-            os.close(descriptors[name])
-        descriptors[name] = descriptor
 
 
 def try_lock(path: Path, *, for_all_users: bool = False) -> int | None:

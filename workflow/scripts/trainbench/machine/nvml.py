@@ -63,32 +63,26 @@ class Reading:
     """What one card, or a slice of one, is doing at one moment.
 
     Of a slice NVML does not tell utilisation, power and energy ("On MIG-enabled GPUs, querying device utilization
-    rates is not currently supported", nvml.h): they are None, and not those of the card. Temperature, clock and
-    throttling are the card's.
-
-    Attributes:
-        utilization_percent: Share of NVML's last window (1/6 to 1 s) in which any kernel ran.
-        memory_used_mib: Memory in use by all processes, as nvidia-smi shows it; drivers before 510 count
-            their own reserve in.
-        power_watts: Power of the whole board; on Ampere and later an average over the last second.
-        energy_joules: Counter since the driver was loaded; take differences. Volta and later.
-        temperature_celsius: Of the chip.
-        sm_clock_mhz: Clock of the streaming multiprocessors.
-        throttle_reasons: What holds the clocks down (values of `THROTTLE_REASONS`); empty when nothing does.
-        process_ids: Processes that compute on the card, by the PIDs that NVML reports: the host's. Clients of MPS are
-            among them, its server is not.
-        process_memory_mib: Memory of those processes that were asked about; None when none of them is listed.
+    rates is not currently supported", nvml.h): they are None, and not those of the card. Temperature (the chip's),
+    clock (the streaming multiprocessors') and throttling are the card's.
     """
 
     utilization_percent: float | None
+    """Share of NVML's last window (1/6 to 1 s) in which any kernel ran."""
     memory_used_mib: float | None
+    """By all processes, as nvidia-smi shows it; drivers before 510 count their own reserve in."""
     power_watts: float | None
+    """Of the whole board; on Ampere and later an average over the last second."""
     energy_joules: float | None
+    """Counter since the driver was loaded; take differences. Volta and later."""
     temperature_celsius: float | None
     sm_clock_mhz: float | None
     throttle_reasons: tuple[str, ...] | None
+    """What holds the clocks down (values of `THROTTLE_REASONS`); empty when nothing does."""
     process_ids: tuple[int, ...] | None
+    """Processes that compute on the card, by the host's PIDs. Clients of MPS are among them, its server is not."""
     process_memory_mib: float | None
+    """Of those processes that were asked about; None when none of them is listed."""
 
 
 class Questions:
@@ -119,6 +113,11 @@ class Questions:
                 self.answered = True
                 return value
         return None
+
+    def number(self, divisor: float, *alternatives: Callable[[], float]) -> float | None:
+        """What `ask` returns, in a unit so many times as large."""
+        found = self.ask(*alternatives)
+        return None if found is None else found / divisor
 
     def require_a_card(self) -> None:
         """Refuse a card of which nothing is known.
@@ -158,47 +157,43 @@ class Session:
             pynvml.nvmlShutdown()
 
     def read(self, uuid: str, process_ids: Collection[int] = (), *, with_processes: bool = True) -> Reading:
-        """Read everything about one card.
-
-        Args:
-            uuid: The card's UUID, from `inventory`.
-            process_ids: The processes whose memory on the card to add up.
-            with_processes: Whether to list processes, by far the slowest question.
+        """Read everything about one card or slice; listing its processes is by far the slowest question.
 
         Raises:
             GpuLost: The card is not there.
         """
         handle = self._handle(uuid)
         questions = Questions(f"GPU {uuid}")
-        ask = questions.ask
-        is_slice = uuid.startswith(SLICE_PREFIX)
-        card = _card_of(handle) if is_slice else handle
-        utilization = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        memory_bytes = ask(
-            lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2).used,
-            lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used,
-        )
-        power_milliwatts = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
-        energy_millijoules = None if is_slice else ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-        temperature = ask(lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU))
-        clock = ask(lambda: pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM))
-        reasons = ask(
+        number, card = questions.number, handle
+        if uuid.startswith(SLICE_PREFIX):
+            card = _card_of(handle)
+            utilization_percent = power_watts = energy_joules = None
+        else:
+            utilization_percent = number(1, lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            power_watts = number(1000, lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+            energy_joules = number(1000, lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        reasons = questions.ask(
             lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(card),
             lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card),
         )
-        processes = ask(lambda: _processes(handle)) if with_processes else None
-        questions.require_a_card()
-        return Reading(
-            utilization_percent=scaled(utilization, 1),
-            memory_used_mib=scaled(memory_bytes, BYTES_PER_MIB),
-            power_watts=scaled(power_milliwatts, 1000),
-            energy_joules=scaled(energy_millijoules, 1000),
-            temperature_celsius=scaled(temperature, 1),
-            sm_clock_mhz=scaled(clock, 1),
+        processes = questions.ask(lambda: _processes(handle)) if with_processes else None
+        reading = Reading(
+            utilization_percent,
+            number(
+                BYTES_PER_MIB,
+                lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2).used,
+                lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used,
+            ),
+            power_watts,
+            energy_joules,
+            temperature_celsius=number(1, lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)),
+            sm_clock_mhz=number(1, lambda: pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM)),
             throttle_reasons=None if reasons is None else throttle_reasons(reasons),
             process_ids=None if processes is None else tuple(processes),
             process_memory_mib=_memory_of(processes or {}, process_ids),
         )
+        questions.require_a_card()
+        return reading
 
     def near_cores(self, uuid: str) -> frozenset[int] | None:
         """Logical CPUs near the card, or None where NVML does not know.
@@ -308,7 +303,3 @@ def _memory_of(listed: dict[int, int | None], process_ids: Collection[int]) -> f
     memory_bytes = [used for pid, used in listed.items() if pid in process_ids]
     known = [used for used in memory_bytes if used is not None]
     return sum(known) / BYTES_PER_MIB if known and len(known) == len(memory_bytes) else None
-
-
-def scaled(number: float | None, divisor: int) -> float | None:
-    return None if number is None else number / divisor

@@ -217,21 +217,14 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A number that `model_settings` may set, its value in 2017 and its open or closed range."""
+    """A number that `model_settings` may set, its value in 2017 and its half-open range; shares go up to 1."""
 
     default: float
-    above: float
-    at_most: float
+    at_most: float = 1.0
+    above: float = 0.0
 
 
-LEARNING_RATE_RANGE: Final = {"above": 0.0, "at_most": 100.0}
-SHARE_RANGE: Final = {"above": 0.0, "at_most": 1.0}
 STANDARD_DEVIATION: Final = 0.01
-
-
-def _pooled(length: int) -> int:
-    """Length after 2 x pooling with padding SAME."""
-    return math.ceil(length / 2)
 
 
 def logistic(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
@@ -251,13 +244,14 @@ def conv(shape: ImageShape, hyperparameters: Mapping[str, float]) -> ModelSpec:
     kernel_size, hidden = 3, 625
     parameters: list[Parameter] = []
     layers: list[Layer] = [Reshape((shape.height, shape.width, 1))]
-    height, width, channels = shape.height, shape.width, 1
+    channels = 1
     for number, filters in enumerate((32, 64, 128), start=1):
         name = f"kernel_{number}"
         parameters.append(Parameter(name, (kernel_size, kernel_size, channels, filters), Normal(STANDARD_DEVIATION)))
         layers += [Conv2D(name, relu=True), MaxPool2D(2), Dropout(hyperparameters["keep_conv"])]
-        height, width, channels = _pooled(height), _pooled(width), filters
-    flat = height * width * channels
+        channels = filters
+    # Halves, three times rounded up, are an eighth rounded up.
+    flat = math.ceil(shape.height / 8) * math.ceil(shape.width / 8) * channels
     parameters += [
         Parameter("hidden_weights", (flat, hidden), Normal(STANDARD_DEVIATION)),
         Parameter("output_weights", (hidden, shape.classes), Normal(STANDARD_DEVIATION)),
@@ -307,20 +301,10 @@ class Model:
     hyperparameters: Mapping[str, Hyperparameter]
 
 
-_RMSPROP: Final = {
-    "learning_rate": Hyperparameter(0.001, **LEARNING_RATE_RANGE),
-    "decay": Hyperparameter(0.9, **SHARE_RANGE),
-}
+_RMSPROP: Final = {"learning_rate": Hyperparameter(0.001, at_most=100.0), "decay": Hyperparameter(0.9)}
 
 MODELS: Final[Mapping[str, Model]] = {
-    "logistic": Model(logistic, {"learning_rate": Hyperparameter(0.05, **LEARNING_RATE_RANGE)}),
-    "conv": Model(
-        conv,
-        {
-            **_RMSPROP,
-            "keep_conv": Hyperparameter(0.8, **SHARE_RANGE),
-            "keep_hidden": Hyperparameter(0.5, **SHARE_RANGE),
-        },
-    ),
+    "logistic": Model(logistic, {"learning_rate": Hyperparameter(0.05, at_most=100.0)}),
+    "conv": Model(conv, {**_RMSPROP, "keep_conv": Hyperparameter(0.8), "keep_hidden": Hyperparameter(0.5)}),
     "lstm": Model(lstm, _RMSPROP),
 }

@@ -7,14 +7,14 @@ from typing import Final
 from trainbench.conclusions.cell_texts import figure_text, ratio_text
 from trainbench.conclusions.fastest import places, rivals_text
 from trainbench.conclusions.tables.speedups import is_reference, outcome_of, rivals
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import table as columns
-from trainbench.page.study import Study
-from trainbench.page.table import Column, Field, Listing, Table, absent, field, joined, number
+from trainbench.page.table import Column, Field, Table, absent, field, joined, listing, number
 from trainbench.results.columns import Row
-from trainbench.results.executors import Executor
+from trainbench.results.executors import Executor, labels_of
 from trainbench.results.statistics import Outcome
 from trainbench.results.tables import batch_sizes_of, cells_by_key, models_of, rows_of
-from trainbench.words.wording import FLAGGED, UNKNOWN, few, framework_words
+from trainbench.words.wording import FLAGGED, UNKNOWN, few, framework_words, numbered
 
 MOST_SIZES: Final = 24
 
@@ -22,13 +22,10 @@ _LOOKS: Final[Mapping[Outcome, str]] = {
     Outcome.ABOVE: "faster",
     Outcome.BELOW: "slower",
     Outcome.NO_DIFFERENCE: "undecided",
-    Outcome.ABOVE_ONCE: "once",
-    Outcome.BELOW_ONCE: "once",
-    Outcome.EQUAL_ONCE: "once",
 }
 
 
-def _glance(study: Study) -> Table:
+def _glance(study: DrawnStudy) -> Table:
     """For each model the devices with the least mean seconds, time to the target, price and energy, and their rivals.
 
     Without rows where there is only one device.
@@ -41,7 +38,7 @@ def _glance(study: Study) -> Table:
         (f"Least price {price[0]}", "costs", price[1]),
         ("Least GPU energy an epoch (J)", "costs", "energy_joules_per_epoch"),
     )
-    labels = {(one.device, one.host): one.label for one in study.executors}
+    labels = labels_of(study.executors)
     least = [
         Column(heading, partial(_least, study.rows(name), metric, labels))
         for heading, name, metric in asked
@@ -51,7 +48,7 @@ def _glance(study: Study) -> Table:
         "glance",
         "Which device for which model: the least mean of all devices and batch sizes, and what is not shown to be more",
         "cells",
-        models_of(study.cells, study.order) if least and len(labels) > 1 else [],
+        models_of(study.tables["cells"], study.order) if least and len(labels) > 1 else [],
         (Column("Model", Field), *least),
         short=True,
     )
@@ -82,27 +79,27 @@ def _is_censored(row: Row, metric: str) -> bool:
     return row[metric] is None and why not in {None, "reached"} and row.get("price_per_hour", 0.0) is not None
 
 
-def _speedup_matrix(study: Study) -> Table:
+def _speedup_matrix(study: DrawnStudy) -> Table:
     """How many times faster than the reference each device trains: a row a model and device, a column a batch size."""
-    by_key, shown = cells_by_key(study.cells), cells_by_key(study.tables["speedups"])
+    cells, shown = study.tables["cells"], cells_by_key(study.tables["speedups"])
     references = {(row["device"], row["host"]) for row in shown.values() if is_reference(row)}
-    present = {(model, device, host) for model, _, device, host in by_key}
+    present = {(model, *key) for model, _, *key in study.cells}
     series = [
         (model, one)
-        for model in models_of(study.cells, study.order)
+        for model in models_of(cells, study.order)
         for one in study.executors
-        if (one.device, one.host) not in references and (model, one.device, one.host) in present
+        if one.key not in references and (model, *one.key) in present
     ]
-    sizes = batch_sizes_of(study.cells, study.order)
+    sizes = batch_sizes_of(cells, study.order)
 
     def device(of: tuple[str, Executor]) -> Field:
         one = of[1]
         return Field(one.device, one.host if one.label != one.device else "", "device", one.label)
 
     def at(size: int, of: tuple[str, Executor]) -> Field:
-        cell = of[0], size, of[1].device, of[1].host
+        cell = of[0], size, *of[1].key
         if cell not in shown:
-            return absent(by_key.get(cell))
+            return absent(study.cells.get(cell))
         row = shown[cell]
         return _times(row, "speedup", "one run", row["flagged_runs"] or row["reference_flagged_runs"])
 
@@ -117,26 +114,27 @@ def _speedup_matrix(study: Study) -> Table:
         (
             Column("Model", lambda of: Field(of[0])),
             Column("Device", device),
-            *(Column(f"Batch {size}", partial(at, size), number=True) for size in sizes[:MOST_SIZES]),
+            *(number(f"Batch {size}", partial(at, size)) for size in sizes[:MOST_SIZES]),
         ),
     )
 
 
 def _times(row: Row, name: str, alone: str, flagged: object, *, decided: bool = True) -> Field:
     """How many times faster, and whether that is shown; `alone` stands beside it where it has no interval."""
-    shown = field(ratio_text(row, name), _LOOKS[outcome_of(row, name)] if decided else "")
+    shown = field(ratio_text(row, name), _LOOKS.get(outcome_of(row, name), "once") if decided else "")
     return Field(shown.text, joined(shown.detail or alone, FLAGGED if flagged else ""), shown.look)
 
 
-def _frameworks(study: Study) -> Table:
+def _frameworks(study: DrawnStudy) -> Table:
     """Frameworks and precisions beside each other on the same hardware."""
     rows = study.rows("frameworks")
-    references = {(row["reference_framework"], row["reference_precision"]) for row in rows} - {(None, None)}
-    over = "its reference"
-    if len(references) == 1:
-        ((framework, precision),) = references
-        over = f"{framework_words(framework)} {precision}"
-    return Listing(
+    references = {
+        f"{framework_words(row['reference_framework'])} {row['reference_precision']}"
+        for row in rows
+        if row["reference_framework"] is not None
+    }
+    over = references.pop() if len(references) == 1 else "its reference"
+    return listing(
         "frameworks",
         "The same network on the same hardware: a row a framework and precision; the ceiling is the most that these "
         "were seen to do",
@@ -177,7 +175,7 @@ def _compared(name: str, other: str, of_itself: str = "") -> Callable[[Row], Fie
 def _on(row: Row) -> str:
     """On how much hardware: threads of a CPU, or GPUs."""
     count, what = (row["threads"], "thread") if row["device_kind"] == "cpu" else (row["gpus"], "GPU")
-    return UNKNOWN if count is None else f"{count} {what if count == 1 else f'{what}s'}"
+    return UNKNOWN if count is None else numbered(count, what)
 
 
 TABLES: Final = (_glance, _speedup_matrix, _frameworks)

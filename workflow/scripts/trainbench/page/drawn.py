@@ -9,8 +9,8 @@ from typing import Final
 from markupsafe import Markup
 
 from trainbench.figures import of_study
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import inline_svg
-from trainbench.page.study import Study
 from trainbench.results.tables import batch_sizes_of, models_of
 from trainbench.words.wording import few
 
@@ -36,40 +36,37 @@ class Drawn:
     png: str | None = None
 
 
-def figures(paths: Iterable[Path], study: Study) -> dict[str, Drawn]:
+def figures(paths: Iterable[Path], study: DrawnStudy) -> dict[str, Drawn]:
     """Figures of the whole study by name.
 
     Raises:
         InputError: a figure is not SVG.
     """
-    sizes = [str(size) for size in batch_sizes_of(study.cells, study.order)]
-    models, devices = models_of(study.cells, study.order), [one.label for one in study.executors]
+    sizes = [str(size) for size in batch_sizes_of(study.tables["cells"], study.order)]
+    models, devices = models_of(study.tables["cells"], study.order), [one.label for one in study.executors]
     # For those who do not see it.
     shown = (
         f"for {few(models, f'{len(models)} models')}, {'batch size' if len(sizes) == 1 else 'batch sizes'} "
         f"{few(sizes, f'{len(sizes)} of them')}, {few(devices, f'{len(devices)} devices')}. "
         "The numbers are in the tables of this page."
     )
-    found = {}
-    for path in paths:
-        words = of_study.figure(path.stem)
-        found[path.stem] = _fitting(path, Drawn(words.TITLE, words.CAPTION, f"{words.TITLE}, {shown}"))
-    return found
+    words = {path: of_study.figure(path.stem) for path in paths}
+    return {
+        path.stem: _fitting(path, Drawn(of.TITLE, of.CAPTION, f"{of.TITLE}, {shown}")) for path, of in words.items()
+    }
 
 
-def timelines(paths: Sequence[Path], study: Study) -> dict[str, Drawn]:
+def timelines(paths: Sequence[Path], study: DrawnStudy) -> dict[str, Drawn]:
     """Figures of single runs, in the order of the table of runs, in which everything else on the page stands.
 
     Raises:
         InputError: a figure is not SVG.
     """
     runs = study.tables["runs"][["model", "batch_size", "device", "repeat"]].astype(str).agg("_".join, axis="columns")
-    places = {name: place for place, name in reversed(list(enumerate(runs.tolist())))}
-    found = {}
-    for path in sorted(paths, key=lambda path: places.get(path.stem, len(places))):
-        title, description = inline_svg.words(inline_svg.read(path))
-        found[path.stem] = _fitting(path, Drawn(title, "", description))
-    return found
+    places = {name: place for place, name in enumerate(dict.fromkeys(runs))}
+    in_order = sorted(paths, key=lambda path: places.get(path.stem, len(places)))
+    words = {path: inline_svg.words(inline_svg.read(path)) for path in in_order}
+    return {path.stem: _fitting(path, Drawn(title, "", description)) for path, (title, description) in words.items()}
 
 
 def _fitting(path: Path, found: Drawn) -> Drawn:

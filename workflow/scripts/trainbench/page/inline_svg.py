@@ -5,21 +5,19 @@ labels included, can act on the page. Style declarations become attributes: the 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from trainbench.errors import InputError
 
-_ELEMENTS: Final = frozenset(
-    {"svg", "g", "defs", "clipPath", "path", "use", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
-)
-_PATHS: Final = ("d", "points")
+# Those that matplotlib writes.
+_ELEMENTS: Final = frozenset({"g", "defs", "clipPath", "path", "use", "rect"})
 _REFERENCES: Final = ("href", "clip-path")
-_GEOMETRY: Final = ("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "x2", "y1", "y2")
+_GEOMETRY: Final = ("x", "y", "width", "height")
 _PAINT: Final = (
     *("fill", "fill-opacity", "fill-rule", "clip-rule", "opacity"),
     *("stroke", "stroke-width", "stroke-opacity", "stroke-linejoin", "stroke-linecap", "stroke-miterlimit"),
@@ -33,13 +31,12 @@ _VALUES: Final = {
         (("href",), r"#[A-Za-z_][\w.:-]*"),
         (("clip-path",), r"url\(#[A-Za-z_][\w.:-]*\)"),
         (("transform",), r"(?:\s*(?:translate|scale|rotate|matrix|skewX|skewY)\([-+\d.,eE\s]+\))+\s*"),
-        (_PATHS, r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
+        (("d",), r"[MmLlHhVvCcSsQqTtAaZz\d.,+\-eE\s]*"),
         (_GEOMETRY, r"[-+\d.eE]+(?:pt|px|%)?"),
         (_PAINT, r"#[0-9a-fA-F]{3,8}|[a-z]+|[-+\d.,eE\s]+"),
     )
     for name in names
 }
-_VIEW_BOX: Final = re.compile(r"[-+\d.,eE\s]+")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 PIXELS_PER_POINT: Final = 4 / 3
 
@@ -68,13 +65,9 @@ def read(path: Path) -> ElementTree.Element:
 
 
 def inline(root: ElementTree.Element, name: str, title: str, description: str) -> Markup:
-    """A figure as a part of a page.
+    """A figure as a part of a page, which a screen reader calls by its title and describes.
 
-    Args:
-        root: The figure's root element.
-        name: Goes before every id of the figure, so that ids of several figures differ.
-        title: What a screen reader calls the figure.
-        description: What a screen reader tells of it.
+    Its name goes before every id, so that ids of several figures differ.
     """
     width, height = _size(root)
     head = Markup(
@@ -82,33 +75,29 @@ def inline(root: ElementTree.Element, name: str, title: str, description: str) -
         'aria-describedby="{}-desc" stroke-linejoin="round">'
         '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>'
     ).format(
-        root.get("viewBox") if _VIEW_BOX.fullmatch(root.get("viewBox", "")) else f"0 0 {width:g} {height:g}",
+        root.get("viewBox", f"0 0 {width:g} {height:g}"),
         width * PIXELS_PER_POINT,
         height * PIXELS_PER_POINT,
         *(name, name, name, title, name, description),
     )
-    parts = [part for child in root for part in _markup(child, name)]
-    return head + Markup("".join(parts)) + Markup("</svg>")  # noqa: S704 - of allowed names and checked values alone
+    shown = "".join(ElementTree.tostring(part, "unicode") for child in root for part in _allowed(child, name))
+    # Of allowed names and checked values alone, none of which has a space before a slash.
+    return head + Markup(shown.replace(" />", "/>")) + Markup("</svg>")  # noqa: S704
 
 
 def lift_header(root: ElementTree.Element) -> tuple[str, str]:
     """Take title and note out of a figure, which then begins below them, for the page to write them; "" without any."""
     found = dict.fromkeys(_HEADER, "")
-    lowest = 0.0
-    for group in list(root.iter()):
-        name = group.get("id", "")
-        if _local(group.tag) != "g" or name not in found:
-            continue
-        found[name] = " ".join(
-            " ".join((part.text or "").split()) for part in group.iter() if not isinstance(part.tag, str)
-        )
-        lines = (_LINE_AT.match(part.get("transform", "")) for part in group)
-        lowest = max([lowest, *(float(line[1]) for line in lines if line)])
+    lines = [0.0]
+    for group in [one for one in root.iter() if _local(one.tag) == "g" and one.get("id") in found]:
+        texts = (part.text or "" for part in group.iter() if not isinstance(part.tag, str))
+        found[group.get("id", "")] = " ".join(" ".join(texts).split())
+        lines += [float(line[1]) for part in group if (line := _LINE_AT.match(part.get("transform", "")))]
         # Other texts use the outlines of letters that are defined here.
         group[:] = [part for part in group.iter() if _local(part.tag) == "defs"]
-    if lowest:
+    if any(lines):
         width, height = _size(root)
-        top = lowest + _BELOW_A_LINE_POINTS
+        top = max(lines) + _BELOW_A_LINE_POINTS
         root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
         root.set("height", f"{height - top:g}pt")
     return found["title"], found["note"]
@@ -120,26 +109,23 @@ def words(root: ElementTree.Element) -> tuple[str, str]:
     return found.get("title", ""), found.get("desc", "")
 
 
-def _markup(element: ElementTree.Element, name: str) -> Iterator[str]:
+def _allowed(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     """An element with all below it, as far as it is allowed."""
     tag = _local(element.tag)
     if tag not in _ELEMENTS:
-        return
-    attributes = "".join(f' {key}="{escape(value)}"' for key, value in _attributes(element, name))
-    children = [part for child in element for part in _markup(child, name)]
-    if tag in {"g", "defs"} and not attributes:
-        # What groups nothing but its children is not needed; empty ones even less.
-        yield from children if tag == "g" else ([f"<{tag}>", *children, f"</{tag}>"] if children else [])
-        return
-    yield f"<{tag}{attributes}>" if children else f"<{tag}{attributes}/>"
-    if children:
-        yield from children
-        yield f"</{tag}>"
+        return []
+    shown = ElementTree.Element(tag, dict(_attributes(element, name)))
+    shown.extend(part for child in element for part in _allowed(child, name))
+    # What groups nothing but its children is not needed; empty ones even less.
+    if shown.attrib or tag not in {"g", "defs"}:
+        return [shown]
+    return list(shown) if tag == "g" or not len(shown) else [shown]
 
 
 def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, str]]:
     tag = _local(element.tag)
-    for key, value in (*element.items(), *_declarations(element.get("style", ""))):
+    declarations = (declaration.partition(":")[::2] for declaration in element.get("style", "").split(";"))
+    for key, value in (*element.items(), *((key.strip(), value.strip()) for key, value in declarations)):
         local = _local(key)
         if local not in _VALUES or not _VALUES[local].fullmatch(value):
             continue
@@ -150,18 +136,10 @@ def _attributes(element: ElementTree.Element, name: str) -> Iterator[tuple[str, 
         elif local in _REFERENCES:
             if tag == "use" or local != "href":
                 yield local, value.replace("#", f"#{name}-")
-        elif local in _PATHS:
+        elif local == "d":
             yield local, " ".join(_rounded(value).split())
         else:
             yield local, value if local == "transform" else _rounded(value)
-
-
-def _declarations(style: str) -> Iterable[tuple[str, str]]:
-    """The properties in a style attribute with their values."""
-    for declaration in style.split(";"):
-        key, colon, value = declaration.partition(":")
-        if colon:
-            yield key.strip(), value.strip()
 
 
 def _rounded(text: str) -> str:

@@ -1,19 +1,34 @@
 """Says how to repeat a study: by which code, with which configuration, and how one of its numbers comes about."""
 
 import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from trainbench.conclusions.cell_texts import figure_text
 from trainbench.conclusions.fastest import SECONDS
-from trainbench.page.repository import Commit
-from trainbench.page.study import Study
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.results.columns import cell_key
 from trainbench.results.settings_table import SOFTWARE
 from trainbench.words.wording import format_number
 
 MOST_LISTED: Final = 6
+TIMEOUT_SECONDS: Final = 20
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit; `changed` says whether files that it holds were edited since.
+
+    `origin` is where anybody can clone the repository from, None where no such place is known.
+    """
+
+    sha: str
+    changed: bool
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,15 +46,15 @@ class Repetition:
     @property
     def command(self) -> str:
         """What to type."""
-        commit = self.commit
-        clone = []
-        if commit is not None and commit.origin is not None:
-            clone = [f"git clone {shlex.quote(commit.origin)} trainbench", "cd trainbench"]
-        checkout = [f"git checkout {commit.sha}"] if commit is not None else []
-        return "\n".join([*clone, *checkout, "make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"])
+        commands = ["make setup", ".venv/bin/snakemake --cores all --configfile study.yaml"]
+        if self.commit and self.commit.origin:
+            commands = [f"git clone {shlex.quote(self.commit.origin)} trainbench", "cd trainbench", *commands]
+        if self.commit:
+            commands.insert(-2, f"git checkout {self.commit.sha}")
+        return "\n".join(commands)
 
 
-def code_sentence(study: Study, repetition: Repetition) -> str:
+def code_sentence(study: DrawnStudy, repetition: Repetition) -> str:
     """Which code measured, and how that is known."""
     found = {row["value"] for row in study.rows("settings") if (row["part"], row["name"]) == (SOFTWARE, "code_sha256")}
     commit = repetition.commit
@@ -62,7 +77,7 @@ def code_sentence(study: Study, repetition: Repetition) -> str:
     return f"{here} {measured}"
 
 
-def example(study: Study) -> str | None:
+def example(study: DrawnStudy) -> str | None:
     """How one cell's seconds an epoch follow from the epochs, with its own numbers; None where no cell shows it."""
     runs, epochs = study.rows("runs"), study.tables["epochs"]
     for cell in study.rows("cells"):
@@ -91,3 +106,41 @@ def _few(texts: Sequence[str]) -> str:
     """Texts in a row, those beyond the first few as an ellipsis."""
     shown = texts if len(texts) <= MOST_LISTED else [*texts[: MOST_LISTED - 1], "\N{HORIZONTAL ELLIPSIS}"]
     return ", ".join(shown)
+
+
+def commit_of(folder: Path) -> Commit | None:
+    """The commit that is checked out at the repository `folder`; None where that is not known.
+
+    Not known is it without git, and where `folder` is not the top of a repository, as in a downloaded archive.
+    """
+    found = _git(folder, "rev-parse", "--show-toplevel", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    top, _, sha = (found or "").rpartition("\n")
+    if found is None or changes is None or Path(top).resolve() != folder.resolve():
+        return None
+    return Commit(sha, bool(changes), _public(_git(folder, "config", "--get", "remote.origin.url")))
+
+
+def _public(url: str | None) -> str | None:
+    """An address that may be shown to anybody: of the web, without user name, password or query; else None."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return None
+    is_plain = parts.hostname and not (parts.username or parts.password or parts.query or parts.fragment)
+    return url if parts.scheme in {"http", "https"} and is_plain and "@" not in parts.netloc else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "-C", folder, *arguments],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from trainbench import __version__
@@ -15,16 +16,16 @@ from trainbench.conclusions.cell_texts import hardware_of
 from trainbench.conclusions.crossover_answers import answers_of
 from trainbench.conclusions.headlines import answers
 from trainbench.conclusions.pair_headlines import FRAMEWORKS_HEADING
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.figures.looks import COLORS
 from trainbench.files import whole_file
-from trainbench.page import cell_tables, device_tables, drawn, run_tables, scaling_tables
-from trainbench.page.drawn import Drawn
+from trainbench.page import cell_tables, device_tables, drawn, run_tables
 from trainbench.page.repetition import Repetition, code_sentence, example
-from trainbench.page.study import Study
 from trainbench.page.table import Table
+from trainbench.results.columns import grouped
 from trainbench.results.settings_table import LEFT_OUT, PUBLISHED, STUDY
 from trainbench.results.tables import TableOrder, groups_of, models_of, ranked
-from trainbench.words.wording import few, framework_words
+from trainbench.words.wording import few, framework_words, numbered
 
 TEMPLATES: Final = Path(__file__).parent
 
@@ -43,39 +44,17 @@ def write_page(
     *,
     timelines: Sequence[Path] = (),
 ) -> None:
-    """Write the page of a study.
+    """Write the page of a study, with the timelines of single runs folded up.
 
-    Args:
-        tables_folder: Where the tables are.
-        figures: The figures to show, SVG; beside each lies a PNG of the same name.
-        order: In which order models, batch sizes and devices are shown.
-        repetition: What it takes to repeat the study.
-        page: The file to write.
-        timelines: The timelines of single runs, SVG, to show folded up.
+    Figures and timelines are SVG, beside each of which lies a PNG of the same name.
 
     Raises:
         InputError: a figure is not SVG.
     """
-    study = Study.read(tables_folder, order)
+    study = DrawnStudy.read(tables_folder, order)
+    cells, executors = study.tables["cells"], study.executors
     of_study, of_runs = drawn.figures(figures, study), drawn.timelines(timelines, study)
-    whole_file.write(_rendered(study, of_study, of_runs, repetition), page)
-
-
-def tables_of(study: Study) -> dict[str, Table]:
-    """All tables of the page, by their names with underscores, as the template calls them."""
-    rooms = (device_tables, cell_tables, scaling_tables, run_tables)
-    tables = [make(study) for room in rooms for make in room.TABLES]
-    return {table.name.replace("-", "_"): table for table in tables}
-
-
-def _rendered(
-    study: Study, figures: Mapping[str, Drawn], timelines: Mapping[str, Drawn], repetition: Repetition
-) -> str:
-    tables, executors = study.tables, study.executors
-    # As in figures: a device has one colour on all hosts.
-    names = list(dict.fromkeys(executor.device for executor in executors))
-    style = Markup(_style())  # noqa: S704 - our own files
-    script = Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    style, script = _style(), (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -84,37 +63,44 @@ def _rendered(
         trim_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    return environment.get_template("report.html.j2").render(
+    text = environment.get_template("report.html.j2").render(
         policy=_policy(style, script),
-        style=style,
-        script=script,
+        style=Markup(style),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704 - our own file
         version=__version__,
-        title=_title(study, names),
+        title=_title(study),
         kicker=_kicker(study),
-        answers=answers(tables, study.order),
+        answers=answers(study.tables, study.order),
         frameworks_heading=FRAMEWORKS_HEADING,
-        unsaid=_unsaid(study),
+        unsaid=_unsaid(cells),
         several_devices=len(executors) > 1,
         tables=tables_of(study),
-        drawn={**timelines, **figures},
-        timelines=list(timelines),
-        other_figures=_unplaced(figures),
+        drawn={**of_runs, **of_study},
+        timelines=list(of_runs),
+        other_figures=_unplaced(of_study),
         devices=_hardware(study),
         more_devices=max(0, len(executors) - cell_tables.MOST_EXECUTORS),
-        colors={executor.label: names.index(executor.device) % len(COLORS) for executor in executors},
-        verdicts=answers_of(study.compared, executors),
+        colors={executor.label: COLORS.index(study.looks[executor.key].color) for executor in executors},
+        verdicts=answers_of(study.tables, executors),
         comparisons=cell_tables.comparisons(study),
-        all_groups=len(groups_of(study.cells, study.order)),
+        all_groups=len(groups_of(cells, study.order)),
         most_groups=cell_tables.MOST_GROUPS,
-        first_epoch_only=bool(study.cells["first_epoch_only"].fillna(value=False).any()),
+        first_epoch_only=bool(cells["first_epoch_only"].fillna(value=False).any()),
         published=_told(study, PUBLISHED),
         left_out=_told(study, LEFT_OUT),
-        monitor_interval=_monitor_interval(study),
+        monitor_intervals=set(_told(study, STUDY, "monitor_interval_seconds")),
         example=example(study),
         code_sentence=code_sentence(study, repetition),
         repetition=repetition,
-        commit=repetition.commit,
     )
+    whole_file.write(text, page)
+
+
+def tables_of(study: DrawnStudy) -> dict[str, Table]:
+    """All tables of the page, by their names with underscores, as the template calls them."""
+    rooms = (device_tables, cell_tables, run_tables)
+    tables = [make(study) for room in rooms for make in room.TABLES]
+    return {table.name.replace("-", "_"): table for table in tables}
 
 
 def _unplaced(figures: Iterable[str]) -> list[str]:
@@ -151,50 +137,40 @@ def _style() -> str:
     return (TEMPLATES / "report.css").read_text(encoding="utf-8") + "\n".join(rules) + "\n"
 
 
-def _title(study: Study, devices: Sequence[str]) -> str:
+def _title(study: DrawnStudy) -> str:
     """What was compared, as in "conv and lstm on cpu and gpu"."""
-    models = models_of(study.cells, study.order)
+    models = models_of(study.tables["cells"], study.order)
+    devices = list(dict.fromkeys(executor.device for executor in study.executors))
     return f"{few(models, f'{len(models)} models')} on {few(devices, f'{len(devices)} devices')}"
 
 
-def _kicker(study: Study) -> str:
+def _kicker(study: DrawnStudy) -> str:
     runs, hosts = study.tables["runs"], study.tables["hosts"]
     days = sorted(text[:10] for text in runs["started_at"].dropna())
     when = [] if not days else [days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"]
-    counts = [
-        f"{len(rows)} {what if len(rows) == 1 else f'{what}s'}" for rows, what in ((hosts, "host"), (runs, "run"))
-    ]
+    counts = [numbered(len(hosts), "host"), numbered(len(runs), "run")]
     return " \N{MIDDLE DOT} ".join(["trainbench", *when, *counts])
 
 
-def _unsaid(study: Study) -> str:
+def _unsaid(cells: pd.DataFrame) -> str:
     """What the numbers say nothing about: what was not measured."""
-    names = ranked((framework_words(name) for name in study.cells["framework"].dropna()), ())
+    names = ranked((framework_words(name) for name in cells["framework"].dropna()), ())
     others = f"other frameworks than {few(names, f'{len(names)} these')}" if names else "frameworks"
-    if (study.cells["gpus"] > 1).any():
+    if (cells["gpus"] > 1).any():
         return f"anything about large networks or {others}"
     return f"anything about large networks, {others} or several GPUs a run"
 
 
-def _hardware(study: Study) -> list[tuple[str, str]]:
+def _hardware(study: DrawnStudy) -> list[tuple[str, str]]:
     """Each device with what it computes on, and where that differs with what framework and precision."""
-    hardware: dict[tuple[str, str], dict[str, None]] = {}
-    for cell in study.rows("cells"):
-        found = hardware_of(cell)
-        if found is not None:
-            hardware.setdefault((cell["device"], cell["host"]), {})[found] = None
+    of_devices = grouped(study.rows("cells"), ("device", "host"))
+    hardware = {key: dict.fromkeys(filter(None, map(hardware_of, cells))) for key, cells in of_devices.items()}
     return [
-        (one.label, ", ".join(filter(None, (" / ".join(hardware.get((one.device, one.host), ())), one.detail))))
+        (one.label, ", ".join(filter(None, (" / ".join(hardware[one.key]), one.detail))))
         for one in study.executors[: cell_tables.MOST_EXECUTORS]
     ]
 
 
-def _told(study: Study, part: str) -> list[str]:
-    return [row["value"] for row in study.rows("settings") if row["part"] == part]
-
-
-def _monitor_interval(study: Study) -> str | None:
-    """Seconds between two samples, where that is the same in all runs."""
-    name = (STUDY, "monitor_interval_seconds")
-    values = {row["value"] for row in study.rows("settings") if (row["part"], row["name"]) == name}
-    return values.pop() if len(values) == 1 else None
+def _told(study: DrawnStudy, part: str, name: str | None = None) -> list[str]:
+    """The values of a part of the settings, or of one of its names."""
+    return [row["value"] for row in study.rows("settings") if row["part"] == part and name in {None, row["name"]}]

@@ -1,13 +1,14 @@
 """Tables of what lies behind the results: machines, flags, runs without results, settings."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.page import table as columns
 from trainbench.page.cell_tables import MOST_EXECUTORS
-from trainbench.page.study import Study
-from trainbench.page.table import Column, Field, Listing, Table, exact, number, several, words
-from trainbench.results.columns import Row
+from trainbench.page.table import Column, Field, Table, exact, listing, number, several, words
+from trainbench.results.columns import Row, grouped
 from trainbench.results.runs_table import COMPLETED, FLAG_LEVELS
 from trainbench.words.wording import UNKNOWN, format_number, framework_words, status_words
 
@@ -50,60 +51,48 @@ _PARTS: Final[Mapping[str, str]] = {
 }
 
 
-def _hosts(study: Study) -> Table:
+def _hosts(study: DrawnStudy) -> Table:
     """What each machine is, a column a host; what is known of none is left out."""
     machines = study.rows("hosts")[:MOST_EXECUTORS]
-
-    def of(machine: Row) -> Column:
-        return Column(machine["host"], lambda quality: Field(_known(quality, machine[quality])))
-
     return Table(
         "hosts",
         "The machines that the runs ran on",
         "hosts",
         [quality for quality in _OF_HOSTS if any(machine[quality] is not None for machine in machines)],
-        (Column("Host", lambda quality: Field(_OF_HOSTS[quality])), *map(of, machines)),
+        (
+            Column("Host", lambda quality: Field(_OF_HOSTS[quality])),
+            *(Column(machine["host"], partial(_quality, machine)) for machine in machines),
+        ),
         short=True,
     )
 
 
-def _known(quality: str, value: object) -> str:
-    if value is None:
-        return UNKNOWN
+def _quality(machine: Row, quality: str) -> Field:
+    value = machine[quality]
     if isinstance(value, float):
-        return format_number(value / MIB_PER_GIB, 3) if quality == "memory_mib" else f"{value:g}"
-    return str(value)
+        return Field(format_number(value / MIB_PER_GIB, 3) if quality == "memory_mib" else f"{value:g}")
+    return Field(UNKNOWN if value is None else str(value))
 
 
-def _flagging(study: Study) -> list[Row]:
+def _flagging(study: DrawnStudy) -> list[Row]:
     """The findings that flag a run."""
     return [row for row in study.rows("checks") if row["level"] in FLAG_LEVELS]
 
 
-def _flags(study: Study) -> Sequence[Row]:
+def _flags(study: DrawnStudy) -> Sequence[Row]:
     """Each check that flagged runs: how many, and what to do."""
-    by_name: dict[str, list[Row]] = {}
-    for row in _flagging(study):
-        by_name.setdefault(row["name"], []).append(row)
+    by_name = grouped(_flagging(study), ["name"])
     total = (study.tables["runs"]["status"] == COMPLETED).sum()
     counts = {name: len({row["run_id"] for row in found}) for name, found in by_name.items()}
     return [
         {
             "name": name,
             "level": found[0]["level"],
-            "runs": f"{counts[name]} of {total}",
+            "runs": f"{counts[name,]} of {total}",
             "advice": "; or: ".join(dict.fromkeys(row["advice"] for row in found)),
         }
-        for name, found in sorted(by_name.items(), key=lambda named: -counts[named[0]])
+        for (name,), found in sorted(by_name.items(), key=lambda named: -counts[named[0]])
     ]
-
-
-def _unfinished(study: Study) -> Sequence[Row]:
-    return [row for row in study.rows("runs") if row["status"] != COMPLETED]
-
-
-def _settings(study: Study) -> Sequence[Row]:
-    return [row for row in study.rows("settings") if row["part"] in _PARTS]
 
 
 _CHECK: Final = words("Check", "name", "name")
@@ -112,7 +101,7 @@ _ADVICE: Final = words("What to do", "advice", "words")
 
 TABLES: Final = (
     _hosts,
-    Listing(
+    listing(
         "checks",
         "What checks flagged, and what to do about it",
         (_CHECK, words("Level", "level"), number("Runs", lambda row: Field(row["runs"])), _ADVICE),
@@ -120,7 +109,7 @@ TABLES: Final = (
         name="flags",
         stacked=True,
     ),
-    Listing(
+    listing(
         "checks",
         "Every flagged run: what was found",
         (*columns.CELL, _REPEAT, _CHECK, words("Found", "finding", "words"), _ADVICE),
@@ -128,7 +117,7 @@ TABLES: Final = (
         name="flagged-runs",
         stacked=True,
     ),
-    Listing(
+    listing(
         "runs",
         "Runs that were not completed",
         (
@@ -137,11 +126,11 @@ TABLES: Final = (
             Column("Status", lambda row: Field(status_words(row["status"]))),
             Column("What to do", lambda row: Field(_WHAT_TO_DO.get(row["status"], UNKNOWN))),
         ),
-        _unfinished,
+        lambda study: [row for row in study.rows("runs") if row["status"] != COMPLETED],
         name="unfinished",
         stacked=True,
     ),
-    Listing(
+    listing(
         "settings",
         "Every setting and version of the runs, and how many runs had it",
         (
@@ -151,6 +140,6 @@ TABLES: Final = (
             words("Value", "value", "code"),
             exact("Runs", "runs"),
         ),
-        _settings,
+        lambda study: [row for row in study.rows("settings") if row["part"] in _PARTS],
     ),
 )

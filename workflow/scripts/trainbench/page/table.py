@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.conclusions.cell_texts import efficiency_text, figure_text, ratio_text
-from trainbench.page.study import Study
+from trainbench.conclusions.cell_texts import absent_text, efficiency_text, figure_text, mean_text, ratio_text
+from trainbench.figures.drawn_study import DrawnStudy
 from trainbench.results.columns import Row
-from trainbench.words.wording import FLAGGED, UNKNOWN, format_mean, format_number, framework_words, status_words
+from trainbench.words.wording import FLAGGED, UNKNOWN, format_number, framework_words
 
 MOST_ROWS: Final = 400
 
@@ -86,28 +86,24 @@ class Table:
         return len(self.all_rows)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A table of the page that lists the rows of the study's table `source`, or those that `rows` makes of it."""
+def listing(
+    source: str,
+    caption: str,
+    columns: Sequence[Column],
+    rows: Callable[[DrawnStudy], Sequence[Row]] | None = None,
+    *,
+    name: str = "",
+    stacked: bool = False,
+) -> Callable[[DrawnStudy], Table]:
+    """A table of the page that lists the rows of the study's table `source`, or those that `rows` makes of a study."""
 
-    source: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Callable[[Study], Sequence[Row]] | None = None
-    name: str = ""
-    stacked: bool = False
+    def of(study: DrawnStudy) -> Table:
+        of_study = study.tables[source]
+        shown = [column for column in columns if column.where is None or column.where(of_study)]
+        listed = rows(study) if rows else study.rows(source)
+        return Table(name or source.replace("_", "-"), caption, source, listed, shown, stacked=stacked)
 
-    def __call__(self, study: Study) -> Table:
-        """The table of a study."""
-        of_study = study.tables[self.source]
-        return Table(
-            self.name or self.source.replace("_", "-"),
-            self.caption,
-            self.source,
-            self.rows(study) if self.rows else study.rows(self.source),
-            [column for column in self.columns if column.where is None or column.where(of_study)],
-            stacked=self.stacked,
-        )
+    return of
 
 
 # --- fields ---
@@ -125,13 +121,8 @@ def joined(*details: str | None) -> str:
 
 
 def absent(cell: Row | None) -> Field:
-    """Why a cell has no conclusion: how its runs ended, or that it was not measured."""
-    return Field(UNKNOWN if cell is None or cell["n"] else status_words(cell["status"]), look="absent")
-
-
-def figure_field(row: Row, metric: str) -> Field:
-    """A figure with its interval."""
-    return field(figure_text(row, metric))
+    """Why a cell has no conclusion."""
+    return Field(absent_text(cell), look="absent")
 
 
 # --- columns ---
@@ -169,7 +160,7 @@ def scaled(heading: str, column: str, unit: float) -> Column:
 
 def figure(heading: str, metric: str) -> Column:
     """A figure with its interval."""
-    return number(heading, lambda row: figure_field(row, metric))
+    return number(heading, lambda row: field(figure_text(row, metric)))
 
 
 def ratio(heading: str, name: str) -> Column:
@@ -179,26 +170,15 @@ def ratio(heading: str, name: str) -> Column:
 
 def mean(heading: str, metric: str, scale: float = 1.0) -> Column:
     """A mean with its standard deviation."""
-
-    def show(row: Row) -> Field:
-        value, sd = row[f"{metric}_mean"], row[f"{metric}_sd"]
-        return (
-            Field(UNKNOWN) if value is None else field(format_mean(value * scale, None if sd is None else sd * scale))
-        )
-
-    return number(heading, show)
+    return number(heading, lambda row: field(mean_text(row, metric, scale)))
 
 
 def _seconds(row: Row) -> Field:
     if not row["n"]:
         return absent(row)
-    shown = figure_field(row, "train_seconds_per_epoch")
+    shown = field(figure_text(row, "train_seconds_per_epoch"))
     marks = ("*" if row.get("first_epoch_only") else "", FLAGGED if row["flagged_runs"] else "")
     return replace(shown, detail=joined(shown.detail, *marks))
-
-
-def _device_of_host(row: Row) -> Field:
-    return Field(row["device"], row["host"], "device", f"{row['device']} @ {row['host']}")
 
 
 CELL: Final = (
@@ -209,7 +189,11 @@ CELL: Final = (
         lambda row: Field(row["device"], "", "device", row["device"]),
         where=lambda table: not several("host")(table),
     ),
-    Column("Device", _device_of_host, where=several("host")),
+    Column(
+        "Device",
+        lambda row: Field(row["device"], row["host"], "device", f"{row['device']} @ {row['host']}"),
+        where=several("host"),
+    ),
 )
 """Which cell a row is about: its device with the host where there are several."""
 

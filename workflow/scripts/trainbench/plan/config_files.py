@@ -9,6 +9,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,17 @@ def read(path: Path) -> Layer:
         values = None if root is None else loader.construct_document(root)
     except yaml.YAMLError as error:
         # YAML allows no tabs where JSON does.
-        root, values = None, _json(text)
+        root = values = None
+        with suppress(ValueError):
+            values = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
         if values is None:
-            raise InputError(_sentence(path, error)) from error
+            mark = getattr(error, "problem_mark", None)
+            line = f" line {mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or " ".join(str(error).split())
+            raise InputError(
+                f"{path}{line} is not YAML ({problem}), expected a config file such as config/config.yaml; correct "
+                "that line"
+            ) from error
     if not isinstance(values, dict):
         raise InputError(
             f"{path} has no keys at its top, expected a config file such as config/config.yaml; correct or remove it"
@@ -170,18 +179,3 @@ def _at(node: yaml.Node | None, path: Sequence[str | int]) -> yaml.Node | None:
 
 def _line(node: yaml.Node) -> str:
     return f"{node.start_mark.name} line {node.start_mark.line + 1}"
-
-
-def _json(text: str) -> object:
-    """`text` as JSON with numbers as they are written, or None."""
-    try:
-        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    except ValueError:
-        return None
-
-
-def _sentence(path: Path, error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    line = f" line {mark.line + 1}" if mark else ""
-    problem = getattr(error, "problem", None) or " ".join(str(error).split())
-    return f"{path}{line} is not YAML ({problem}), expected a config file such as config/config.yaml; correct that line"

@@ -8,7 +8,6 @@ from trainbench.errors import InputError
 from trainbench.machine import clean_environment
 from trainbench.networks.models import MODELS
 from trainbench.networks.precision import PRECISIONS
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import ALL_CORES, Device, ModelSettings, Study
 from trainbench.plan.typed_config import WHERE_TO_SET, as_list, nearest
 
@@ -24,8 +23,9 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     Raises:
         InputError: a key is unknown, missing or has a value that is not allowed; the text names it.
     """
-    for place, model in (("models", name) for name in config["models"]):
-        _known(place, "model", model, MODELS)
+    for place in ("models", "target_accuracy"):
+        for name in config[place]:
+            _known(place, "model", name, MODELS)
     settings = {name: _model_settings(name, given) for name, given in config["model_settings"].items()}
     for name in config["models"]:
         if name not in settings:
@@ -48,7 +48,9 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
     return Study(
         models=tuple(config["models"]),
         batch_sizes=tuple(config["batch_sizes"]),
-        devices=tuple(dict.fromkeys(name for chosen in selected for name in _names_of(chosen, series))),
+        devices=tuple(
+            dict.fromkeys(device.name for name in selected for device in series.get(name) or [devices[name]])
+        ),
         repeats=config["repeats"],
         seed=config["seed"],
         isolation=config["isolation"],
@@ -62,29 +64,8 @@ def study_of(config: Mapping[str, Any], gpu_found: bool | None) -> Study:
 
 def framework_for_auto(config: Mapping[str, Any]) -> str:
     """The framework of the device that `devices: auto` may add."""
-    framework = config["device_settings"].get("gpu", {}).get("framework", DEFAULT_FRAMEWORK)
+    framework = config["device_settings"].get("gpu", {}).get("framework")
     return framework if framework in ENGINES else DEFAULT_FRAMEWORK  # one that is unknown is refused with the study
-
-
-def conclusions_of(config: Mapping[str, Any]) -> Conclusions:
-    """What `config` wants read and concluded beyond the study's own runs.
-
-    Raises:
-        InputError: as `study_of`.
-    """
-    for name in config["target_accuracy"]:
-        _known("target_accuracy", "model", name, MODELS)
-    return Conclusions(
-        reference_device=config["reference"]["device"],
-        reference_host=config["reference"]["host"],
-        target_accuracy={name: float(share) for name, share in config["target_accuracy"].items()},
-        prices={name: float(price) for name, price in config["prices"].items()},
-        currency=config["currency"],
-        sources=tuple(config["sources"]),
-        skip_bad_sources=config["skip_bad_sources"],
-        baseline=config["baseline"],
-        smallest_difference_percent=float(config["compare"]["smallest_difference_percent"]),
-    )
 
 
 def _known(key: str, what: str, name: str, known: Iterable[str]) -> None:
@@ -179,8 +160,3 @@ def _by_name(series: Mapping[str, Sequence[Device]]) -> dict[str, Device]:
                 )
             devices[device.name] = device
     return devices
-
-
-def _names_of(chosen: str, series: Mapping[str, Sequence[Device]]) -> list[str]:
-    """The devices that a name in `devices` asks for: all of a list, or the one of that name."""
-    return [device.name for device in series[chosen]] if chosen in series else [chosen]

@@ -6,7 +6,7 @@ Standard library only: rules import this module whenever Snakemake reads them, a
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from trainbench.errors import InputError
 
@@ -55,6 +55,11 @@ class Run:
     batch_size: int
     device: str
     repeat: int
+
+    @classmethod
+    def named(cls, wildcards: Mapping[str, str]) -> Self:
+        """The run that these wildcards name."""
+        return cls(wildcards["model"], int(wildcards["batch_size"]), wildcards["device"], int(wildcards["repeat"]))
 
     @property
     def folder(self) -> str:
@@ -125,13 +130,15 @@ class Study:
         if run.model not in self.model_settings:
             raise InputError(_unknown("model", run.model, self.model_settings))
         model = self.model_settings[run.model]
+        # A device without a card or variables of its own has the settings that it had before there were any.
+        left_out = {"resources", "entry", *(key for key in ("card", "environment") if not getattr(device, key))}
         return {
             "model": run.model,
             "batch_size": run.batch_size,
             "repeat": run.repeat,
             "epochs": model.epochs,
             "hyperparameters": dict(model.hyperparameters),
-            "device": _settings_of(device),
+            "device": {key: value for key, value in asdict(device).items() if key not in left_out},
             "isolation": self.isolation,
             "monitor_interval_seconds": self.monitor_interval_seconds,
             "validation_samples": self.validation_samples,
@@ -139,12 +146,6 @@ class Study:
             "seed": seed_of(self.seed, run),
             "dataset_files_sha256": dataset_files_sha256,
         }
-
-
-def _settings_of(device: Device) -> dict[str, Any]:
-    # A device without a card or variables of its own has the settings that it had before there were any.
-    left_out = {"resources", "entry", *(key for key in ("card", "environment") if not getattr(device, key))}
-    return {key: value for key, value in asdict(device).items() if key not in left_out}
 
 
 def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:

@@ -32,23 +32,9 @@ def typed(layers: Sequence[config_files.Layer]) -> dict[str, Any]:
         InputError: a key is unknown or missing, or a value is of another type or out of its range; the text names it
             and, where a file set it, the line.
     """
-    config: dict[str, Any] = _to_schema_types(_to_json_types(config_files.merged(layers)), _schema())
+    config: dict[str, Any] = _to_schema_types(config_files.merged(layers), _schema())
     _refuse_violations(config, layers)
     return config
-
-
-def _to_json_types(value: Any) -> Any:
-    """`value` with what YAML knows and JSON does not as text: keys that are numbers, dates, NaN and infinity."""
-    match value:
-        case Mapping():
-            return {str(key): _to_json_types(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_to_json_types(item) for item in value]
-        case float() if not math.isfinite(value):
-            return str(value)
-        case str() | int() | float() | None:
-            return value
-    return str(value)
 
 
 def _to_schema_types(value: Any, schema: Schema) -> Any:
@@ -56,6 +42,7 @@ def _to_schema_types(value: Any, schema: Schema) -> Any:
 
     Files are read as texts, Snakemake's `--config` hands over all that is inside a list or mapping as such, and one
     name where a list is wanted as a single value. What cannot be converted stays as it is, for the schema to refuse.
+    What YAML knows and JSON does not becomes text: keys that are numbers, dates, NaN and infinity.
     """
     schema = _resolved(schema)
     if "anyOf" in schema:
@@ -63,29 +50,29 @@ def _to_schema_types(value: Any, schema: Schema) -> Any:
             candidate = _to_schema_types(value, alternative)
             if _validator(json.dumps(_resolved(alternative))).is_valid(candidate):
                 return candidate
-        return value
-    match schema.get("type"):
-        case "object" if isinstance(value, Mapping):
-            properties = schema.get("properties", {})
-            rest = schema.get("additionalProperties")
-            return {
-                key: _to_schema_types(item, properties.get(key, rest if isinstance(rest, dict) else {}))
-                for key, item in value.items()
-            }
-        case "array" if isinstance(value, list):
-            return [_to_schema_types(item, schema["items"]) for item in value]
-        case "array" if isinstance(value, str | int | float):
+        return _to_schema_types(value, {})
+    is_json = isinstance(value, Mapping | list | tuple | str | int | float | None)
+    if not is_json or (isinstance(value, float) and not math.isfinite(value)):
+        value = str(value)
+    match schema.get("type"), value:
+        case _, Mapping():
+            properties, rest = schema.get("properties", {}), schema.get("additionalProperties")
+            rest = rest if isinstance(rest, dict) else {}
+            return {str(key): _to_schema_types(item, properties.get(str(key), rest)) for key, item in value.items()}
+        case _, list() | tuple():
+            return [_to_schema_types(item, schema.get("items", {})) for item in value]
+        case "array", str() | int() | float():
             return [_to_schema_types(value, schema["items"])]
-        case "integer":
-            number = _number(value) if isinstance(value, str) else value
+        case "integer", str() | float():
+            number = _number(str(value))
             return int(number) if isinstance(number, float) and number.is_integer() else number
-        case "number" if isinstance(value, str):
+        case "number", str():
             return _number(value)
-        case "boolean" if isinstance(value, str):
+        case "boolean", str():
             return {"true": True, "false": False}.get(value.lower(), value)
-        case "null" if value in ("null", "~", "None"):  # None: as Snakemake tells its jobs of `--config baseline=`
+        case "null", "null" | "~" | "None":  # None: as Snakemake tells its jobs of `--config baseline=`
             return None
-        case "string" if isinstance(value, int | float) and not isinstance(value, bool):
+        case "string", int() | float() if not isinstance(value, bool):
             return str(value)
     return value
 
@@ -117,8 +104,9 @@ def _refuse_violations(config: Mapping[str, Any], layers: Sequence[config_files.
         # A misspelt key is both unknown and missing: naming the unknown one helps.
         unknown_first = min(errors, key=lambda error: error.kind.name != "additionalProperties")
         path = _as_keys(unknown_first.instance_path, config)
-        line = config_files.line_of(layers, [*path, *_found_key(unknown_first)])
-        sentence = _sentence(unknown_first, _key(path))
+        place = "/".join(str(step) if isinstance(step, str) else f"item {step + 1}" for step in path)
+        wrong_key, sentence = _sentence(unknown_first, place)
+        line = config_files.line_of(layers, [*path, *wrong_key])
         raise InputError(f"{line}: {sentence}" if line else sentence)
 
 
@@ -134,58 +122,40 @@ def _as_keys(path: Sequence[str | int], config: Any) -> list[str | int]:
     return steps
 
 
-def _found_key(error: jsonschema_rs.ValidationError) -> list[str]:
-    """The key that is wrong in itself, whatever its value."""
+def _sentence(error: jsonschema_rs.ValidationError, key: str) -> tuple[list[str], str]:
+    """The key that is wrong in itself, whatever its value, if any, and what is wrong with what stands at `key`."""
+    schema, place = _at(error.schema_path[:-1]), f" in '{key}'" if key else ""
     match error.kind.name, error.kind.as_dict():
-        case "additionalProperties", {"unexpected": [str(key), *_]}:
-            return [key]
+        case "additionalProperties", {"unexpected": [str(found), *_]}:
+            allowed = list(schema["properties"])
+            given: Any = error.instance
+            hint = _with_space(found, given[found]) or nearest(found, allowed)
+            return [found], (
+                f"unknown config key {found!r}{place}; allowed: {', '.join(allowed)}{hint}; "
+                "correct or remove it in the config file or on the command line"
+            )
         case "propertyNames", {"error": named}:
-            return [named.instance]
-    return []
-
-
-def _sentence(error: jsonschema_rs.ValidationError, key: str) -> str:
-    schema = _at(error.schema_path[:-1])
-    if error.kind.name == "additionalProperties":
-        found = error.kind.as_dict()["unexpected"][0]
-        allowed = list(schema["properties"])
-        place = f" in '{key}'" if key else ""
-        given: Any = error.instance
-        hint = _with_space(found, given[found]) or nearest(found, allowed)
-        return (
-            f"unknown config key {found!r}{place}; allowed: {', '.join(allowed)}{hint}; "
-            "correct or remove it in the config file or on the command line"
-        )
-    if error.kind.name == "propertyNames":
-        found = error.kind.as_dict()["error"].instance
-        return f"config key '{key}' has an entry {_shown(found)}, expected {_expected(schema)}; rename it"
-    if error.kind.name == "required":
-        missing = error.kind.as_dict()["property"]
-        place = f" in '{key}'" if key else ""
-        return f"config key '{missing}' is missing{place}; {WHERE_TO_SET}"
+            shown = _shown(named.instance)
+            return [named.instance], f"config key '{key}' has an entry {shown}, expected {_expected(schema)}; rename it"
+        case "required", {"property": missing}:
+            return [], f"config key '{missing}' is missing{place}; {WHERE_TO_SET}"
     meaning = f" ({schema['description']})" if "description" in schema else ""
     hint = as_list(key, error.instance) or _with_space(key.rpartition("/")[2], error.instance)
     found = _shown(error.instance)
-    return f"config key '{key}'{meaning} is {found}, expected {_expected(schema)}{hint}; {WHERE_TO_SET}"
-
-
-def _key(path: Sequence[str | int]) -> str:
-    return "/".join(str(step) if isinstance(step, str) else f"item {step + 1}" for step in path)
+    return [], f"config key '{key}'{meaning} is {found}, expected {_expected(schema)}{hint}; {WHERE_TO_SET}"
 
 
 def _at(path: Sequence[str | int]) -> Schema:
-    """The part of the schema at `path`, references followed."""
+    """The part of the schema at `path`, which jsonschema_rs lets begin at `$defs` where a reference leads there."""
     schema: Any = _schema()
     for step in path:
-        schema = _schema()["$defs"] if step == "$defs" else schema if step == "$ref" else schema[step]
-        if isinstance(schema, dict):
-            schema = _resolved(schema)
+        schema = schema[step]
     checked: Schema = schema
     return checked
 
 
 def _shown(value: object, limit: int = 80) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
@@ -217,7 +187,7 @@ def _expected(schema: Schema) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Which of the known names was perhaps meant."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known))
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 

@@ -31,15 +31,16 @@ class Executor:
 def executors_of(cells: pd.DataFrame, order: TableOrder) -> tuple[Executor, ...]:
     """The devices of each host that have at least one run, in order: by device, then by host."""
     columns = ("device", "host")
-    pairs: list[tuple[str, str]] = sorted_keys(
-        zip(*(cells[column].tolist() for column in columns), strict=True), columns, order
-    )
+    pairs: list[tuple[str, str]] = sorted_keys(cells[[*columns]].itertuples(index=False, name=None), columns, order)
     several_hosts = len({host for _, host in pairs}) > 1
-    details = _details(cells)
+    details: dict[tuple[str, str], list[str]] = {pair: [] for pair in pairs}
+    for column, words in (("framework", framework_words), ("precision", str)):
+        known = cells[[*columns, column]].dropna().drop_duplicates()
+        if known[column].nunique() > 1:
+            for device, host, name in known.itertuples(index=False):
+                details[device, host].append(words(name))
     return tuple(
-        Executor(
-            device, host, f"{device} @ {host}" if several_hosts else device, ", ".join(details.get((device, host), ()))
-        )
+        Executor(device, host, f"{device} @ {host}" if several_hosts else device, ", ".join(details[device, host]))
         for device, host in pairs
     )
 
@@ -47,14 +48,3 @@ def executors_of(cells: pd.DataFrame, order: TableOrder) -> tuple[Executor, ...]
 def labels_of(executors: Iterable[Executor]) -> dict[tuple[str, str], str]:
     """What each is called, by device and host."""
     return {executor.key: executor.label for executor in executors}
-
-
-def _details(cells: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """Framework and precision of each device of a host, each where there are several among all."""
-    details: dict[tuple[str, str], list[str]] = {}
-    for column, words in (("framework", framework_words), ("precision", str)):
-        known = cells[["device", "host", column]].dropna().drop_duplicates()
-        if known[column].nunique() > 1:
-            for device, host, name in known.itertuples(index=False):
-                details.setdefault((device, host), []).append(words(name))
-    return details

@@ -35,15 +35,9 @@ class Inventory:
     def add(self, record: Mapping[str, Any]) -> None:
         """Take note of the host of one metrics record."""
         host, software = record["host"], record["software"]
-        known = self._hosts.setdefault(
-            host["id"],
-            {
-                **chosen(host, ("cpu", "memory_mib")),
-                "gpus": {},
-                "runs": 0,
-                **{column: {} for column in (*_JOINED, "frameworks", "pythons")},
-            },
-        )
+        joined = {column: dict[str, None]() for column in (*_JOINED, "frameworks", "pythons")}
+        new = {**chosen(host, ("cpu", "memory_mib")), "gpus": {}, "runs": 0, **joined}
+        known = self._hosts.setdefault(host["id"], new)
         known["runs"] += 1
         # A scheduler may show a job some of the cards only: all that any run saw count, machine by machine.
         cards = known["gpus"].setdefault(host["hostname"], {})

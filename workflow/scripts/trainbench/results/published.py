@@ -5,9 +5,9 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,8 @@ EPOCH_FIELDS: Final = _CELL | {"epoch": _whole(0), "accuracy": _SHARE, "elapsed_
 MAY_BE_UNKNOWN: Final = frozenset({"total_seconds", "final_accuracy", "cpu_percent", "gpu_utilization_percent"})
 """Columns of the file of cells that may be empty."""
 
-Cell = tuple[str, int, str]
+Misfit = Callable[[str, str, str], InputError]
+"""Says of a line of a CSV file what in which column was found, and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,18 @@ def read_published(folder: Path) -> Published:
     """
     descriptor = _descriptor(folder / DESCRIPTOR)
     cells_path = folder / descriptor["cells"]
-    runs: dict[Cell, dict[str, Any]] = {}
-    for row in _rows(cells_path, CELL_FIELDS):
-        run = _run(row, descriptor)
-        cell = (run["model"], run["batch_size"], run["device"])
-        if cell in runs:
-            raise row.error("model", f"repeats the cell {cell[0]} {cell[1]} {cell[2]}", "each cell once")
-        runs[cell] = run
+    runs: dict[str, dict[str, Any]] = {}
+    for misfit, cell in _rows(cells_path, CELL_FIELDS, descriptor):
+        if cell["run_id"] in runs:
+            repeated = f"repeats the cell {cell['model']} {cell['batch_size']} {cell['device']}"
+            raise misfit("model", repeated, "each cell once")
+        runs[cell["run_id"]] = _run(cell, descriptor)
     epochs = []
     if descriptor["epochs"] is not None:
-        for row in _rows(folder / descriptor["epochs"], EPOCH_FIELDS):
-            epoch = _epoch(row, descriptor)
-            if (epoch["model"], epoch["batch_size"], epoch["device"]) not in runs:
-                raise row.error("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
-            epochs.append(epoch)
+        for misfit, epoch in _rows(folder / descriptor["epochs"], EPOCH_FIELDS, descriptor):
+            if epoch["run_id"] not in runs:
+                raise misfit("model", "belongs to no cell", f"one of the cells in {cells_path.name}")
+            epochs.append(epoch | {"epoch": epoch["epoch"] + 1})  # published counted from 0, ours from 1
     return Published(
         runs=frame(runs.values(), RUN_COLUMNS),
         epochs=frame(epochs, EPOCH_COLUMNS),
@@ -115,17 +114,16 @@ def read_published(folder: Path) -> Published:
 
 
 def _host(descriptor: Mapping[str, Any], cells: int) -> dict[str, Any]:
-    def hardware(kind: str) -> str | None:
-        return (
-            "; ".join(device["hardware"] for device in descriptor["devices"].values() if device["kind"] == kind) or None
-        )
-
+    hardware = {
+        kind: "; ".join(one["hardware"] for one in descriptor["devices"].values() if one["kind"] == kind) or None
+        for kind in ("cpu", "gpu")
+    }
     software = " ".join(filter(None, (descriptor["framework"], descriptor["framework_version"])))
     return {
         "host": descriptor["host"],
         "hostnames": descriptor["hostname"],
-        "cpu_model": hardware("cpu"),
-        "gpus": hardware("gpu"),
+        "cpu_model": hardware["cpu"],
+        "gpus": hardware["gpu"],
         "software": software,
         "runs": cells,
     }
@@ -134,37 +132,6 @@ def _host(descriptor: Mapping[str, Any], cells: int) -> dict[str, Any]:
 def _note(descriptor: Mapping[str, Any]) -> str:
     covered = "; ".join(f"{model}: {what}" for model, what in descriptor["seconds_cover"].items())
     return f"{descriptor['host']}: {descriptor['provenance']}. Seconds an epoch cover, for {covered}."
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A line of a CSV file, and how to refuse what stands in it."""
-
-    path: Path
-    line: int
-    fields: Mapping[str, str]
-
-    def error(self, column: str, found: str, expected: str) -> InputError:
-        return InputError(
-            f"the published results {printable(str(self.path))} cannot be used: line {self.line}, column {column}, "
-            f"{printable(found, 80)}, expected {expected}; correct the file or take its folder out of sources"
-        )
-
-    def values(self, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
-        """What its columns hold; unknown as None."""
-        return {column: self._value(column, kind) for column, kind in kinds.items()}
-
-    def _value(self, column: str, kind: _Kind) -> Any:  # noqa: ANN401 - what `convert` gives
-        text = self.fields[column]
-        if not text and column in MAY_BE_UNKNOWN:
-            return None
-        try:
-            value = kind.convert(text)
-        except ValueError:
-            raise self.error(column, f"is '{text}'", kind.expected) from None
-        if not kind.allowed(value):
-            raise self.error(column, f"is '{text}'", kind.expected)
-        return value
 
 
 @cache
@@ -198,53 +165,63 @@ def _refusal(path: Path, reason: str) -> InputError:
     )
 
 
-def _rows(path: Path, fields: Collection[str]) -> Iterator[_Row]:
+def _rows(
+    path: Path, fields: Mapping[str, _Kind], descriptor: Mapping[str, Any]
+) -> Iterator[tuple[Misfit, dict[str, Any]]]:
+    """What each line of a CSV file holds, unknown as None, with the host and id of its cell; and how to refuse it."""
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         header = next(reader, [])
         if header != list(fields):
             raise _refusal(path, f"has the columns '{printable(','.join(header))}', expected '{','.join(fields)}'")
-        for values in reader:
-            if len(values) != len(fields):
-                raise _refusal(path, f"has {len(values)} values in line {reader.line_num}, expected {len(fields)}")
-            yield _Row(path, reader.line_num, dict(zip(fields, values, strict=True)))
+        for texts in reader:
+            if len(texts) != len(fields):
+                raise _refusal(path, f"has {len(texts)} values in line {reader.line_num}, expected {len(fields)}")
+            misfit = partial(_misfit, path, reader.line_num)
+            row = {
+                column: _value(text, column, kind, misfit)
+                for (column, kind), text in zip(fields.items(), texts, strict=True)
+            }
+            if row["device"] not in descriptor["devices"]:
+                raise misfit("device", f"is '{row['device']}'", f"one that {DESCRIPTOR} describes")
+            row |= {"repeat": 1, "host": descriptor["host"]}
+            # The same for the same published cell, wherever it is found.
+            identity = "/".join(str(row[key]) for key in ("host", *_CELL))
+            yield misfit, row | {"run_id": hashlib.sha256(identity.encode()).hexdigest()[:32]}
     except csv.Error as error:
         raise _refusal(path, f"is not valid CSV (line {reader.line_num}: {error})") from error
 
 
-def _cell(row: _Row, values: Mapping[str, Any], descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    if values["device"] not in descriptor["devices"]:
-        raise row.error("device", f"is '{values['device']}'", f"one that {DESCRIPTOR} describes")
-    cell = {**chosen(values, _CELL), "repeat": 1, "host": descriptor["host"]}
-    return cell | {"run_id": _run_id(cell)}
+def _misfit(path: Path, line: int, column: str, found: str, expected: str) -> InputError:
+    return InputError(
+        f"the published results {printable(str(path))} cannot be used: line {line}, column {column}, "
+        f"{printable(found, 80)}, expected {expected}; correct the file or take its folder out of sources"
+    )
 
 
-def _run_id(cell: Mapping[str, Any]) -> str:
-    """The same for the same published cell, wherever it is found."""
-    identity = "/".join(str(cell[key]) for key in ("host", "model", "batch_size", "device"))
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+def _value(text: str, column: str, kind: _Kind, misfit: Misfit) -> Any:  # noqa: ANN401 - what `convert` gives
+    if not text and column in MAY_BE_UNKNOWN:
+        return None
+    try:
+        value = kind.convert(text)
+    except ValueError:
+        raise misfit(column, f"is '{text}'", kind.expected) from None
+    if not kind.allowed(value):
+        raise misfit(column, f"is '{text}'", kind.expected)
+    return value
 
 
-def _run(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    # The total is not shown, but a broken file is one as a whole.
-    values = row.values(CELL_FIELDS)
-    cell = _cell(row, values, descriptor)
-    device = descriptor["devices"][cell["device"]]
-    images, batch_size, seconds = descriptor["training_images"], cell["batch_size"], values["seconds_per_epoch"]
+def _run(cell: Mapping[str, Any], descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    images, batch_size, seconds = descriptor["training_images"], cell["batch_size"], cell["seconds_per_epoch"]
     return {
         **cell,
-        **chosen(values, ("final_accuracy", "cpu_percent", "gpu_utilization_percent")),
         **chosen(descriptor, ("hostname", "framework", "framework_version", "precision")),
-        **chosen(device, ("kind", "name"), "device_"),
+        **chosen(descriptor["devices"][cell["device"]], ("kind", "name"), "device_"),
         "status": COMPLETED,
-        "epochs": values["epochs_shown"],
+        "epochs": cell["epochs_shown"],
         "train_seconds_per_epoch": seconds,
         "samples_per_second": images // batch_size * batch_size / seconds if images and batch_size <= images else None,
+        # That of the file covers something else. It was read because a broken file is one as a whole.
+        "total_seconds": None,
         "flags": "",
     }
-
-
-def _epoch(row: _Row, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    values = row.values(EPOCH_FIELDS)
-    epoch = values["epoch"] + 1  # published counted from 0, ours from 1
-    return _cell(row, values, descriptor) | chosen(values, ("accuracy", "elapsed_seconds")) | {"epoch": epoch}

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from trainbench.records.steady import positions_of_last_part
+from trainbench.records.steady import positions, positions_of_last_part
 from trainbench.results.columns import chosen, real, text, whole, yes_or_no
 from trainbench.results.comparability import own_variables, threads_in_use, variables_text
-from trainbench.results.statistics import first_epoch_only, steady_count, steady_median
+from trainbench.results.statistics import steady_median
 
 COMPLETED: Final = "completed"
 
@@ -76,6 +76,7 @@ def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
     epochs, resumed, used = record["epochs"], record["resumed_after_epochs"], record["device_used"]
     train_seconds = [epoch["train_seconds"] for epoch in epochs]
     eval_seconds = [epoch["eval_seconds"] for epoch in epochs]
+    steady = positions(len(epochs), resumed)
     seconds_per_epoch = steady_median(train_seconds, resumed)
     samples = steady_median([epoch["samples"] for epoch in epochs], resumed)
     samples_per_second = samples / seconds_per_epoch if samples and seconds_per_epoch else None
@@ -87,8 +88,8 @@ def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
         "eval_seconds_per_epoch": steady_median(eval_seconds, resumed),
         "epoch_seconds": steady_median([sum(both) for both in zip(train_seconds, eval_seconds, strict=True)], resumed),
         "first_epoch_train_seconds": train_seconds[0] if train_seconds else None,
-        "steady_epochs": steady_count(train_seconds, resumed),
-        "first_epoch_only": first_epoch_only(train_seconds, resumed),
+        "steady_epochs": len(steady),
+        "first_epoch_only": bool(epochs) and not steady,
         "samples_per_second": samples_per_second,
         "final_loss": epochs[-1]["loss"] if epochs else None,
         "final_accuracy": epochs[-1]["accuracy"] if epochs else None,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trainbench.results.columns import text, whole
+from trainbench.results.columns import chosen, text, whole
 from trainbench.results.comparability import other_variables, own_variables
 from trainbench.results.tables import frame
 
@@ -68,22 +68,18 @@ class Settings:
 
 def _settings_of(record: Mapping[str, Any]) -> Iterator[Setting]:
     settings, software, dataset = record["settings"], record["software"], record["dataset"] or {}
-    flags = software["flags"]
     device = settings["device"]
-    data = {"dataset_files_sha256": settings["dataset_files_sha256"], **dataset}
     versions = {
-        "trainbench": software["trainbench"],
-        "code_sha256": software["code_sha256"],
-        "python": software["python"],
+        **chosen(software, ("trainbench", "code_sha256", "python")),
         **software["versions"],
-        **{name: flags[name] for name in ("tf32", "deterministic")},
+        **chosen(software["flags"], ("tf32", "deterministic")),
         **other_variables(record),
     }
     for part, of, framework, values in (
-        (STUDY, "", None, {name: settings[name] for name in _OF_STUDY}),
+        (STUDY, "", None, chosen(settings, _OF_STUDY)),
         (MODEL, settings["model"], None, {"epochs": settings["epochs"], **settings["hyperparameters"]}),
-        (DEVICE, device["name"], None, {name: device[name] for name in _OF_DEVICE} | dict(own_variables(record))),
-        (DATA, "", None, data),
+        (DEVICE, device["name"], None, chosen(device, _OF_DEVICE) | dict(own_variables(record))),
+        (DATA, "", None, chosen(settings, ["dataset_files_sha256"]) | dataset),
         (SOFTWARE, record["host"]["id"], software["framework"], versions),
     ):
         for name, value in values.items():
@@ -92,9 +88,6 @@ def _settings_of(record: Mapping[str, Any]) -> Iterator[Setting]:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any value of a record
-    match value:
-        case bool():
-            return "on" if value else "off"
-        case float():
-            return f"{value:g}"
-    return str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

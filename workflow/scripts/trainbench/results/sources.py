@@ -17,7 +17,7 @@ from trainbench.files.bounded_file import Unusable, printable
 from trainbench.records import record
 from trainbench.records.record import Metrics
 from trainbench.records.same_host import Hosts
-from trainbench.words.markdown import literal
+from trainbench.words.markdown import bullets
 
 METRICS_NAME: Final = "metrics.json"
 RUNS_FOLDER: Final = "runs"
@@ -25,6 +25,8 @@ LAYOUT: Final = f"MODEL/BATCH_SIZE/DEVICE/REPEAT/{METRICS_NAME}"
 DESCRIPTOR: Final = "published.json"
 FOLDER_KEY: Final = "runs_folder"
 """Under this key a record says in which results folder it was found."""
+
+_OF_A_RUN: Final = ("model", "batch_size", "device", "repeat")
 
 # More names than these make a sentence that nobody reads to its end.
 NAMED_REFUSALS: Final = 5
@@ -111,12 +113,16 @@ def read(own: Iterable[Path], found: Found, refused: list[Refusal], hosts: Hosts
         read_files.add(identity)
         try:
             metrics = record.read(path)
-            problem = _misplaced(path, metrics) or _copied(metrics, paths_of_runs)
+            problem = _misplaced(path, metrics)
+            if problem is None and (other := paths_of_runs.get(metrics["run_id"])):
+                problem = f"is the same run as {printable(str(other))} (run_id {metrics['run_id']})"
         except Unusable as error:
             problem = str(error)
         if problem is None:
             paths_of_runs[metrics["run_id"]] = path
-            yield _placed(metrics, path, hosts)
+            host = metrics["host"] | {"id": hosts.name(metrics["host"])}
+            # The folder above the four that name a run. Path.resolve would follow links.
+            yield metrics | {"host": host, FOLDER_KEY: os.path.abspath(path.parents[4])}  # noqa: PTH100
         elif is_own:
             raise InputError(
                 f"the metrics file {path} {problem}; delete it (rm {path}) and run snakemake again to measure that run "
@@ -163,8 +169,7 @@ def left_out_markdown(refused: Sequence[Refusal]) -> str:
     """A section of Markdown that lists what was left out; nothing where nothing was."""
     if not refused:
         return ""
-    lines = "\n".join(f"- {literal(str(refusal))}" for refusal in refused)
-    return f"\n## Left out of the sources: {len(refused)}\n\n{lines}\n"
+    return f"\n## Left out of the sources: {len(refused)}\n\n{bullets(map(str, refused))}\n"
 
 
 def fingerprint_of(found: Found) -> str:
@@ -200,35 +205,28 @@ def _folders(pattern: str, key: str) -> list[Path]:
 
 
 # For os.path a file that may not be looked at is none; for Path it is an exception.
-_is_file: Final = os.path.isfile
 _is_folder: Final = os.path.isdir
 
 
 def _below(folder: Path) -> Iterator[Path | Refusal]:
     """All metrics files below `folder`, and what stands in the way of finding them."""
-    pending = [folder]
-    while pending:
-        current = pending.pop()
-        try:
-            with os.scandir(current) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            yield Refusal(current, f"cannot be read ({error.strerror})")
-            continue
-        folders = []
-        for entry in entries:
-            if entry.name == METRICS_NAME:
-                yield Path(entry.path)
-            elif entry.name.startswith("."):
-                continue
-            elif entry.is_symlink():
-                if not _is_file(entry.path):
-                    yield Refusal(
-                        Path(entry.path), "is a link to a folder or to nothing: name what it leads to as a source"
-                    )
-            elif entry.is_dir():
-                folders.append(Path(entry.path))
-        pending += reversed(folders)
+    unread: list[OSError] = []
+    for root, folders, files in os.walk(folder, onerror=unread.append):
+        yield from _unread(unread)
+        for name in sorted((*folders, *files)):
+            path = Path(root, name)
+            if name == METRICS_NAME:
+                yield path
+            elif not name.startswith(".") and path.is_symlink() and not os.path.isfile(path):  # noqa: PTH113 - as above
+                yield Refusal(path, "is a link to a folder or to nothing: name what it leads to as a source")
+        folders[:] = sorted(name for name in folders if name != METRICS_NAME and not name.startswith("."))
+    yield from _unread(unread)
+
+
+def _unread(errors: list[OSError]) -> Iterator[Refusal]:
+    while errors:
+        error = errors.pop(0)
+        yield Refusal(Path(error.filename), f"cannot be read ({error.strerror})")
 
 
 def _identity(path: Path) -> FileIdentity | Path:
@@ -240,29 +238,12 @@ def _identity(path: Path) -> FileIdentity | Path:
     return status.st_dev, status.st_ino
 
 
-def _placed(metrics: Metrics, path: Path, hosts: Hosts) -> Metrics:
-    host = metrics["host"] | {"id": hosts.name(metrics["host"])}
-    return metrics | {"host": host, FOLDER_KEY: _runs_folder(path)}
-
-
-def _runs_folder(path: Path) -> str:
-    """The folder above the four that name a run."""
-    return os.path.abspath(path.parents[4])  # noqa: PTH100 - Path.resolve would follow links
-
-
 def _misplaced(path: Path, metrics: Metrics) -> str | None:
     """How a record contradicts the folder it lies in, or itself: one of them is wrong, and nobody knows which."""
     of_folder = "/".join(Path(os.path.abspath(path)).parts[-5:-1])  # noqa: PTH100 - Path.resolve would follow links
-    of_record = "/".join(str(metrics[key]) for key in ("model", "batch_size", "device", "repeat"))
+    of_record = "/".join(str(metrics[key]) for key in _OF_A_RUN)
     if of_folder != of_record:
         return f"is the record of {of_record}, but lies in {printable(of_folder)}"
-    settings = metrics["settings"]
-    of_settings = f"{settings['model']}/{settings['batch_size']}/{settings['device']['name']}/{settings['repeat']}"
+    settings = metrics["settings"] | {"device": metrics["settings"]["device"]["name"]}
+    of_settings = "/".join(str(settings[key]) for key in _OF_A_RUN)
     return None if of_settings == of_record else f"is the record of {of_record} with the settings of {of_settings}"
-
-
-def _copied(metrics: Metrics, paths_of_runs: dict[str, Path]) -> str | None:
-    other = paths_of_runs.get(metrics["run_id"])
-    if other is None:
-        return None
-    return f"is the same run as {printable(str(other))} (run_id {metrics['run_id']})"

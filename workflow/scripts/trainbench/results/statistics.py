@@ -27,10 +27,10 @@ class Summary:
     """
 
     n: int
-    mean: float | None
-    sd: float | None
-    minimum: float | None
-    maximum: float | None
+    mean: float | None = None
+    sd: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,14 @@ def estimate(values: Iterable[float | None]) -> Estimate:
         ValueError: a value is not a positive finite number.
     """
     known = [value for value in values if value is not None]
-    logs = [_log(value) for value in known]
+    for value in known:
+        if not 0 < value < math.inf:
+            raise ValueError(f"a geometric mean takes positive finite numbers, found {value}")
+    logs = [math.log(value) for value in known]
     if len(logs) < 2:  # noqa: PLR2004 - one run has no spread
         return Estimate(len(known), next(iter(known), None))
     mean, sd = statistics.fmean(logs), statistics.stdev(logs)
-    half_width = _t_quantile(len(logs) - 1) * sd / math.sqrt(len(logs))
+    half_width = t_quantile(len(logs) - 1) * sd / math.sqrt(len(logs))
     return Estimate(
         n=len(logs),
         value=math.exp(mean),
@@ -127,60 +130,40 @@ def ratio(numerator: Estimate, denominator: Estimate) -> Ratio | None:
     if numerator.value is None or denominator.value is None:
         return None
     value = numerator.value / denominator.value
-    if numerator.spread_percent is None or denominator.spread_percent is None:
-        return Ratio(value)
     parts = [
         (math.log1p(side.spread_percent / 100) ** 2 / side.n, side.n - 1)
         for side in (numerator, denominator)
         if side.spread_percent is not None
     ]
+    if len(parts) < 2:  # noqa: PLR2004 - one run on a side has no spread
+        return Ratio(value)
     variance = sum(part for part, _ in parts)
     if variance == 0:
         return Ratio(value, value, value)
     freedom = variance**2 / sum(part**2 / own for part, own in parts)
-    factor = math.exp(_t_quantile(freedom) * math.sqrt(variance))
+    factor = math.exp(t_quantile(freedom) * math.sqrt(variance))
     return Ratio(value, value / factor, value * factor)
 
 
-def _log(value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"a geometric mean takes positive finite numbers, found {value}")
-    return math.log(value)
-
-
-def _t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
     """By how many standard errors the two-sided interval reaches to each side."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def first_epoch_only(values: Sequence[float], resumed_after: Collection[int] = ()) -> bool:
-    """Whether a run has no steady epoch, so that its steady figure is the first epoch's."""
-    return bool(values) and steady_count(values, resumed_after) == 0
-
-
-def steady(values: Sequence[float], resumed_after: Collection[int] = ()) -> Sequence[float]:
-    """The values of a run's steady epochs: all but the first and those right after a resume (`records.steady`).
-
-    A run without a steady epoch has only its first, so that one is returned; `first_epoch_only` tells.
-    """
-    return [values[position] for position in positions(len(values), resumed_after)] or values[:1]
-
-
-def steady_count(values: Sequence[float], resumed_after: Collection[int] = ()) -> int:
-    """How many steady epochs a run has: 0 for a run of one epoch."""
-    return len(positions(len(values), resumed_after))
-
-
 def steady_median(values: Sequence[float], resumed_after: Collection[int] = ()) -> float | None:
-    """A run's figure, the median over its steady epochs, or None for a run without epochs."""
-    return statistics.median(steady(values, resumed_after)) if values else None
+    """A run's figure, the median over its steady epochs (`records.steady`), or None for a run without epochs.
+
+    Of a run without a steady epoch it is that of the first epoch.
+    """
+    steady = [values[position] for position in positions(len(values), resumed_after)] or values[:1]
+    return statistics.median(steady) if values else None
 
 
 def summarize(values: Iterable[float | None]) -> Summary:
     """Summarise one figure over the runs of a cell; runs that do not know it (None) are not counted."""
     known = [value for value in values if value is not None]
     if not known:
-        return Summary(n=0, mean=None, sd=None, minimum=None, maximum=None)
+        return Summary(n=0)
     return Summary(
         n=len(known),
         # The exact mean: a rounded floating-point sum can put the mean of equal values outside their range.

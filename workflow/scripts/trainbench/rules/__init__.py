@@ -7,6 +7,13 @@ rules import this room at every parse.
 from pathlib import Path
 from typing import Final
 
+from trainbench.plan.study import METRICS_NAME, Run
+
 RESULTS: Final = Path("results")
 SNAKEMAKE: Final = Path(".snakemake")
 """Snakemake's own folder; both are seen from the working folder."""
+
+
+def metrics_file(run: Run, results: Path = RESULTS) -> Path:
+    """Where a run says what it measured."""
+    return results / run.folder / METRICS_NAME

@@ -24,9 +24,9 @@ def go_on(call: Call) -> int | None:
     """
     if not call.options.is_main:
         return None
-    table_params.refuse_absent(call.conclusions)
+    table_params.refuse_absent(call.config)
     _refuse(working_folder.obstacle(Path.cwd()))
-    _refuse_unwritable([str(SNAKEMAKE)])
+    _refuse(working_folder.unwritable(Path.cwd(), [str(SNAKEMAKE)]))
     held = None
     try:
         if not call.options.is_dry_run:
@@ -55,17 +55,14 @@ def hold_against_machine(
     folders = {"/".join(path.parent.parts[:2]) for path in map(Path, written) if not path.is_absolute()}
     prepared = Path(call.prepared).exists()
     # The prepared data set is no output of any job.
-    _refuse_unwritable(sorted(folders | ({limits.DATA_FOLDER} if runs and not prepared else set())))
+    folders |= {limits.DATA_FOLDER} if runs and not prepared else set()
+    _refuse(working_folder.unwritable(Path.cwd(), sorted(folders)))
     limits.refuse_no_core(call.machine)
     if patience is not None:
         limits.refuse_impatience(patience)
     limits.refuse_impossible(call.study, runs, idx.read_shape(call.dataset_files), call.machine, prepared=prepared)
     if runs and not prepared:
         idx.read_contents(call.data_folder)
-
-
-def _refuse_unwritable(folders: Iterable[str]) -> None:
-    _refuse(working_folder.unwritable(Path.cwd(), folders))
 
 
 def _refuse(problem: str | None) -> None:

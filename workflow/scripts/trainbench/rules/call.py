@@ -17,7 +17,6 @@ from trainbench.errors import InputError
 from trainbench.files import fingerprint, full_disk
 from trainbench.machine import clean_environment, gpu_cards, gpu_choice, host, working_folder
 from trainbench.plan import config_files, configuration, device_cards, limits, typed_config
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Device, Run, Study
 from trainbench.rules import rooms
 
@@ -102,7 +101,6 @@ class Call:
     options: Options
     config: Mapping[str, Any]
     study: Study
-    conclusions: Conclusions
     dataset_files: idx.IdxFiles
     dataset_files_sha256: str
     code_sha256: Mapping[str, str]
@@ -173,7 +171,10 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
     builds_for_gpus = machine.frameworks is None or machine.frameworks[framework] is not False
     gpu_found = bool(machine.cards) and machine.gpu_limit != 0 and builds_for_gpus
     study = configuration.study_of(config, None if options.submits else gpu_found)
-    files = idx.find_files(_data_folder(study, repository))
+    # Where the data files are: seen from the working folder or, where there is nothing, from the repository. Unlike
+    # Path.exists, os.path's says no of what may not be looked at.
+    here, there = (os.path.exists(folder / study.dataset_path) for folder in (Path(), repository))  # noqa: PTH110
+    files = idx.find_files((repository if there and not here else Path()) / study.dataset_path)
     warnings: list[str] = []
     if options.is_main:
         limits.refuse_contradictions(study, study.runs(), idx.read_shape(files))
@@ -191,9 +192,8 @@ def read(options: Options, config: Mapping[str, Any], repository: Path) -> Call:
         options=options,
         config=config,
         study=study,
-        conclusions=configuration.conclusions_of(config),
         dataset_files=files,
-        dataset_files_sha256=fingerprint.of_files(vars(files).values()),
+        dataset_files_sha256=fingerprint.of_files(files),
         code_sha256={
             device.framework: rooms.code_of_run(device.framework) for device in study.device_settings.values()
         },
@@ -230,14 +230,6 @@ def given_cores(options: Options, usable: int) -> int | None:
     if options.cores is None or (options.is_dry_run and options.cores == 1):
         return None
     return min(options.cores, usable)
-
-
-def _data_folder(study: Study, repository: Path) -> Path:
-    """Where the data files are: seen from the working folder or, where there is nothing, from the repository."""
-    folder = Path(study.dataset_path)
-    in_repository = repository / folder
-    # Unlike Path.exists, this says no of what may not be looked at.
-    return in_repository if os.path.exists(in_repository) and not os.path.exists(folder) else folder  # noqa: PTH110
 
 
 def left_out(devices: Sequence[Device], environment: Mapping[str, str]) -> str | None:

@@ -5,9 +5,11 @@ It works beside runs that are measured.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
+from itertools import islice
+from operator import add
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
@@ -16,6 +18,7 @@ from trainbench.machine import host
 from trainbench.plan.study import METRICS_NAME, Run, Study, cores_of_run
 from trainbench.records import same_host
 from trainbench.rules.call import Call
+from trainbench.words.wording import numbered
 
 MOST_RUNS_OF_CELL: Final = 5
 """So many runs of a cell are read: more would say little more, and a study may have thousands."""
@@ -66,6 +69,11 @@ class Estimate:
     high: float | None
     basis: Literal["cell", "throughput"]
 
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Lowest, likely and highest; what is likely thrice where that is all there is."""
+        return (self.seconds,) * 3 if self.low is None or self.high is None else (self.low, self.seconds, self.high)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -75,18 +83,16 @@ class Work:
     which nothing is known are only counted, as are those without limits.
     """
 
-    busy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    longest: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    busy: tuple[float, ...] = (0.0, 0.0, 0.0)
+    longest: tuple[float, ...] = (0.0, 0.0, 0.0)
     known_runs: int = 0
     unlimited_runs: int = 0
     unknown_runs: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        low, likely, high = (one + another for one, another in zip(self.busy, other.busy, strict=True))
-        least, middle, most = (max(pair) for pair in zip(self.longest, other.longest, strict=True))
         return Work(
-            busy=(low, likely, high),
-            longest=(least, middle, most),
+            busy=tuple(map(add, self.busy, other.busy)),
+            longest=tuple(map(max, self.longest, other.longest)),
             known_runs=self.known_runs + other.known_runs,
             unlimited_runs=self.unlimited_runs + other.unlimited_runs,
             unknown_runs=self.unknown_runs + other.unknown_runs,
@@ -97,63 +103,48 @@ def work(share: float, estimate: Estimate | None, runs: int = 1) -> Work:
     """The work of so many alike runs that each keep a share of the machine busy."""
     if estimate is None:
         return Work(unknown_runs=runs)
-    likely = estimate.seconds
-    limited = estimate.low is not None and estimate.high is not None
-    low, high = (estimate.low or 0.0, estimate.high or 0.0) if limited else (likely, likely)
-    every = runs * share
     return Work(
-        busy=(every * low, every * likely, every * high),
-        longest=(low, likely, high),
+        busy=tuple(runs * share * seconds for seconds in estimate.limits),
+        longest=estimate.limits,
         known_runs=runs,
-        unlimited_runs=0 if limited else runs,
+        unlimited_runs=runs if estimate.low is None else 0,
     )
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where runs are carried out: cores and GPUs for them, and the host; None where that is not known here.
+class Forecast:
+    """The runs of a results folder that have ended, read when they are asked for, and where those to come are run.
 
-    `host` is what a metrics file has of a host: id, CPU and memory.
+    Those count that were carried out on the same host and with the same device and data as runs of the study. `host` is
+    what a metrics file has of a host, id, CPU and memory, or None where any counts. Of `cores` and `gpus` runs are
+    carried out side by side; `cores` is None where that is not known here.
     """
 
-    cores: int | None
-    gpus: int
+    study: Study
+    results: Path
+    dataset_files_sha256: str
     host: Mapping[str, Any] | None
+    cores: int | None = None
+    gpus: int = 0
+    _pasts: dict[Cell, list[Past]] = field(default_factory=dict)
+    _sizes: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
-    def share(self, study: Study, device_name: str) -> float:
+    def share(self, device_name: str) -> float:
         """The share of the machine that a run on a device takes: 1 where nothing else runs beside it, or it is unknown.
 
         Raises:
             InputError: the study does not describe the device.
         """
-        device = study.device(device_name)
+        device = self.study.device(device_name)
         if self.cores is None:
             return 1.0
-        cores = cores_of_run(device, study.isolation, self.cores, self.gpus) / self.cores
+        cores = cores_of_run(device, self.study.isolation, self.cores, self.gpus) / self.cores
         return min(1.0, max(cores, device.gpus / max(1, self.gpus)))
 
-
-class History:
-    """The runs of a results folder that have ended, read when they are asked for.
-
-    Those count that were carried out on the same host and with the same device and data as runs of the study.
-    """
-
-    def __init__(self, study: Study, results: Path, dataset_files_sha256: str, host: Mapping[str, Any] | None) -> None:
-        self._study = study
-        self._results = results
-        self._dataset_files_sha256 = dataset_files_sha256
-        self._host = host
-        self._pasts: dict[Cell, list[Past]] = {}
-        self._batch_sizes: dict[tuple[str, str], set[int]] = {}
-
     def learn(self, run: Run) -> None:
-        """Add a run that has ended just now."""
-        cell = cell_of(run)
-        self._batch_sizes.setdefault((run.model, run.device), self._found_sizes(cell)).add(run.batch_size)
-        if cell in self._pasts:
-            past = self._read(run)
-            self._pasts[cell] += [past] if past is not None else []
+        """Take note that a run has ended just now: what was read beside it is read anew."""
+        self._pasts.pop(cell_of(run), None)
+        self._sizes.pop((run.model, run.device), None)
 
     def estimate(self, cell: Cell) -> Estimate | None:
         """How long a run of `cell` will take, or None where no run tells.
@@ -161,7 +152,7 @@ class History:
         Raises:
             InputError, KeyError: the study does not describe the cell's device or model.
         """
-        epochs = self._study.model_settings[cell.model].epochs
+        epochs = self.study.model_settings[cell.model].epochs
         known = [past.seconds(epochs) for past in self._of_cell(cell)]
         if not known:
             return self._by_throughput(cell, epochs)
@@ -175,40 +166,31 @@ class History:
         sizes where every step does. The truth lies between: these are the limits, and the estimate is their geometric
         mean.
         """
-        key = (cell.model, cell.device)
-        if key not in self._batch_sizes:
-            self._batch_sizes[key] = self._found_sizes(cell)
-        sizes = self._batch_sizes[key] - {cell.batch_size}
-        for size in sorted(sizes, key=lambda size: (abs(math.log(size / cell.batch_size)), size)):
+        pair = (cell.model, cell.device)
+        if pair not in self._sizes:
+            self._sizes[pair] = _numbers(
+                path.parent for path in self.results.glob(f"runs/{cell.model}/*/{cell.device}")
+            )
+        others = [size for size in self._sizes[pair] if size != cell.batch_size]
+        for size in sorted(others, key=lambda size: abs(math.log(size / cell.batch_size))):
             known = self._of_cell(Cell(cell.model, size, cell.device))
             if known:
-                other, epoch = (
-                    median(getattr(past, name) for past in known) for name in ("other_seconds", "epoch_seconds")
-                )
+                epoch, other = (median(seconds) for seconds in zip(*map(astuple, known), strict=True))
                 fast, slow = sorted((epoch, epoch * size / cell.batch_size))
                 likely, low, high = (other + epochs * seconds for seconds in (math.sqrt(fast * slow), fast, slow))
                 return Estimate(likely, low, high, "throughput")
         return None
 
-    def _found_sizes(self, cell: Cell) -> set[int]:
-        names = [folder.parent.name for folder in self._results.glob(f"runs/{cell.model}/*/{cell.device}")]
-        return {int(name) for name in names if name.isdecimal() and int(name)}
-
-    def _of_cell(self, cell: Cell) -> Sequence[Past]:
+    def _of_cell(self, cell: Cell) -> list[Past]:
         if cell not in self._pasts:
-            folder = self._results / Run(cell.model, cell.batch_size, cell.device, 1).folder
-            names = [path.parent.name for path in folder.parent.glob(f"*/{METRICS_NAME}")]
-            found: list[Past] = []
-            for repeat in sorted(int(name) for name in names if name.isdecimal()):
-                past = self._read(Run(cell.model, cell.batch_size, cell.device, repeat))
-                found += [past] if past is not None else []
-                if len(found) == MOST_RUNS_OF_CELL:
-                    break
-            self._pasts[cell] = found
+            found = self.results.glob(f"runs/{cell.model}/{cell.batch_size}/{cell.device}/*/{METRICS_NAME}")
+            repeats = _numbers(path.parent for path in found)
+            pasts = (self._read(Run(cell.model, cell.batch_size, cell.device, repeat)) for repeat in repeats)
+            self._pasts[cell] = [*islice(filter(None, pasts), MOST_RUNS_OF_CELL)]
         return self._pasts[cell]
 
     def _read(self, run: Run) -> Past | None:
-        path = self._results / run.folder / METRICS_NAME
+        path = self.results / run.folder / METRICS_NAME
         try:
             metrics = json.loads(path.read_bytes())
             return past_of(metrics, path.stat().st_mtime) if self._counts(metrics, run) else None
@@ -216,23 +198,25 @@ class History:
             return None  # whoever reads it for the tables says what is wrong with it
 
     def _counts(self, metrics: Mapping[str, Any], run: Run) -> bool:
-        wanted = self._study.settings(run, self._dataset_files_sha256)
+        wanted = self.study.settings(run, self.dataset_files_sha256)
         return (
             metrics["status"] == "completed"
-            and (self._host is None or same_host.are_one(self._host, metrics["host"]))
+            and (self.host is None or same_host.are_one(self.host, metrics["host"]))
             and all(metrics["settings"][name] == wanted[name] for name in ("device", "dataset_files_sha256"))
         )
 
 
-def of_call(call: Call, results: Path) -> tuple[History, Place]:
+def _numbers(folders: Iterable[Path]) -> list[int]:
+    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and int(folder.name))
+
+
+def of_call(call: Call, results: Path) -> Forecast:
     """The runs that have ended, from which times are known, and the machine, of which nothing is known elsewhere."""
     if call.options.submits:
-        place = Place(cores=None, gpus=0, host=None)
-    else:
-        machine = host.inventory()
-        cores = call.machine.cores or machine.usable_threads
-        place = Place(cores=cores, gpus=call.gpus_side_by_side, host=asdict(machine))
-    return History(call.study, results, call.dataset_files_sha256, place.host), place
+        return Forecast(call.study, results, call.dataset_files_sha256, host=None)
+    machine = host.inventory()
+    cores, gpus = call.machine.cores or machine.usable_threads, call.gpus_side_by_side
+    return Forecast(call.study, results, call.dataset_files_sha256, asdict(machine), cores, gpus)
 
 
 def past_of(metrics: Mapping[str, Any], written_at: float) -> Past:
@@ -283,13 +267,8 @@ def time_text(whole: Work) -> str:
     if not whole.unlimited_runs and low != high:
         text += f" ({low} to {high})"
     if whole.unknown_runs:
-        text += f", and {count_text(whole.unknown_runs, 'run')} of unknown length"
+        text += f", and {numbered(whole.unknown_runs, 'run')} of unknown length"
     return text
-
-
-def count_text(count: int, what: str) -> str:
-    """So many of something: `1 run`, `2 runs`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def duration_text(seconds: float) -> str:

@@ -1,16 +1,15 @@
 """Names all that is made of a study's runs: tables, figures, timelines and the page, and which of them a study has."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from trainbench.conclusions import table_files
 from trainbench.figures import of_study
-from trainbench.plan.question import Conclusions
-from trainbench.plan.study import METRICS_NAME, Run, Study
-from trainbench.rules import RESULTS
+from trainbench.plan.study import Run, Study
+from trainbench.rules import RESULTS, metrics_file
 
 SO_FAR: Final = RESULTS / "so_far"
 """Where lies what is made of the runs that are there by now."""
@@ -25,7 +24,7 @@ COMPARED_TABLES: Final = {"csv": "results/tables/baseline.csv", "markdown": "res
 
 def metrics(runs: Iterable[Run]) -> list[str]:
     """The metrics files of these runs."""
-    return [f"{RESULTS}/{run.folder}/{METRICS_NAME}" for run in runs]
+    return [str(metrics_file(run)) for run in runs]
 
 
 def tables(folder: Path = RESULTS) -> dict[str, str]:
@@ -47,7 +46,7 @@ def page(folder: Path = RESULTS) -> str:
     return f"{folder}/report.html"
 
 
-def figures(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> list[str]:
+def figures(study: Study, config: Mapping[str, Any], folder: Path = RESULTS) -> list[str]:
     """The figures of a study; a speedup takes two devices, a curve over threads or GPUs several numbers of them."""
     devices = study.selected_devices()
     several = {
@@ -56,7 +55,7 @@ def figures(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> l
         "gpu_scaling": len({device.gpus for device in devices if device.kind == "gpu"}) > 1,
     }
     return pictures(
-        f"{folder}/figures/{name}" for name in of_study.NAMES if several.get(name, True) or conclusions.sources
+        f"{folder}/figures/{name}" for name in of_study.NAMES if several.get(name, True) or config["sources"]
     )
 
 
@@ -82,23 +81,18 @@ def timelines(study: Study) -> list[str]:
     return pictures(map(timeline, timeline_runs(study)))
 
 
-def everything(study: Study, conclusions: Conclusions, folder: Path = RESULTS) -> list[str]:
+def everything(study: Study, config: Mapping[str, Any], folder: Path = RESULTS) -> list[str]:
     """All that is made of a study's metrics files, or of those that are there so far."""
     of_runs = timelines(study) if folder == RESULTS else []
-    return [*tables(folder).values(), *figures(study, conclusions, folder), *of_runs, page(folder)]
+    return [*tables(folder).values(), *figures(study, config, folder), *of_runs, page(folder)]
 
 
-def leftovers(study: Study, conclusions: Conclusions, folder: Path) -> list[str]:
+def leftovers(study: Study, config: Mapping[str, Any], folder: Path) -> list[str]:
     """What an earlier study left and this one does not ask for: it would show what the tables no longer have."""
-    outdated = set(pictures(f"{folder}/figures/{name}" for name in of_study.NAMES)) - set(
-        figures(study, conclusions, folder)
-    )
-    compared = (
-        []
-        if conclusions.baseline is not None
-        else [f"{folder}/tables/{Path(path).name}" for path in COMPARED_TABLES.values()]
-    )
-    return sorted(outdated) + compared
+    made = set(everything(study, config, folder))
+    compared = [f"{folder}/tables/{Path(path).name}" for path in COMPARED_TABLES.values()]
+    drawn = sorted(pictures(f"{folder}/figures/{name}" for name in of_study.NAMES))
+    return [path for path in drawn if path not in made] + (compared if config["baseline"] is None else [])
 
 
 def leftover_timelines(study: Study) -> list[str]:

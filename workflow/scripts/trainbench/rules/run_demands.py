@@ -19,11 +19,6 @@ def cores(call: Call, run: Run) -> int:
     return cores_of_run(device, isolation, usable, call.gpus_side_by_side)
 
 
-def gpus(call: Call, run: Run) -> int:
-    """GPUs that a run reserves."""
-    return call.study.device(run.device).gpus
-
-
 def gpus_by_kind(call: Call) -> dict[str, Callable[[Call, Run], int]]:
     """The GPUs that a run reserves of each kind, by the name of the resource; nothing where all are of one kind."""
     reserved = {
@@ -45,11 +40,6 @@ def environment(call: Call, run: Run) -> str:
     """The conda environment of a run: that of its device's framework and kind."""
     device = call.study.device(run.device)
     return str(call.repository / "envs" / f"train-{device.framework}-{'cuda' if device.gpus else 'cpu'}.yaml")
-
-
-def asked_of_scheduler(call: Call, run: Run) -> dict[str, int | str]:
-    """What a run asks of the scheduler that it is submitted to, by the name of the resource."""
-    return submission.resources(call.study.device(run.device), call.study.isolation)
 
 
 def names_asked_of_scheduler(call: Call) -> list[str]:

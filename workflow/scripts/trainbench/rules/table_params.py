@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from trainbench.plan.question import Conclusions
 from trainbench.plan.study import Study
 from trainbench.results import sources
 from trainbench.rules.call import Call
@@ -17,14 +16,9 @@ def order(study: Study) -> dict[str, tuple[Any, ...]]:
     return {"models": study.models, "batch_sizes": study.batch_sizes, "devices": study.devices}
 
 
-def question(conclusions: Conclusions) -> dict[str, Any]:
+def question(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the tables are to answer beside the order in which they show things."""
-    return {
-        "reference": {"device": conclusions.reference_device, "host": conclusions.reference_host},
-        "target_accuracy": conclusions.target_accuracy,
-        "prices": conclusions.prices,
-        "currency": conclusions.currency,
-    }
+    return {key: config[key] for key in ("reference", "target_accuracy", "prices", "currency")}
 
 
 def repetition(call: Call) -> dict[str, Any]:
@@ -33,36 +27,32 @@ def repetition(call: Call) -> dict[str, Any]:
     return {
         "configuration": yaml.safe_dump(settings | {"devices": list(call.study.devices)}, sort_keys=False),
         "code_sha256": sorted({call.code_sha256[device.framework] for device in call.study.selected_devices()}),
-        "repository": str(call.repository),
     }
 
 
-def refuse_absent(conclusions: Conclusions) -> None:
+def refuse_absent(config: Mapping[str, Any]) -> None:
     """Look for what is read beside the study's runs, so that what is not there is told before anything trains.
 
     Raises:
         InputError: a folder is not there, or has what cannot be used.
     """
-    found = _found(conclusions.sources, "sources")
-    if not conclusions.skip_bad_sources:
+    found = _found(tuple(config["sources"]), "sources")
+    if not config["skip_bad_sources"]:
         sources.demand_all_usable(found.refused)
-    if conclusions.baseline is not None:
-        sources.demand_runs(_found((conclusions.baseline,), "baseline"), conclusions.baseline)
+    if config["baseline"] is not None:
+        sources.demand_runs(_found((config["baseline"],), "baseline"), config["baseline"])
 
 
-def read_sources(conclusions: Conclusions) -> Mapping[str, Any]:
+def read_sources(config: Mapping[str, Any]) -> dict[str, Any]:
     """The sources, and a fingerprint of what lies in them: no inputs, because Snakemake is not to make them."""
-    return {
-        "folders": conclusions.sources,
-        "skip_bad": conclusions.skip_bad_sources,
-        "files": sources.fingerprint_of(_found(conclusions.sources, "sources")),
-    }
+    folders = tuple(config["sources"])
+    files = sources.fingerprint_of(_found(folders, "sources"))
+    return {"folders": folders, "skip_bad": config["skip_bad_sources"], "files": files}
 
 
-def read_baseline(conclusions: Conclusions) -> Mapping[str, Any]:
+def read_baseline(folder: str) -> dict[str, Any]:
     """The baseline, and a fingerprint of what lies in it."""
-    folder = conclusions.baseline
-    return {"folder": folder, "files": sources.fingerprint_of(_found((str(folder),), "baseline"))}
+    return {"folder": folder, "files": sources.fingerprint_of(_found((folder,), "baseline"))}
 
 
 @cache

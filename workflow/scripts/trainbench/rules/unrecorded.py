@@ -9,17 +9,17 @@ Standard library only: the script of a run imports it.
 
 import base64
 import binascii
-import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trainbench.plan.study import METRICS_NAME, Run
-from trainbench.rules import RESULTS, SNAKEMAKE
+from trainbench.rules import RESULTS, SNAKEMAKE, metrics_file
+from trainbench.rules.so_far import read
 
 if TYPE_CHECKING:
     from trainbench.rules.call import Call
@@ -35,7 +35,7 @@ def set_aside(call: "Call") -> None:
     To be called while no other Snakemake is at work there.
     """
     # Snakemake takes the marks of a run's outputs away one by one, and carries it out again for any that is left.
-    marked = set(_runs(_outputs(SNAKEMAKE / "incomplete"), NAMES)).intersection(call.study.runs())
+    marked = set(_runs(_outputs(SNAKEMAKE / "incomplete"))).intersection(call.study.runs())
     kept = RESULTS / FOLDER_NAME
     for run in marked:
         if _is_current(call, run):
@@ -48,9 +48,8 @@ def set_aside(call: "Call") -> None:
 def give_back(run_folder: Path, settings: dict[str, Any], code_sha256: str) -> bool:
     """Put the files of a run back in their place, if they were set aside and say what this run would."""
     kept = RESULTS / FOLDER_NAME / run_folder.relative_to(RESULTS)
-    metrics = _read(kept / METRICS_NAME)
     whole = all((kept / name).exists() for name in NAMES)
-    if metrics is None or not whole or not _same(metrics, settings, code_sha256):
+    if not whole or not _says(kept / METRICS_NAME, settings, code_sha256):
         return False
     _copy(kept, run_folder)
     shutil.rmtree(kept, ignore_errors=True)
@@ -78,32 +77,20 @@ def _recorded(_: "Call") -> frozenset[str] | None:
 @cache
 def _outdated_runs(call: "Call") -> list[str]:
     known = _recorded(call) or frozenset()
-    paths = {run: RESULTS / run.folder / METRICS_NAME for run in call.study.runs()}
-    return [
-        str(path)
-        for run, path in paths.items()
-        if str(path) not in known and path.exists() and not _is_current(call, run)
-    ]
+    unknown = {path: run for run in call.study.runs() if (path := str(metrics_file(run))) not in known}
+    return [path for path, run in unknown.items() if Path(path).exists() and not _is_current(call, run)]
 
 
 def _is_current(call: "Call", run: Run) -> bool:
-    metrics = _read(RESULTS / run.folder / METRICS_NAME)
-    return metrics is not None and _same(metrics, call.settings(run), call.code(run))
+    return _says(metrics_file(run), call.settings(run), call.code(run))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        metrics = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return metrics if isinstance(metrics, dict) else None
-
-
-def _same(metrics: dict[str, Any], settings: dict[str, Any], code_sha256: str) -> bool:
-    try:
-        return bool(metrics["settings"] == settings and metrics["software"]["code_sha256"] == code_sha256)
-    except (LookupError, TypeError):
-        return False
+def _says(path: Path, settings: dict[str, Any], code_sha256: str) -> bool:
+    """Whether a metrics file is of a run with these settings and this code."""
+    metrics = read(path) or {}
+    software = metrics.get("software")
+    known = software.get("code_sha256") if isinstance(software, dict) else None
+    return (metrics.get("settings"), known) == (settings, code_sha256)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -126,10 +113,10 @@ def _outputs(folder: Path) -> Iterator[str]:
                 yield base64.urlsafe_b64decode(begin + name).decode()
 
 
-def _runs(outputs: Iterable[str], names: Collection[str]) -> Iterator[Run]:
-    """The runs of which a file of one of these names is among `outputs`."""
+def _runs(outputs: Iterable[str]) -> Iterator[Run]:
+    """The runs of which a file is among `outputs`."""
     for output in outputs:
         with suppress(ValueError):
             model, batch_size, device, repeat, name = Path(output).relative_to(RESULTS / "runs").parts
-            if name in names:
+            if name in NAMES:
                 yield Run(model, int(batch_size), device, int(repeat))

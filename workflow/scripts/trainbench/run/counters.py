@@ -86,13 +86,10 @@ class HostCounters:
                     busy, steal = seconds, stolen / _TICKS_PER_SECOND
                 elif name in names:
                     busy_on_cores += seconds
-        return cls(busy, busy_on_cores, steal, _pressure_seconds(root))
-
-
-def _pressure_seconds(root: Path) -> float | None:
-    """Total time in which some process waited for a core (kernel's Documentation/accounting/psi.rst)."""
-    told = text(root / "proc/pressure/cpu")
-    return None if told is None else int(told.partition("\n")[0].rpartition("total=")[2]) / 1e6
+        # Total time in which some process waited for a core (kernel's Documentation/accounting/psi.rst).
+        told = text(root / "proc/pressure/cpu")
+        waited = None if told is None else int(told.partition("\n")[0].rpartition("total=")[2]) / 1e6
+        return cls(busy, busy_on_cores, steal, waited)
 
 
 def cpu_mhz(cores: Collection[int], root: Path = Path("/")) -> float | None:

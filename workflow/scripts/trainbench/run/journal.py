@@ -12,15 +12,11 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._file = path.open("w", encoding="utf-8", buffering=1)
 
     def note(self, facts: dict[str, Any]) -> None:
         """Note facts by name; a later note of a name replaces the earlier one, but `epochs` are added to it."""
-        line = json.dumps(facts).encode() + b"\n"
-        written = self._file.write(line)
-        while written < len(line):
-            # What a nearly full disk still takes is less than the line; the next try says that it is full.
-            written += self._file.write(line[written:])
+        self._file.write(json.dumps(facts) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

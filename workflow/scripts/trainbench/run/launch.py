@@ -5,8 +5,8 @@ This process imports no framework.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -80,12 +80,10 @@ def run(task: Task, announce: Callable[[str], None]) -> None:
         near_cores=None if near is None else tuple(sorted(near)),
         gpu_uuids=gpus.uuids,
         gpu_wait_seconds=gpus.waited_seconds,
-        gpu_listed=seen.gpu_listed,
         canary_before=canary_before,
         canary_after=canary_after,
         samples=None if task.monitor_interval_seconds is None else task.samples,
-        monitor_end=seen.monitor_end,
-        stopped_in=seen.stopped_in,
+        seen=seen,
     )
     record.write(outcome.metrics(answer, observed), task.metrics)
     # Only now: until then, an interruption costs at most what the state does not have.
@@ -110,21 +108,16 @@ def _threads(task: Task, usable_threads: int) -> int:
     return int(asked)
 
 
-@contextmanager
-def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> Iterator[gpu_lease.Lease]:
+def _gpus(task: Task, machine: host.Host, announce: Callable[[str], None]) -> AbstractContextManager[gpu_lease.Lease]:
     """Lease its cards for a GPU run; a CPU run gets none."""
     if task.device["kind"] == "cpu":
-        yield gpu_lease.Lease((), (), None)
-        return
+        return nullcontext(gpu_lease.Lease((), (), None))
     visible = gpu_choice.usable(machine.gpus, os.environ)
     of_device = gpu_choice.of_device(visible, task.device["name"], task.device.get("card"), task.gpus)
     cards, folder = [card.uuid for card in of_device], locks.folder(os.environ)
-
-    def report(line: str) -> None:
-        announce(f"{task.name}: {line}")
-
-    with gpu_lease.leased(cards, task.gpus, folder, report, task.gpu_wait_seconds) as lease:
-        yield lease
+    return gpu_lease.leased(
+        cards, task.gpus, folder, lambda line: announce(f"{task.name}: {line}"), task.gpu_wait_seconds
+    )
 
 
 def _near_cores(gpus: gpu_lease.Lease) -> frozenset[int] | None:

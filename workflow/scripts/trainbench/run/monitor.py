@@ -7,11 +7,13 @@ beside its column, and is looked at where samples are summed up (`trainbench.run
 """
 
 import csv
+import math
+import operator
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,14 +30,8 @@ _SLOW_READ_SECONDS: Final = 1.0
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """What had been counted at one moment, in seconds: of the run, of the host, of the monitor itself."""
-
-    at: float
-    tree: float | None
-    host: HostCounters | None
-    own: float
+_Counted = tuple[float, ...]
+"""Seconds at one moment, NaN where unknown: its own, the monitor's, the run's, and the fields of `HostCounters`."""
 
 
 def _attempt(name: str, read: Callable[[], Value], failures: list[str]) -> Value | None:
@@ -64,7 +60,7 @@ def samples(
     """A sample of all every interval, until the watched process ends; `session` is text where NVML cannot be used."""
     failures: list[str] = []
     rapl = _attempt("energy of the CPU", lambda: Rapl(root), failures)
-    before: _Counted | None = None
+    before: _Counted = (math.nan,) * 7
     due = next_slow_read = time.monotonic()
     while True:
         now = time.monotonic()
@@ -78,7 +74,9 @@ def samples(
             return
         tree_seconds, memory, threads = reading or (None, None, None)
         counters = _attempt("/proc/stat", lambda: HostCounters.read(cores, root), failures)
-        count = _Counted(now, tree_seconds, counters, time.process_time())
+        of_host = astuple(counters) if counters else (None,) * 4
+        told = (now, time.process_time(), tree_seconds, *of_host)
+        count = tuple(math.nan if seconds is None else seconds for seconds in told)
         percent, other, other_on_cores, pressure, steal = _percentages(before, count)
         before = count
         clock = _attempt("cpufreq", lambda: cpu_mhz(cores, root), failures) if slow else None
@@ -94,22 +92,12 @@ def samples(
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-def _percentages(before: _Counted | None, now: _Counted) -> tuple[float | None, ...]:
+def _percentages(before: _Counted, now: _Counted) -> list[float | None]:
     """CPU time since `before` in percent: the run's, others', others' on the run's cores, waiting, stolen."""
-    if before is None:
-        return (None,) * 5
-    elapsed = now.at - before.at
-    tree = None if now.tree is None or before.tree is None else max(0.0, now.tree - before.tree)
-    percent = None if tree is None else 100 * tree / elapsed
-    if now.host is None or before.host is None:
-        return percent, None, None, None, None
-    other = other_on_cores = pressure = None
-    if tree is not None:
-        other = 100 * (now.host.busy - before.host.busy - tree - (now.own - before.own)) / elapsed
-        other_on_cores = 100 * (now.host.busy_on_cores - before.host.busy_on_cores - tree) / elapsed
-    if now.host.pressure is not None and before.host.pressure is not None:
-        pressure = 100 * (now.host.pressure - before.host.pressure) / elapsed
-    return percent, other, other_on_cores, pressure, 100 * (now.host.steal - before.host.steal) / elapsed
+    elapsed, own, tree, busy, on_cores, steal, pressure = map(operator.sub, now, before)
+    tree = max(tree, 0.0)  # which NaN stays
+    percentages = [100 * seconds / elapsed for seconds in (tree, busy - tree - own, on_cores - tree, pressure, steal)]
+    return [None if math.isnan(percent) else percent for percent in percentages]
 
 
 def _gpu_sample(
@@ -139,37 +127,29 @@ def _gpu_sample(
 
 def main(arguments: list[str]) -> int:
     """Sample until the watched process or the parent ends, or the disk is full."""
-    _, parent_pid, *_ = arguments
+    pid, parent_pid, interval_seconds, path, cores, *gpu_uuids = arguments
     lifetime.end_with(int(parent_pid))
+    session: nvml.Session | str = "no GPU to read"
     try:
-        return _sample(arguments)
+        with Path(path).open("w", encoding="utf-8", newline="") as file, ExitStack() as stack:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns(len(gpu_uuids)))
+            if gpu_uuids:
+                try:
+                    session = stack.enter_context(nvml.Session())
+                except nvml.NvmlUnavailable as error:
+                    session = f"NVML cannot be used: {error}"
+            own_cores = [int(core) for core in cores.split(",")]
+            with suppress(psutil.NoSuchProcess):
+                tree = ProcessTree(int(pid))
+                for host, gpus in samples(tree, own_cores, session, gpu_uuids, float(interval_seconds)):
+                    values = [*astuple(host), *(value for gpu in gpus for value in astuple(gpu))]
+                    writer.writerow(["" if value is None else value for value in values])
+                    file.flush()
     except OSError as error:
         if not full_disk.is_cause(error):
             raise
         return full_disk.EXIT_CODE
-
-
-def _sample(arguments: list[str]) -> int:
-    pid, _, interval_seconds, path, cores, *gpu_uuids = arguments
-    with ExitStack() as stack:
-        file = stack.enter_context(Path(path).open("w", encoding="utf-8", newline=""))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns(len(gpu_uuids)))
-        session: nvml.Session | str = "no GPU to read"
-        if gpu_uuids:
-            try:
-                session = stack.enter_context(nvml.Session())
-            except nvml.NvmlUnavailable as error:
-                session = f"NVML cannot be used: {error}"
-        try:
-            tree = ProcessTree(int(pid))
-        except psutil.NoSuchProcess:
-            return 0
-        own_cores = [int(core) for core in cores.split(",")]
-        for host, gpus in samples(tree, own_cores, session, gpu_uuids, float(interval_seconds)):
-            values = [*astuple(host), *(value for gpu in gpus for value in astuple(gpu))]
-            writer.writerow(["" if value is None else value for value in values])
-            file.flush()
     return 0
 
 

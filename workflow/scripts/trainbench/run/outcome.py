@@ -1,8 +1,9 @@
 """Puts the metrics file of a run together from what its training process, its monitor and its launcher saw."""
 
+import os
 import platform
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainbench.records.finding import Finding
 from trainbench.records.steady import positions_of_last_part
 from trainbench.run import checks, usage
 from trainbench.run.checks.check import Facts
+from trainbench.run.watched_training import Seen
 
 Value = TypeVar("Value")
 
@@ -24,9 +26,7 @@ Value = TypeVar("Value")
 class Observed:
     """What the launcher knows of a run.
 
-    `samples` is the monitor's file, None where nothing watched; `monitor_end` says how the monitor ended where it did
-    not end with the run; `stopped_in` are the epochs of this process, counted from 0, in which it was stopped and
-    continued. The canaries are None where they could not be timed.
+    `samples` is the monitor's file, None where nothing watched; the canaries are None where they could not be timed.
     """
 
     settings: Mapping[str, Any]
@@ -40,12 +40,10 @@ class Observed:
     near_cores: Sequence[int] | None
     gpu_uuids: Sequence[str]
     gpu_wait_seconds: float | None
-    gpu_listed: bool | None
     canary_before: Timing | None
     canary_after: Timing | None
     samples: Path | None
-    monitor_end: str | None
-    stopped_in: Sequence[int]
+    seen: Seen
 
 
 def metrics(answer: Mapping[str, Any], observed: Observed) -> record.Metrics:
@@ -64,7 +62,10 @@ def _fitting(contents: record.Metrics) -> record.Metrics:
             continue
         # The smallest part that can be unknown.
         for length in range(len(place), 0, -1):
-            _forget(contents, place[:length])
+            part: Any = contents
+            for step in place[: length - 1]:
+                part = part[step]
+            part[place[length - 1]] = None
             if (_misfit(contents) or ())[:length] != place[:length]:
                 break
     return {**contents, "checks": [*contents["checks"], *lost]} if lost else contents
@@ -75,14 +76,6 @@ def _misfit(contents: record.Metrics) -> tuple[str | int, ...] | None:
         return record.misfit(contents)
     except ValueError:  # not even of a type that JSON has, and nobody says where
         return None if contents["usage"] is None else ("usage",)
-
-
-def _forget(contents: record.Metrics, place: Sequence[str | int]) -> None:
-    *above, last = place
-    part: Any = contents
-    for step in above:
-        part = part[step]
-    part[last] = None
 
 
 def _contents(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any]:
@@ -136,7 +129,7 @@ def _device_used(answer: Mapping[str, Any], observed: Observed) -> dict[str, Any
         "name": observed.machine.cpu.model if proof["kind"] == "cpu" else next(iter(cards), None),
         "gpu_uuids": observed.gpu_uuids,
         "gpu_wait_seconds": observed.gpu_wait_seconds,
-        "gpu_lists_process": observed.gpu_listed,
+        "gpu_lists_process": observed.seen.gpu_listed,
         **proof,
         "cores_given": observed.cores_given,
         "cores": observed.cores,
@@ -156,7 +149,7 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         return {"usage": None, "checks": resumed}
     gpu_count = len(observed.gpu_uuids)
     lost: list[Finding] = []
-    nothing = usage.no_samples(gpu_count)
+    nothing = usage.read_samples(Path(os.devnull), gpu_count)
     samples = _made("samples", partial(usage.read_samples, observed.samples, gpu_count), lost) or nothing
     train, evaluation = (
         [tuple(epoch[f"{kind}_window_monotonic_seconds"]) for epoch in epochs] for kind in ("train", "eval")
@@ -164,14 +157,21 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
     span = (train[0][0], evaluation[-1][1])
     start_up = (answer["launched_at"], span[0])
 
-    def summary(name: str, windows: Sequence[usage.Window]) -> dict[str, Any] | None:
+    def summary(
+        name: str, windows: Sequence[usage.Window], counted: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, Any] | None:
         made = _made(f"the summary {name}", lambda: usage.over_windows(samples, windows, gpu_count), lost)
-        return made or usage.over_windows(nothing, windows, gpu_count)
+        made = made or usage.over_windows(nothing, windows, gpu_count)
+        if made is None or not counted:
+            return made
+        # The CPU use that the training process itself counted needs no samples.
+        cpu_seconds, seconds = (sum(epoch[name] for epoch in counted) for name in ("cpu_seconds", "train_seconds"))
+        return {**made, "cpu_percent": 100 * cpu_seconds / seconds}
 
     summaries = {
         "startup": summary("startup", [start_up]),
-        "first_epoch": _exact(summary("first_epoch", train[:1]), epochs[:1]),
-        "steady": _exact(summary("steady", train[1:]), epochs[1:]),
+        "first_epoch": summary("first_epoch", train[:1], epochs[:1]),
+        "steady": summary("steady", train[1:], epochs[1:]),
         "span": summary("span", [span]),
     }
     facts = Facts(
@@ -181,17 +181,15 @@ def _watched(answer: Mapping[str, Any], observed: Observed, epochs: Sequence[Map
         quota_cores=observed.machine.cgroup_cpu_quota_cores,
         epoch_seconds=[epoch["train_seconds"] for epoch in epochs],
         epoch_cpu_seconds=[epoch["cpu_seconds"] for epoch in epochs],
-        stopped_in=observed.stopped_in,
         samples=samples,
         monitor_interval_seconds=observed.settings["monitor_interval_seconds"],
-        monitor_end=observed.monitor_end,
         windows=[*train, *evaluation],
         span=span,
         over_span=summaries["span"] or {},
         over_steady=summaries["steady"],
         canary_before=observed.canary_before,
         canary_after=observed.canary_after,
-        gpu_listed=observed.gpu_listed,
+        **vars(observed.seen),
     )
     found = [asdict(finding) for finding in (*lost, *checks.findings(facts))]
     return {"usage": summaries, "checks": [*resumed, *found]}
@@ -206,22 +204,14 @@ def _made(what: str, make: Callable[[], Value], lost: list[Finding]) -> Value | 
         return None
 
 
-def _resumed(after_epochs: Sequence[int], watched_epochs: int) -> Iterator[Finding]:
+def _resumed(after_epochs: Sequence[int], watched_epochs: int) -> list[Finding]:
     """What is to be known of a run that was interrupted."""
-    if after_epochs:
-        numbers = ", ".join(str(epoch) for epoch in after_epochs)
-        yield Finding(
-            "resumed",
-            "warning",
-            f"the run was interrupted and resumed after epoch {numbers}: checks, CPU and GPU use rest on its last "
-            f"{watched_epochs} {'epoch' if watched_epochs == 1 else 'epochs'} alone",
-            "for figures of one piece delete its metrics.json and measure this run again",
-        )
-
-
-def _exact(summary: dict[str, Any] | None, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """`summary` with the CPU use that the training process itself counted, which needs no samples."""
-    if summary is None:
-        return None
-    seconds = sum(epoch["train_seconds"] for epoch in epochs)
-    return {**summary, "cpu_percent": 100 * sum(epoch["cpu_seconds"] for epoch in epochs) / seconds}
+    numbers = ", ".join(str(epoch) for epoch in after_epochs)
+    finding = Finding(
+        "resumed",
+        "warning",
+        f"the run was interrupted and resumed after epoch {numbers}: checks, CPU and GPU use rest on its last "
+        f"{watched_epochs} {'epoch' if watched_epochs == 1 else 'epochs'} alone",
+        "for figures of one piece delete its metrics.json and measure this run again",
+    )
+    return [finding] if after_epochs else []

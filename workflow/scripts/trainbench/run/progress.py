@@ -14,6 +14,9 @@ from trainbench.run import journal
 LEAST_SECONDS: Final = 3600.0
 """How long a process may be silent, whatever it is at: importing a framework or compiling can take minutes."""
 
+LAST_LINES_SECONDS: Final = 1.0
+"""How long the last lines of a process that has ended may take to arrive, on a machine with nothing but work to do."""
+
 _TIMES_EXPECTED: Final = 10
 _LOOKS: Final = 60
 """Into how many looks the patience is divided. What counts is their number and not a clock, so that a look after a
@@ -43,16 +46,21 @@ def lines(process: "subprocess.Popen[str]", notes: Path, batch_size: int, least_
     arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_pass_on, args=(process.stdout or (), arrived), daemon=True).start()
     look_seconds = least_seconds / _LOOKS
-    last, silent_seconds, noted_bytes = "its start", 0.0, 0
+    last, silent_seconds, noted_bytes, has_ended = "its start", 0.0, 0, False
     while True:
         try:
-            line = arrived.get(timeout=look_seconds)
+            line = arrived.get(timeout=LAST_LINES_SECONDS if has_ended else look_seconds)
         except queue.Empty:
-            if process.poll() is not None:
+            if has_ended:
                 return  # what it has started holds its output open
+            if process.poll() is not None:
+                has_ended = True
+                continue
             size = notes.stat().st_size if notes.exists() else 0
             if size != noted_bytes:
-                last, silent_seconds, noted_bytes = _last_note(journal.read(notes)), 0.0, size
+                epochs = journal.read(notes).get("epochs", [])
+                last = f"epoch {epochs[-1]['epoch']}" if epochs else "the first step, which was compiled"
+                silent_seconds, noted_bytes = 0.0, size
             elif not _is_stopped(process.pid):
                 silent_seconds += look_seconds
                 if silent_seconds >= patience_seconds(journal.read(notes), batch_size, least_seconds):
@@ -88,11 +96,6 @@ def _pass_on(output: Iterable[str], arrived: "queue.SimpleQueue[str | None]") ->
     for line in output:
         arrived.put(line)
     arrived.put(None)
-
-
-def _last_note(noted: Mapping[str, Any]) -> str:
-    epochs = noted.get("epochs", [])
-    return f"epoch {epochs[-1]['epoch']}" if epochs else "the first step, which was compiled"
 
 
 def _is_stopped(pid: int) -> bool:

@@ -36,12 +36,8 @@ def save(state: State, identity: Mapping[str, Any], path: Path) -> None:
 
     An OSError is passed on.
     """
-    facts = {
-        "identity": identity,
-        "epochs": list(state.epochs),
-        "resumed_after_epochs": list(state.resumed_after_epochs),
-        "peak_memory_mib": state.peak_memory_mib,
-    }
+    facts = {"identity": identity, **vars(state)}
+    del facts["arrays"]
     arrays = {name: np.require(array, requirements="C") for name, array in state.arrays.items()}
     whole_file.write(to_bytes(arrays, metadata={_METADATA_KEY: json.dumps(facts)}), path)
 

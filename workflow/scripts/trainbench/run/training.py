@@ -84,14 +84,15 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
     Raises:
         OSError: the disk is full, or something else is wrong than a file.
     """
+    status, message = "completed", None
     try:
         train(request, notes)
     except interface.OutOfMemory as error:
-        notes.note({"status": "out_of_memory", "message": str(error)})
+        status, message = "out_of_memory", str(error)
     except MemoryError as error:
-        notes.note({"status": "out_of_memory", "message": f"the host has too little memory: {error}".rstrip(": ")})
+        status, message = "out_of_memory", f"the host has too little memory: {error}".rstrip(": ")
     except (interface.Refused, InputError) as error:
-        notes.note({"status": "refused", "message": str(error)})
+        status, message = "refused", str(error)
     except Exception as error:
         device = request.settings["device"]
         own = tuple(device.get("environment", {}))
@@ -104,9 +105,8 @@ def carry_out(request: Request, notes: journal.Journal) -> None:
             said = (str(error).splitlines() or [""])[0]
             where = clean_environment.suspicion(device["name"], own)
             told = f"the training failed ({type(error).__name__}: {said}); {where}"
-        notes.note({"status": "refused", "message": told})
-    else:
-        notes.note({"status": "completed", "message": None})
+        status, message = "refused", told
+    notes.note({"status": status, "message": message})
 
 
 def train(request: Request, notes: journal.Journal) -> None:
@@ -153,7 +153,7 @@ def train(request: Request, notes: journal.Journal) -> None:
             },
             "software": {"framework": device["framework"], "versions": versions, "flags": dict(engine.flags())},
             "launched_at": request.launched_at,
-            "proof": {**asdict(on_device), **computes_in},
+            "proof": {**on_device, **computes_in},
             "threads": asdict(engine.threads()),
             "arithmetic": {
                 "train_flop_per_example": spec.train_flop_per_example,
@@ -186,13 +186,7 @@ def train(request: Request, notes: journal.Journal) -> None:
         _report_progress(run.epochs, settings["epochs"])
     # The last thing of all: no clock, no window of the monitor's and no peak of memory includes it.
     peak_memory_mib, scaling = run.peak_memory_mib(), engine.loss_scaling()
-    notes.note(
-        {
-            "peak_memory_mib": peak_memory_mib,
-            "loss_scaling": None if scaling is None else asdict(scaling),
-            "ceilings": _ceilings(engine),
-        }
-    )
+    notes.note({"peak_memory_mib": peak_memory_mib, "loss_scaling": scaling, "ceilings": _ceilings(engine)})
 
 
 @dataclass

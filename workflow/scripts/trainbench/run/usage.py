@@ -84,14 +84,6 @@ def read_samples(path: Path, gpu_count: int = 0, cpus: int = os.cpu_count() or 1
     return Samples(numbers, texts, refused)
 
 
-def no_samples(gpu_count: int) -> Samples:
-    """What a monitor that never was would have seen."""
-    return Samples(
-        {name: np.empty(0) for name, limits in bounds(gpu_count).items() if limits is not None},
-        {name: [] for name, limits in bounds(gpu_count).items() if limits is None},
-    )
-
-
 def _column(name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     place = header.index(name) if name in header else None
     return ["" if place is None else row[place] for row in rows]

@@ -11,11 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, TextIO
 
 from trainbench.errors import InputError, RunFailed
 from trainbench.files import full_disk
@@ -37,8 +36,6 @@ _NOT_PRELOADED: Final = "from LD_PRELOAD cannot be preloaded"
 _OUT_OF_HOST_MEMORY: Final = (
     "the kernel killed the training process because the host, or its control group, had no memory left"
 )
-
-_MINUTE_SECONDS: Final = 60
 
 Process = subprocess.Popen[Any]
 
@@ -106,7 +103,7 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
         threading.Thread(target=_note_stops, args=(training.pid, stops), daemon=True).start()
         gpu_listed, epochs_seen, stops_seen = None, 0, 0
         stopped_in: list[int] = []
-        for line in _relay(_lines(training, task), task, log, announce):
+        for line in _output(training, task, log, announce):
             if _NOT_PRELOADED in line:
                 raise InputError(f"{task.name}: {line.strip()}{task.suspicion}")
             if line.startswith("epoch "):
@@ -116,7 +113,12 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
                 if place.gpus.uuids and not epochs_seen:
                     gpu_listed = _gpus_list(place.gpus.uuids, training.pid)
                     if gpu_listed is False:
-                        _refuse_elsewhere(task, place)
+                        shutil.rmtree(task.unfinished, ignore_errors=True)
+                        raise InputError(
+                            f"{task.name}: after the first epoch NVML lists the run's process, but not on each GPU "
+                            f"that it leased ({', '.join(place.gpus.uuids)}), so it computes elsewhere; compare "
+                            f"{task.log} with nvidia-smi"
+                        )
                 epochs_seen += 1
             _demand_room(watching, task)
         code = training.wait()
@@ -126,16 +128,19 @@ def train(task: Task, place: Place, log: TextIO, announce: Callable[[str], None]
                 watching.wait(MONITOR_END_SECONDS)
         _demand_room(watching, task)
         _demand_room(training, task)
-        answer = journal.read(task.notes)
-        if "status" not in answer and code == -signal.SIGKILL and _has_risen(kills_before):
+        answer, kills = journal.read(task.notes), control_groups.oom_kills()
+        killed = code == -signal.SIGKILL and kills_before is not None and kills is not None and kills > kills_before
+        if "status" not in answer and killed:
             # Whoever else kills the process, the kernel does not count it among those killed for lack of memory.
             answer |= {"status": "out_of_memory", "message": _OUT_OF_HOST_MEMORY}
         if "status" not in answer:
+            last_lines = task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
             raise RunFailed(
-                f"{task.name}: the training process ended with {_exit_text(code)} and left no result{task.suspicion}; "
-                f"the last lines of {task.log} say why\n{_tail(task.log)}"
+                f"{task.name}: the training process {_how_ended(training)} and left no result{task.suspicion}; "
+                f"the last lines of {task.log} say why" + "".join(f"\n  {line}" for line in last_lines)
             )
-        return answer, Seen(gpu_listed, stopped_in, None if watching is None else _monitor_end(watching.poll()))
+        monitor_end = None if watching is None or watching.poll() == 0 else _how_ended(watching)
+        return answer, Seen(gpu_listed, stopped_in, monitor_end)
 
 
 def _note_stops(pid: int, stops: list[float]) -> None:
@@ -147,19 +152,6 @@ def _note_stops(pid: int, stops: list[float]) -> None:
         while True:
             os.waitid(os.P_PID, pid, os.WSTOPPED | os.WCONTINUED)
             stops.append(time.monotonic())
-
-
-def _refuse_elsewhere(task: Task, place: Place) -> NoReturn:
-    """Refuse a run that does not compute on its cards, and what it saved.
-
-    Raises:
-        InputError: always.
-    """
-    shutil.rmtree(task.unfinished, ignore_errors=True)
-    raise InputError(
-        f"{task.name}: after the first epoch NVML lists the run's process, but not on each GPU that it leased "
-        f"({', '.join(place.gpus.uuids)}), so it computes elsewhere; compare {task.log} with nvidia-smi"
-    )
 
 
 @contextmanager
@@ -196,42 +188,38 @@ def _monitor(task: Task, pid: int, place: Place, log: TextIO) -> Iterator[Proces
         yield process
 
 
-def _monitor_end(code: int | None) -> str | None:
+def _how_ended(process: Process) -> str:
+    code = process.poll()
     if code is None:
         return "hung"
-    return None if code == 0 else f"ended with {_exit_text(code)}"
+    return f"ended with exit code {code}" if code >= 0 else f"ended with signal {-code}"
 
 
-def _lines(training: Process, task: Task) -> Iterator[str]:
-    """What the training prints.
+def _output(training: Process, task: Task, log: TextIO, announce: Callable[[str], None]) -> Iterator[str]:
+    """What the training prints, copied to the log; the terminal gets progress now and then, and the last epoch.
 
     Raises:
         RunFailed: it makes no progress any more.
     """
+    last_epoch = f"epoch {task.settings['epochs']}/"
+    announced_at = time.monotonic()
     try:
-        yield from progress.lines(training, task.notes, task.settings["batch_size"], task.no_progress_seconds)
+        for line in progress.lines(training, task.notes, task.settings["batch_size"], task.no_progress_seconds):
+            log.write(line)
+            log.flush()
+            is_due = time.monotonic() - announced_at >= TERMINAL_INTERVAL_SECONDS
+            if line.startswith("epoch ") and (is_due or line.startswith(last_epoch)):
+                announce(f"{task.name}: {line.rstrip()}")
+                announced_at = time.monotonic()
+            yield line
     except progress.Stuck as stuck:
-        minutes, seconds = divmod(round(stuck.seconds), _MINUTE_SECONDS)
+        minutes, seconds = divmod(round(stuck.seconds), 60)
         raise RunFailed(
             f"{task.name}: the training process has shown no sign of life for "
             f"{f'{minutes} min' if minutes else f'{seconds} s'}, the last was {stuck.last}; it was ended"
             f"{task.suspicion}. The same command goes on after its last saved epoch; if it needs more "
             f"time, add --set-resources train:no_progress_seconds={round(2 * stuck.seconds)}"
         ) from None
-
-
-def _relay(output: Iterable[str], task: Task, log: TextIO, announce: Callable[[str], None]) -> Iterator[str]:
-    """Copy the training's output to the log and on; the terminal gets progress now and then, and the last epoch."""
-    last_epoch = f"epoch {task.settings['epochs']}/"
-    announced_at = time.monotonic()
-    for line in output:
-        log.write(line)
-        log.flush()
-        is_due = time.monotonic() - announced_at >= TERMINAL_INTERVAL_SECONDS
-        if line.startswith("epoch ") and (is_due or line.startswith(last_epoch)):
-            announce(f"{task.name}: {line.rstrip()}")
-            announced_at = time.monotonic()
-        yield line
 
 
 def _demand_room(process: Process | None, task: Task) -> None:
@@ -244,11 +232,6 @@ def _demand_room(process: Process | None, task: Task) -> None:
         raise InputError(f"{task.name}: {full_disk.sentence(task.metrics.parent)}")
 
 
-def _has_risen(kills_before: int | None) -> bool:
-    kills = control_groups.oom_kills()
-    return kills_before is not None and kills is not None and kills > kills_before
-
-
 def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
     """Whether NVML lists the training's process, or one that it started, on each card; None where it cannot tell."""
     try:
@@ -258,12 +241,3 @@ def _gpus_list(gpu_uuids: Sequence[str], training_pid: int) -> bool | None:
     except Exception:
         # Whatever a driver says beside the question, it proves nothing.
         return None
-
-
-def _exit_text(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.live import Live
@@ -26,9 +26,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from trainbench.plan.study import Run
 from trainbench.rules import forecast
 from trainbench.rules.call import Call
-from trainbench.rules.forecast import Work, count_text, duration_text, time_text
+from trainbench.rules.forecast import Work, duration_text, time_text
 from trainbench.terminal.under_way import RunUnderWay, StudyUnderWay, Watch
-from trainbench.words.wording import format_number
+from trainbench.words.wording import format_number, listed, numbered
 
 REDRAW_SECONDS: Final = 1.0
 MOST_CPU_SHARE: Final = 0.0025
@@ -60,30 +60,23 @@ def _is_in_front(terminal: int) -> bool:
 class JobEvents(logging.Handler):
     """Tells a watch of the runs that Snakemake begins and ends, from the events that it logs (as logger plugins do)."""
 
-    def __init__(self, watch: Watch, rule: str) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
-        self._rule = rule
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of one event; what goes wrong is told, and Snakemake goes on."""
+        fields = record.__dict__
         try:
-            self._take(record.__dict__)
+            match fields.get("event"):
+                case LogEvent.JOB_INFO if fields["rule_name"] == "train":
+                    self._watch.began(fields["jobid"], Run.named(fields["wildcards"]), time.monotonic())
+                case LogEvent.JOB_FINISHED:
+                    self._watch.ended(fields["job_id"])
+                case LogEvent.JOB_ERROR:
+                    self._watch.failed(fields["jobid"])
         except Exception:
             self.handleError(record)
-
-    def _take(self, fields: Mapping[str, Any]) -> None:
-        match fields.get("event"):
-            case LogEvent.JOB_INFO if fields["rule_name"] == self._rule:
-                self._watch.began(fields["jobid"], _run(fields["wildcards"]), time.monotonic())
-            case LogEvent.JOB_FINISHED:
-                self._watch.ended(fields["job_id"])
-            case LogEvent.JOB_ERROR:
-                self._watch.failed(fields["jobid"])
-
-
-def _run(wildcards: Mapping[str, str]) -> Run:
-    return Run(wildcards["model"], int(wildcards["batch_size"]), wildcards["device"], int(wildcards["repeat"]))
 
 
 @contextmanager
@@ -91,8 +84,8 @@ def shown(
     call: Call, runs: Collection[Run], results: Path, logger: logging.Logger, rules: Collection[str], *, colored: bool
 ) -> Iterator[None]:
     """Show how far these runs of a call are, of which Snakemake's `logger` tells; `rules` are carried out as well."""
-    watch = Watch(call.study, runs, *forecast.of_call(call, results), results)
-    events = JobEvents(watch, "train")
+    watch = Watch(runs, forecast.of_call(call, results))
+    events = JobEvents(watch)
     logger.addHandler(events)
     view = View(watch.state, rules=rules, colored=colored)
     try:
@@ -114,7 +107,6 @@ class View:
     ) -> None:
         self._state = state
         self._rules = rules
-        self._shown: tuple[_Line, ...] | None = None
         self._terminal = os.dup(_STDERR)
         self._encoding = sys.stderr.encoding
         self._screen = Console(
@@ -125,7 +117,7 @@ class View:
             highlight=False,
             emoji=False,
         )
-        self._live = Live(
+        drawing = Live(
             Text(),
             console=self._screen,
             auto_refresh=False,
@@ -133,98 +125,86 @@ class View:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._drawing: Live | None = self._live
-        self._lock = threading.RLock()
-        self._redirected = [fd for fd in (_STDOUT, _STDERR) if fd == _STDERR or os.isatty(fd)]
-        self._originals = {fd: os.dup(fd) for fd in self._redirected}
+        self._drawing: Live | None = drawing
+        self._originals = {fd: os.dup(fd) for fd in (_STDOUT, _STDERR) if fd == _STDERR or os.isatty(fd)}
         self._lines, into = os.pipe()
         self._stopped, self._stop = os.pipe()
-        self._done = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, name=f"view-{target.__name__}", daemon=True)
-            for target in (self._pass_lines_on, self._redraw)
-        ]
+        self._is_over = False
+        self._thread = threading.Thread(target=self._pass_lines_on, name="view", daemon=True)
         _flush()
         self._fit()
-        self._live.start()
+        drawing.start()
         # Rich hides the cursor, and nobody would bring it back after SIGKILL.
         self._screen.show_cursor(True)
-        for fd in self._redirected:
+        for fd in self._originals:
             os.dup2(into, fd)
         os.close(into)
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         atexit.register(self.stop)
 
     def stop(self) -> None:
         """Take the view away and give the terminal back; may be called again."""
-        if self._done.is_set():
+        if self._is_over:
             return
-        self._done.set()
+        self._is_over = True
         _flush()
         for fd, original in self._originals.items():
             os.dup2(original, fd)
         os.write(self._stop, b".")
-        for thread in self._threads:
-            thread.join(LONGEST_STOP_SECONDS)
+        self._thread.join(LONGEST_STOP_SECONDS)
         self._end_drawing()
 
-    def _redraw(self) -> None:
-        pause_seconds = REDRAW_SECONDS
-        while not self._done.wait(pause_seconds):
-            begin = time.thread_time()
-            try:
-                lines = self._lines_of_now() if _is_in_front(self._terminal) else ()
-                if lines != self._shown:
-                    with self._lock:
-                        if self._drawing is None or self._done.is_set():
-                            return
-                        self._fit()
-                        self._drawing.update(_table(lines), refresh=True)
-                        self._shown = lines
-            except Exception as error:  # a study must not end because of its view
-                self._end_drawing()
-                os.write(self._terminal, f"trainbench: the view has ended: {error!r}\n".encode())
-                return
-            pause_seconds = max(REDRAW_SECONDS, (time.thread_time() - begin) / MOST_CPU_SHARE)
-
-    def _lines_of_now(self) -> tuple[_Line, ...]:
-        return view_lines(self._state(time.monotonic()), self._rules)
-
     def _pass_lines_on(self) -> None:
-        """Write what comes out of the pipe above the view, whole lines at a time, until there is nobody to come."""
-        rest = b""
+        """Write what comes out of the pipe above the view, whole lines at a time, and draw it anew when that is due."""
+        rest, shown, due = b"", None, time.monotonic() + REDRAW_SECONDS
         while True:
-            ready, _, _ = select.select([self._lines, self._stopped], [], [])
+            pause_seconds = max(0.0, due - time.monotonic()) if self._drawing else None
+            ready, _, _ = select.select([self._lines, self._stopped], [], [], pause_seconds)
             written = os.read(self._lines, PIPE_BYTES) if self._lines in ready else b""
             *lines, rest = (rest + written).split(b"\n")
             if lines:
                 self._write(b"\n".join(lines) + b"\n")
-            if not written:
+            if ready and not written:  # there is nobody to come
                 if rest:
                     self._write(rest)
                 return
+            if self._drawing and not self._is_over and time.monotonic() >= due:
+                begin = time.thread_time()
+                shown = self._draw(shown)
+                due = time.monotonic() + max(REDRAW_SECONDS, (time.thread_time() - begin) / MOST_CPU_SHARE)
+
+    def _draw(self, shown: tuple[_Line, ...] | None) -> tuple[_Line, ...] | None:
+        """Draw the view, unless it is as `shown`; returns what is shown then."""
+        try:
+            is_seen = _is_in_front(self._terminal)
+            lines = view_lines(self._state(time.monotonic()), self._rules) if is_seen else ()
+            if lines != shown and self._drawing:
+                self._fit()
+                self._drawing.update(_table(lines), refresh=True)
+        except Exception as error:  # a study must not end because of its view
+            self._end_drawing()
+            os.write(self._terminal, f"trainbench: the view has ended: {error!r}\n".encode())
+            return None
+        return lines
 
     def _write(self, lines: bytes) -> None:
-        with self._lock:
-            if self._drawing is None:
-                os.write(self._terminal, lines)
-                return
-            try:
+        try:
+            if self._drawing:
                 # As it is, colours included; rich takes the view away before and draws it again after.
                 text = lines.decode(self._encoding, errors="replace").removesuffix("\n")
                 self._screen.print(Text.from_ansi(text), soft_wrap=True)
-            except Exception:
-                self._end_drawing()
-                os.write(self._terminal, lines)
+                return
+        except Exception:
+            self._end_drawing()
+        os.write(self._terminal, lines)
 
     def _fit(self) -> None:
         with suppress(OSError):
             self._screen.size = os.get_terminal_size(self._terminal)
 
     def _end_drawing(self) -> None:
-        with self._lock, suppress(Exception):
-            drawing, self._drawing = self._drawing, None
+        drawing, self._drawing = self._drawing, None
+        with suppress(Exception):
             if drawing is not None:
                 drawing.stop()
 
@@ -240,13 +220,9 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
     runs = [_line_of_run(run) for run in state.running[:MOST_RUNS_SHOWN]]
     more = len(state.running) - len(runs)
     if more:
-        runs.append((f"and {count_text(more, 'more run')}", "", "", ""))
-    counts = {
-        "finished": state.finished,
-        "failed": state.failed,
-        "under way": len(state.running),
-        "to come": state.waiting,
-    }
+        runs.append((f"and {numbered(more, 'more run')}", "", "", ""))
+    numbers = (state.finished, state.failed, len(state.running), state.waiting)
+    counts = dict(zip(("finished", "failed", "under way", "to come"), numbers, strict=True))
     shown = [f"{count} {what}" for what, count in counts.items() if count or what == "finished"]
     memory = f" ({state.out_of_memory} out of memory)" if state.out_of_memory else ""
     shown[0] += memory
@@ -255,27 +231,17 @@ def view_lines(state: StudyUnderWay, rules: Collection[str] = ()) -> tuple[_Line
     if state.failed:
         return ((f"runs: {', '.join(shown)}", "", "", ""),)
     finished = f"all {state.finished} runs" if state.finished > 1 else "the run"
-    return ((f"{finished} finished{memory}{_making(rules)}", "", "", ""),)
-
-
-def _making(rules: Collection[str]) -> str:
-    made = list(dict.fromkeys(what for rule, what in MADE_BY_RULES.items() if rule in rules))
-    if not made:
-        return ""
-    return f"; making {' and '.join(filter(None, [', '.join(made[:-1]), made[-1]]))}"
+    made = [*dict.fromkeys(what for rule, what in MADE_BY_RULES.items() if rule in rules)]
+    making = f"; making {listed(made)}" if made else ""
+    return ((f"{finished} finished{memory}{making}", "", "", ""),)
 
 
 def _left_of_study(left: Work) -> str:
     """The time left for all, in the steps of that of each run."""
-    rounded = replace(left, busy=_all_in_steps(left.busy), longest=_all_in_steps(left.longest))
+    rounded = replace(left, busy=tuple(map(_in_steps, left.busy)), longest=tuple(map(_in_steps, left.longest)))
     if left.known_runs and not left.unknown_runs and not any((*rounded.busy, *rounded.longest)):
         return "a few seconds"
     return time_text(rounded)
-
-
-def _all_in_steps(seconds: tuple[float, float, float]) -> tuple[float, float, float]:
-    low, likely, high = map(_in_steps, seconds)
-    return low, likely, high
 
 
 def _in_steps(seconds: float) -> float:
@@ -286,19 +252,13 @@ def _in_steps(seconds: float) -> float:
 def _line_of_run(state: RunUnderWay) -> _Line:
     run = state.run
     name = f"{run.model} {run.batch_size} on {run.device}, repeat {run.repeat}"
-    if state.phase == "training":
-        phase = f"epoch {min(state.epochs_done + 1, state.epochs)} of {state.epochs}"
-    else:
-        phase = f"{state.phase}"
+    epoch = f"epoch {min(state.epochs_done + 1, state.epochs)} of {state.epochs}"
+    phase = epoch if state.phase == "training" else state.phase
     speed = "" if state.epoch_seconds is None else f"{format_number(state.epoch_seconds, significant=3)} s an epoch"
-    return (name, phase, speed, _left(state))
-
-
-def _left(state: RunUnderWay) -> str:
-    if state.left_seconds is None or state.phase == "ending":
-        return ""
-    seconds = _in_steps(state.left_seconds)
-    return f"{duration_text(seconds)} left" if seconds else "soon"
+    left = "" if state.left_seconds is None or state.phase == "ending" else "soon"
+    if left and (seconds := _in_steps(state.left_seconds or 0.0)):
+        left = f"{duration_text(seconds)} left"
+    return (name, phase, speed, left)
 
 
 def _table(lines: tuple[_Line, ...]) -> Table | Text:

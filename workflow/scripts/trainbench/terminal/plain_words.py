@@ -23,6 +23,7 @@ MOST_SENTENCES: Final = 5
 _STOPPING: Final = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
 _LOCKED_IN_DRY_RUN: Final = "Error: Directory cannot be locked. Another Snakemake instance is running."
 _LOCKED: Final = "Error: Directory cannot be locked."
+_UNDER_WAY: Final = "A study is under way in this folder. What it has finished by now counts as there."
 
 
 class PlainWords(logging.Filter):
@@ -37,6 +38,10 @@ class PlainWords(logging.Filter):
         super().__init__()
         self._folder = folder
         self._at_work = at_work
+        self._refusal = (
+            f"trainbench: a study is under way in {folder}; wait until it has ended, or give another folder with "
+            "--directory"
+        )
         self._stopped = False
         self._failed_logs: list[Path] = []
 
@@ -47,7 +52,7 @@ class PlainWords(logging.Filter):
         if record.__dict__.get("event") == LogEvent.JOB_ERROR:
             self._failed_logs += [Path(log) for log in record.__dict__.get("log") or ()]
         if _LOCKED in message and self._at_work():
-            record.msg, record.args = self._under_way(in_dry_run=message == _LOCKED_IN_DRY_RUN), None
+            record.msg, record.args = _UNDER_WAY if message == _LOCKED_IN_DRY_RUN else self._refusal, None
         return True
 
     def last_words(self) -> str:
@@ -66,14 +71,6 @@ class PlainWords(logging.Filter):
         if words != BUG:
             return words
         return words.replace("these lines", f"the lines of {log if self._folder == Path.cwd() else path}")
-
-    def _under_way(self, *, in_dry_run: bool) -> str:
-        if in_dry_run:
-            return "A study is under way in this folder. What it has finished by now counts as there."
-        return (
-            f"trainbench: a study is under way in {self._folder}; wait until it has ended, or give another folder with "
-            "--directory"
-        )
 
 
 def results_of(up_to_date: Collection[str], folder: Path, figures: Iterable[str]) -> str:

@@ -14,11 +14,11 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from trainbench.plan.study import METRICS_NAME, Run, Study
-from trainbench.rules import so_far
-from trainbench.rules.forecast import Estimate, History, Place, Work, cell_of, left_of, work
+from trainbench.plan.study import Run
+from trainbench.rules import metrics_file, so_far
+from trainbench.rules.forecast import Estimate, Forecast, Work, cell_of, left_of, work
 
 NOTES_NAME: Final = "unfinished/journal.jsonl"
 """Where a run's notes lie while it trains, seen from the folder of its results."""
@@ -52,13 +52,15 @@ class StudyUnderWay:
 
 
 @dataclass
-class _Notes:
-    """What has been read so far of the notes of one run.
+class _Begun:
+    """A run under way since a moment, and what has been read so far of its notes.
 
     `stale` tells a file, by its number and its time, that an interrupted run has left and that this one will replace.
     """
 
-    path: Path
+    run: Run
+    since: float
+    notes: Path
     stale: tuple[int, int] | None
     read_bytes: int = 0
     compiled: bool = False
@@ -68,13 +70,13 @@ class _Notes:
 
     def read(self) -> None:
         """Read what has been noted since the last time."""
-        state = _state(self.path)
+        state = _state(self.notes)
         if state is None or state == self.stale:
             return
         # As it is, it need not be looked at again.
         self.stale = state
         try:
-            with self.path.open("rb") as file:
+            with self.notes.open("rb") as file:
                 file.seek(self.read_bytes)
                 lines = file.read()
         except OSError:
@@ -83,14 +85,12 @@ class _Notes:
         self.read_bytes += len(whole)
         for line in whole.splitlines():
             with suppress(ValueError, LookupError, TypeError):
-                self._take(json.loads(line))
-
-    def _take(self, note: dict[str, Any]) -> None:
-        self.compiled |= "proof" in note
-        self.ended |= "peak_memory_mib" in note or "status" in note
-        for epoch in note.get("epochs", ()):
-            self.train_seconds.append(epoch["train_seconds"])
-            self.both_seconds.append(epoch["train_seconds"] + epoch["eval_seconds"])
+                note = json.loads(line)
+                self.compiled |= "proof" in note
+                self.ended |= "peak_memory_mib" in note or "status" in note
+                for epoch in note.get("epochs", ()):
+                    self.train_seconds.append(epoch["train_seconds"])
+                    self.both_seconds.append(epoch["train_seconds"] + epoch["eval_seconds"])
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -101,30 +101,23 @@ def _state(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-@dataclass(frozen=True)
-class _Begun:
-    run: Run
-    since: float
-    notes: _Notes
-
-
 class Watch:
     """A study under way; told of jobs as Snakemake begins and ends them, from whatever thread, and asked how it is."""
 
-    def __init__(self, study: Study, to_come: Collection[Run], history: History, place: Place, results: Path) -> None:
-        self._study, self._history, self._place, self._results = study, history, place, results
+    def __init__(self, to_come: Collection[Run], forecast: Forecast) -> None:
+        self._forecast = forecast
         self._lock = threading.Lock()
         self._waiting = Counter(cell_of(run) for run in to_come)
         self._running: dict[int, _Begun] = {}
         self._finished = self._out_of_memory = self._failed = 0
-        self._estimates = {cell: history.estimate(cell) for cell in self._waiting}
+        self._estimates = {cell: forecast.estimate(cell) for cell in self._waiting}
         self._waiting_work = self._of_waiting()
 
     def began(self, job: int, run: Run, now: float) -> None:
         """Take note that a run is carried out as job number `job`; `now` is `time.monotonic()`, here as below."""
-        path, cell = self._results / run.folder / NOTES_NAME, cell_of(run)
+        path, cell = self._forecast.results / run.folder / NOTES_NAME, cell_of(run)
         with self._lock:
-            self._running[job] = _Begun(run, now, _Notes(path, stale=_state(path)))
+            self._running[job] = _Begun(run, now, path, stale=_state(path))
             if self._waiting[cell] > 0:
                 self._waiting[cell] -= 1
                 self._waiting_work = self._of_waiting()
@@ -136,12 +129,11 @@ class Watch:
             if begun is None:
                 return
             self._finished += 1
-            if so_far.status(self._results / begun.run.folder / METRICS_NAME) == "out_of_memory":
-                self._out_of_memory += 1
-            self._history.learn(begun.run)
+            self._out_of_memory += so_far.status(metrics_file(begun.run, self._forecast.results)) == "out_of_memory"
+            self._forecast.learn(begun.run)
             for cell in self._estimates:
                 if (cell.model, cell.device) == (begun.run.model, begun.run.device):
-                    self._estimates[cell] = self._history.estimate(cell)
+                    self._estimates[cell] = self._forecast.estimate(cell)
             self._waiting_work = self._of_waiting()
 
     def failed(self, job: int) -> None:
@@ -154,12 +146,12 @@ class Watch:
         with self._lock:
             running, left = [], self._waiting_work
             for begun in self._running.values():
-                begun.notes.read()
+                begun.read()
                 estimate = self._estimates.get(cell_of(begun.run))
                 state = self._run_under_way(begun, estimate, now)
                 running.append(state)
                 rest = left_of(estimate, state.left_seconds, now - begun.since)
-                left += work(self._place.share(self._study, begun.run.device), rest)
+                left += work(self._forecast.share(begun.run.device), rest)
             return StudyUnderWay(
                 running=tuple(running),
                 finished=self._finished,
@@ -167,30 +159,25 @@ class Watch:
                 failed=self._failed,
                 waiting=self._waiting.total(),
                 # Where runs are submitted, how many are carried out side by side is the scheduler's business.
-                left=left if self._place.cores is not None else Work(unknown_runs=left.known_runs + left.unknown_runs),
+                left=left
+                if self._forecast.cores is not None
+                else Work(unknown_runs=left.known_runs + left.unknown_runs),
             )
 
     def _of_waiting(self) -> Work:
-        shares = {device: self._place.share(self._study, device) for device in {cell.device for cell in self._waiting}}
-        works = (
-            work(shares[cell.device], self._estimates[cell], count) for cell, count in self._waiting.items() if count
-        )
+        share, waiting = self._forecast.share, [(cell, count) for cell, count in self._waiting.items() if count]
+        works = (work(share(cell.device), self._estimates[cell], count) for cell, count in waiting)
         return reduce(add, works, Work())
 
     def _run_under_way(self, begun: _Begun, estimate: Estimate | None, now: float) -> RunUnderWay:
-        notes, epochs = begun.notes, self._study.model_settings[begun.run.model].epochs
-        done = len(notes.train_seconds)
+        epochs, done = self._forecast.study.model_settings[begun.run.model].epochs, len(begun.train_seconds)
         left = None
         if done:
-            left = (epochs - done) * sum(notes.both_seconds) / done
+            left = (epochs - done) * sum(begun.both_seconds) / done
         elif estimate is not None:
             left = max(0.0, estimate.seconds - (now - begun.since))
-        phase: Phase = (
-            "ending" if notes.ended or done >= epochs else "training" if notes.compiled or done else "starting"
-        )
-        return RunUnderWay(begun.run, phase, done, epochs, _steady_seconds(notes.train_seconds), left)
-
-
-def _steady_seconds(train_seconds: list[float]) -> float | None:
-    """Seconds of a steady epoch: the first is left out as soon as there is another."""
-    return median(train_seconds[1:] or train_seconds) if train_seconds else None
+        over, begins = begun.ended or done >= epochs, not (begun.compiled or done)
+        phase: Phase = "ending" if over else "starting" if begins else "training"
+        # The first epoch is left out as soon as there is another.
+        steady = begun.train_seconds[1:] or begun.train_seconds
+        return RunUnderWay(begun.run, phase, done, epochs, median(steady) if steady else None, left)

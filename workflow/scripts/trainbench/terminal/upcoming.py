@@ -9,10 +9,11 @@ from typing import Final
 
 from tabulate import tabulate
 
-from trainbench.plan.study import Run, Study
+from trainbench.plan.study import Run
 from trainbench.rules import forecast, so_far
 from trainbench.rules.call import Call
-from trainbench.rules.forecast import Cell, History, Place, Work, cell_of, count_text, time_text, work
+from trainbench.rules.forecast import Cell, Forecast, Work, cell_of, time_text, work
+from trainbench.words.wording import numbered
 
 MOST_BATCH_SIZES: Final = 6
 MOST_CHANGES: Final = 4
@@ -24,34 +25,23 @@ def of_call(call: Call, asked_for: Mapping[Run, bool], results: Path) -> str:
     """What a call is to carry out of the runs that it is asked for, each with whether it is to be carried out."""
     to_come, there = ([run for run, comes in asked_for.items() if comes is wanted] for wanted in (True, False))
     changes = so_far.changes(call, to_come, results)
-    return text(call.study, to_come, there, *forecast.of_call(call, results), changes=changes)
+    return text(to_come, there, forecast.of_call(call, results), changes)
 
 
 def text(
-    study: Study,
-    to_come: Collection[Run],
-    there: Collection[Run],
-    history: History,
-    place: Place,
-    *,
-    changes: Mapping[Run, Sequence[str]],
+    to_come: Collection[Run], there: Collection[Run], known_by: Forecast, changes: Mapping[Run, Sequence[str]]
 ) -> str:
     """What is to come, a line for each device and model, then how long all of it takes and by what that is known.
 
-    Args:
-        study: The study.
-        to_come: Runs that Snakemake would carry out.
-        there: Runs that are asked for as well, and are there.
-        history: Runs that have ended.
-        place: The machine.
-        changes: Of the runs to come whose results are there, the settings in which they differ.
+    `there` are runs that are asked for as well, and are there; `changes` has of the runs to come whose results are
+    there the settings in which they differ.
     """
     cells, cells_there = (Counter(cell_of(run) for run in runs) for runs in (to_come, there))
     if not to_come:
-        return f"Nothing is to be measured: {count_text(len(there), 'run')} asked for, all there.\n"
-    estimates = {cell: history.estimate(cell) for cell in cells}
-    works = {cell: work(place.share(study, cell.device), estimates[cell], count) for cell, count in cells.items()}
-    ranks = {name: rank for rank, name in enumerate((*study.devices, *study.models))}
+        return f"Nothing is to be measured: {numbered(len(there), 'run')} asked for, all there.\n"
+    estimates = {cell: known_by.estimate(cell) for cell in cells}
+    works = {cell: work(known_by.share(cell.device), estimates[cell], count) for cell, count in cells.items()}
+    ranks = {name: rank for rank, name in enumerate((*known_by.study.devices, *known_by.study.models))}
     pairs = {(cell.device, cell.model) for cell in (*cells, *cells_there)}
     lines = [
         _line(pair, cells, cells_there, works)
@@ -65,19 +55,18 @@ def text(
         disable_numparse=True,
     )
     known = Counter[str]()
-    for cell, count in cells.items():
-        estimate = estimates[cell]
-        known["nothing" if estimate is None else estimate.basis] += count
+    for cell, estimate in estimates.items():
+        known["nothing" if estimate is None else estimate.basis] += cells[cell]
     whole = reduce(add, works.values())
-    by_throughput = {cell for cell, estimate in estimates.items() if estimate and estimate.basis == "throughput"}
-    lengths = [time_text(whole)] + [
-        time
-        for device, model, *_, time in lines
-        if any((cell.device, cell.model) == (device, model) for cell in by_throughput)
-    ]
-    limited = any(_LIMITS in length for length in lengths)
+    by_throughput = {
+        (cell.device, cell.model)
+        for cell, estimate in estimates.items()
+        if estimate is not None and estimate.basis == "throughput"
+    }
+    shown = [time_text(whole), *(time for device, model, *_, time in lines if (device, model) in by_throughput)]
+    limited = any(_LIMITS in time for time in shown)
     return (
-        f"{table}\n\n{count_text(len(to_come), 'run')} to carry out{_time(whole, place)}.\n{_sources(known, limited)}"
+        f"{table}\n\n{numbered(len(to_come), 'run')} to carry out{_time(whole, known_by)}.\n{_sources(known, limited)}"
         f"{_replaced(changes)}"
     )
 
@@ -106,14 +95,14 @@ def _line(pair: tuple[str, str], cells: Counter[Cell], there: Counter[Cell], wor
     return [device, model, f"{shown}{more}", str(sum(cells[cell] for cell in mine)), str(left_alone), time]
 
 
-def _time(whole: Work, place: Place) -> str:
+def _time(whole: Work, machine: Forecast) -> str:
     time = time_text(whole)
     if time == "unknown":
         return "; how long that takes is unknown"
-    if place.cores is None:
+    if machine.cores is None:
         return f": {time}, one after another; how many the scheduler carries out side by side is not known here"
-    gpus = f" and {count_text(place.gpus, 'GPU')}" if place.gpus else ""
-    return f": {time} on {count_text(place.cores, 'core')}{gpus}"
+    gpus = f" and {numbered(machine.gpus, 'GPU')}" if machine.gpus else ""
+    return f": {time} on {numbered(machine.cores, 'core')}{gpus}"
 
 
 def _sources(known: Counter[str], limited: bool) -> str:
@@ -124,4 +113,4 @@ def _sources(known: Counter[str], limited: bool) -> str:
         "throughput": f"known from the nearest batch size alone{meaning}.",
         "nothing": "of unknown length: nothing of the same model and device has been measured here on this host.",
     }
-    return "".join(f"{count_text(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])
+    return "".join(f"{numbered(known[basis], 'run')} {words}\n" for basis, words in sentences.items() if known[basis])

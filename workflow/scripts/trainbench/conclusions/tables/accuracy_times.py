@@ -24,7 +24,13 @@ from trainbench.results.statistics import estimate
 from trainbench.results.tables import TableOrder, frame, rows_of
 from trainbench.words.wording import numbered
 
-_TIMES: Final = ("time_to_accuracy_seconds", "time_to_accuracy_with_startup_seconds")
+_TIMES: Final = {
+    "time_to_accuracy_seconds": ("elapsed_seconds",),
+    "time_to_accuracy_with_startup_seconds": (
+        *("startup_seconds", "data_seconds", "compile_seconds", "elapsed_seconds", "eval_until_then"),
+    ),
+}
+"""The parts of each time, of the run and of its first epoch that reaches the target; unknown where one of them is."""
 
 COLUMNS: Final = (
     CELL
@@ -85,15 +91,13 @@ def _first_reaching(epochs: pd.DataFrame, targets: Mapping[str, float]) -> dict[
 
 
 def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], target: float) -> dict[str, Any]:
-    training = [None if epoch is None else float(epoch["elapsed_seconds"]) for epoch in reached]
-    with_startup = [
-        None if epoch is None else _since_start(run, epoch) for run, epoch in zip(runs, reached, strict=True)
-    ]
-    censored = reached.count(None)
-    without = [run for run, epoch in zip(runs, reached, strict=True) if epoch is None]
+    both = list(zip(runs, reached, strict=True))
+    without = [run for run, epoch in both if epoch is None]
+    censored = len(without)
     # Of runs that did not reach it, what is known is what the shortest shows.
     epochs_trained = min(run["epochs"] for run in without or runs)
     trained_seconds = min((run["train_seconds"] for run in without), default=math.inf)
+    epochs = [None if epoch is None else epoch["epoch"] for epoch in reached]
     row: dict[str, Any] = {
         **dict(zip(CELL_KEY, key, strict=True)),
         "target_accuracy": target,
@@ -101,24 +105,18 @@ def _row(key: CellKey, runs: Sequence[Row], reached: Sequence[Row | None], targe
         "reached": len(runs) - censored,
         "not_reached": censored,
         "epochs_trained": epochs_trained,
-        "epochs_to_accuracy_median": _median(
-            [None if epoch is None else epoch["epoch"] for epoch in reached], epochs_trained if without else math.inf
-        ),
+        "epochs_to_accuracy_median": _median(epochs, epochs_trained if without else math.inf),
         "verdict": _verdict(len(runs), censored, epochs_trained),
     }
-    for name, seconds in zip(_TIMES, (training, with_startup), strict=True):
+    for name, parts in _TIMES.items():
+        seconds = [None if epoch is None else _sum([{**run, **epoch}[part] for part in parts]) for run, epoch in both]
         row |= spread_out(name, None if censored else estimate(seconds))
         row[f"{name}_median"] = _median(seconds, trained_seconds)
     return row
 
 
-def _since_start(run: Row, epoch: Row) -> float | None:
-    """Seconds from the process' start to the end of an epoch's evaluation; None where one of them is unknown."""
-    parts = (
-        *(run[column] for column in ("startup_seconds", "data_seconds", "compile_seconds")),
-        *(epoch[column] for column in ("elapsed_seconds", "eval_until_then")),
-    )
-    return None if None in parts else float(sum(parts))
+def _sum(seconds: Sequence[Any]) -> float | None:
+    return None if None in seconds else float(sum(seconds))
 
 
 def _median(values: Sequence[float | None], seen: float) -> float | None:
@@ -126,10 +124,9 @@ def _median(values: Sequence[float | None], seen: float) -> float | None:
 
     None where it is one of them, or above `seen`, where it may lie anywhere.
     """
-    ordered = sorted(values, key=lambda value: (value is None, value or 0.0))
-    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
-    known = [value for value in middle if value is not None]
-    return statistics.fmean(known) if len(known) == len(middle) and known[-1] <= seen else None
+    known = [math.inf if value is None else value for value in values]
+    highest = statistics.median_high(known)
+    return statistics.median(known) if highest <= seen and highest < math.inf else None
 
 
 def _verdict(runs: int, censored: int, epochs_trained: int) -> str:

@@ -61,16 +61,12 @@ def core_equivalents_table(cells: pd.DataFrame, order: TableOrder | None = None)
 
 def _series_beside(gpu: Row, all_series: Iterable[Series]) -> Series | None:
     """The CPU series to set beside a GPU cell."""
-    same = [
-        series
-        for series in all_series
-        if (series.key["model"], series.key["batch_size"]) == (gpu["model"], gpu["batch_size"])
-    ]
+    same = [series for series in all_series if all(series.key[name] == gpu[name] for name in ("model", "batch_size"))]
     hosts = list(dict.fromkeys(series.key["host"] for series in same))
     host = gpu["host"] if gpu["host"] in hosts else hosts[0] if len(hosts) == 1 else None
 
-    def distance(series: Series) -> tuple[bool, bool, bool]:
-        differs = (series.key["framework"] != gpu["framework"], series.key["precision"] != gpu["precision"])
+    def distance(series: Series) -> tuple[bool, ...]:
+        differs = (series.key[name] != gpu[name] for name in ("framework", "precision"))
         return *differs, series.key["environment"] is not None
 
     return min((series for series in same if series.key["host"] == host), key=distance, default=None)

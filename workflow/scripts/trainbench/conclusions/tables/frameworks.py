@@ -1,13 +1,25 @@
 """Sets frameworks and precisions side by side where nothing else differs: the same hardware, model and batch size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pandas as pd
 
 from trainbench.conclusions.tables.speedups import speedup
 from trainbench.results.cells_table import in_common
-from trainbench.results.columns import CELL, CELL_KEY, Row, cell_key, chosen, interval, real, spread_out, text, whole
+from trainbench.results.columns import (
+    CELL,
+    CELL_KEY,
+    Row,
+    cell_key,
+    chosen,
+    grouped,
+    interval,
+    real,
+    spread_out,
+    text,
+    whole,
+)
 from trainbench.results.executors import executors_of
 from trainbench.results.tables import TableOrder, cells_by_key, frame, rows_of
 
@@ -56,9 +68,9 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
     of_roofline = cells_by_key(roofline)
     rows = []
     for members in _side_by_side(cells, order):
-        reference = _reference(members)
+        reference = _first_with(members, USUAL_FRAMEWORK) or _first_known(members)
         for cell in members:
-            single = _first_known(one for one in members if _computes(one, cell["framework"], USUAL_PRECISION))
+            single = _first_with(members, cell["framework"])
             placed = of_roofline.get(cell_key(cell), {})
             rows.append(
                 chosen(cell, (*CELL_KEY, *_FACTS, "status", "n", *_ACCURACY))
@@ -72,47 +84,32 @@ def frameworks_table(cells: pd.DataFrame, roofline: pd.DataFrame, order: TableOr
 
 def _side_by_side(cells: pd.DataFrame, order: TableOrder) -> list[list[Row]]:
     """The cells of the same hardware, model and batch size, in order, where they compute with different things."""
-    facts = _facts(cells)
-    ranks = {(one.device, one.host): rank for rank, one in enumerate(executors_of(cells, order))}
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for cell in sorted(rows_of(cells), key=lambda row: ranks[row["device"], row["host"]]):
-        of_device = facts[cell["device"], cell["host"]]
-        known = {**cell, **{name: fact for name, fact in of_device.items() if cell[name] is None}}
-        if None in {known["device_name"], known["framework"], known["precision"]}:
-            continue
-        place = tuple(known[column] for column in _PLACE)
-        threads = known["threads"] if known["device_kind"] == "cpu" else None
-        groups.setdefault((known["model"], known["batch_size"], place, threads), []).append(known)
-    return [members for members in groups.values() if len(_kinds(members)) > 1]
+    rows = grouped(rows_of(cells), ("device", "host"))
+    known = []
+    for executor in executors_of(cells, order):
+        own = rows[executor.key]
+        # All cells of a device say on what and with what it computes: one out of memory does not.
+        facts = {column: in_common(cell[column] for cell in own) for column in _FACTS}
+        known += [{**cell, **{name: fact for name, fact in facts.items() if cell[name] is None}} for cell in own]
+    complete = [
+        cell | {"threads_beside": cell["threads"] if cell["device_kind"] == "cpu" else None}
+        for cell in known
+        if None not in {cell["device_name"], cell["framework"], cell["precision"]}
+    ]
+    groups = grouped(complete, ("model", "batch_size", *_PLACE, "threads_beside"))
+    return [
+        members for members in groups.values() if len({(cell["framework"], cell["precision"]) for cell in members}) > 1
+    ]
 
 
-def _facts(cells: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """On what and with what each device of a host computes, by all of its cells: one out of memory does not say."""
-    by_device: dict[tuple[str, str], list[Row]] = {}
-    for cell in rows_of(cells):
-        by_device.setdefault((cell["device"], cell["host"]), []).append(cell)
-    return {
-        device: {column: in_common(cell[column] for cell in own) for column in _FACTS}
-        for device, own in by_device.items()
-    }
-
-
-def _kinds(members: Iterable[Row]) -> set[tuple[str, str]]:
-    return {(cell["framework"], cell["precision"]) for cell in members}
-
-
-def _reference(members: Sequence[Row]) -> Row | None:
-    """The cell with TensorFlow in float32, or the first one with a figure."""
-    usual = [cell for cell in members if _computes(cell, USUAL_FRAMEWORK, USUAL_PRECISION)]
-    return _first_known((*usual, *members))
+def _first_with(members: Iterable[Row], framework: str) -> Row | None:
+    """The first cell with a framework in float32 that has a figure."""
+    usual = (framework, USUAL_PRECISION)
+    return _first_known(cell for cell in members if (cell["framework"], cell["precision"]) == usual)
 
 
 def _first_known(cells: Iterable[Row]) -> Row | None:
     return next((cell for cell in cells if cell["train_seconds_per_epoch"] is not None), None)
-
-
-def _computes(cell: Row, framework: str, precision: str) -> bool:
-    return (cell["framework"], cell["precision"]) == (framework, precision)
 
 
 def _compared(name: str, other: str, reference: Row | None, cell: Row) -> dict[str, Any]:

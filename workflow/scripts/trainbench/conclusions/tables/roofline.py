@@ -122,9 +122,9 @@ def _row(key: CellKey, runs: Sequence[Row], ceilings: Mapping[tuple[Any, ...], M
 def _placed(row: Mapping[str, Any]) -> dict[str, Any]:
     """Where a cell stands below its device's roofs; nothing where one of the two is unknown."""
     achieved, flop_per_byte = row["achieved_flop_per_second"], row["flop_per_byte"]
-    if achieved is None or flop_per_byte is None or "flop_ceiling_per_second" not in row:
+    flop_ceiling, bytes_ceiling = (row.get(name) for name in _CEILINGS)
+    if achieved is None or flop_per_byte is None or flop_ceiling is None or bytes_ceiling is None:
         return {}
-    flop_ceiling, bytes_ceiling = row["flop_ceiling_per_second"], row["bytes_ceiling_per_second"]
     attainable = min(flop_ceiling, flop_per_byte * bytes_ceiling)
     low, high = row["achieved_flop_per_second_low"], row["achieved_flop_per_second_high"]
     ends = (achieved,) if low is None or high is None else (low, high)

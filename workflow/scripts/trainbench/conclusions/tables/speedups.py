@@ -1,6 +1,6 @@
 """Says how many times faster each device trains than the reference device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,11 +9,11 @@ import pandas as pd
 from trainbench.results.columns import (
     CELL,
     CELL_KEY,
-    CellKey,
     Row,
     cell_key,
     chosen,
     estimate_in,
+    grouped,
     interval,
     ratio_in,
     spread_out,
@@ -22,6 +22,8 @@ from trainbench.results.columns import (
 )
 from trainbench.results.statistics import Outcome, Ratio, outcome, ratio
 from trainbench.results.tables import TableOrder, cells_by_key, frame, ranked
+
+_SECONDS: Final = "train_seconds_per_epoch"
 
 COLUMNS: Final = (
     CELL
@@ -60,7 +62,8 @@ def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference)
     speedup of exactly 1.
     """
     by_key = cells_by_key(cells)
-    cpus = _cpus(by_key)
+    known = (cell for cell in by_key.values() if cell["device_kind"] == "cpu" and cell[_SECONDS] is not None)
+    cpus = grouped(known, ("model", "batch_size", "host"))
     of_reference_device = cells[(cells["device"] == reference.device) & (cells["n"] > 0)]
     hosts = ranked(of_reference_device["host"], order.hosts)
     rows = []
@@ -85,7 +88,7 @@ def speedups_table(cells: pd.DataFrame, order: TableOrder, reference: Reference)
     return frame(rows, COLUMNS, order)
 
 
-def speedup(reference: Row, cell: Row, figure: str = "train_seconds_per_epoch") -> Ratio | None:
+def speedup(reference: Row, cell: Row, figure: str = _SECONDS) -> Ratio | None:
     """How many times faster a cell is than the reference by one figure in seconds; None where one is unknown."""
     if cell_key(reference) == cell_key(cell):
         return None if cell[figure] is None else Ratio(1.0, 1.0, 1.0)
@@ -102,14 +105,19 @@ def is_reference(row: Row) -> bool:
     return (row["device"], row["host"]) == (row["reference_device"], row["reference_host"])
 
 
-def rivals(least: Row, others: Iterable[Row], figure: str = "train_seconds_per_epoch") -> tuple[list[Row], list[Row]]:
+def rivals(least: Row, others: Iterable[Row], figure: str = _SECONDS) -> tuple[list[Row], list[Row]]:
     """The cells that are not shown to have more of a figure than the one with the least mean: it is one of them.
 
     First those of which the interval of the ratio contains 1, then those without an interval.
     """
     undecided, once = [], []
     for other in others:
-        said = _how_much_more(least, other, figure)
+        if least[figure] == 0:
+            # A price of 0 is known without a measurement, and has no logarithm.
+            said: Outcome | None = Outcome.ABOVE if other[figure] else Outcome.NO_DIFFERENCE
+        else:
+            ahead = speedup(other, least, figure)
+            said = None if ahead is None else outcome(ahead)
         if said is None or said.seen_once:
             once.append(other)
         elif said is not Outcome.ABOVE:
@@ -117,31 +125,11 @@ def rivals(least: Row, others: Iterable[Row], figure: str = "train_seconds_per_e
     return undecided, once
 
 
-def _how_much_more(least: Row, other: Row, figure: str) -> Outcome | None:
-    if least[figure] == 0:
-        # A price of 0 is known without a measurement, and has no logarithm.
-        return Outcome.ABOVE if other[figure] else Outcome.NO_DIFFERENCE
-    ahead = speedup(other, least, figure)
-    return None if ahead is None else outcome(ahead)
-
-
-def _cpus(by_key: Mapping[CellKey, Row]) -> dict[tuple[str, int, str], list[Row]]:
-    """The CPU cells with a known speed of each model, batch size and host."""
-    cpus: dict[tuple[str, int, str], list[Row]] = {}
-    for (model, batch_size, _, host), cell in by_key.items():
-        if cell["device_kind"] == "cpu" and cell["train_seconds_per_epoch"] is not None:
-            cpus.setdefault((model, batch_size, host), []).append(cell)
-    return cpus
-
-
 def _best_cpu(cell: Row, cpus: Iterable[Row]) -> Row | None:
     """Of CPU cells that are the nearest to a cell in framework and precision the one with the least mean."""
 
-    def rank(cpu: Row) -> tuple[bool, bool, float]:
-        return (
-            cpu["framework"] != cell["framework"],
-            cpu["precision"] != cell["precision"],
-            float(cpu["train_seconds_per_epoch"]),
-        )
+    def rank(cpu: Row) -> tuple[float, ...]:
+        differs = (cpu[name] != cell[name] for name in ("framework", "precision"))
+        return *differs, float(cpu[_SECONDS])
 
     return min(cpus, key=rank, default=None)

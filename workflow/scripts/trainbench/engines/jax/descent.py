@@ -9,27 +9,23 @@ from numpy.typing import NDArray
 
 from trainbench.engines.jax.layers import Arrays
 from trainbench.engines.shared import loss_scale
-from trainbench.engines.shared.engine import LOSS_SCALE, PARAMETER, SLOT
+from trainbench.engines.shared.engine import LOSS_SCALE, PARAMETER, SLOT, named
 from trainbench.networks.models import ModelSpec, Optimiser, RmsProp, Sgd
 from trainbench.networks.parameters import Parameters
 
 
 def initial_state(optimiser: Optimiser, parameters: Parameters, *, is_scaled: bool) -> dict[str, NDArray[Any]]:
     """All that a step changes, by names of its own: parameters, RMSProp's mean squares, the loss scale's numbers."""
-    state: dict[str, NDArray[Any]] = {PARAMETER + name: np.asarray(value) for name, value in parameters.items()}
+    slots = {}
     if isinstance(optimiser, RmsProp):
-        for name, value in parameters.items():
-            state[SLOT + name] = np.full(value.shape, optimiser.initial_mean_square, np.float32)
-    return state | (_named(loss_scale.first(np.int32)) if is_scaled else {})
+        initial = optimiser.initial_mean_square
+        slots = {name: np.full(value.shape, initial, np.float32) for name, value in parameters.items()}
+    return named(parameters, slots, loss_scale.first(np.int32) if is_scaled else None)
 
 
 def parameters_of(state: Arrays) -> Arrays:
     """The parameters in a state, by their own names."""
     return {name.removeprefix(PARAMETER): value for name, value in state.items() if name.startswith(PARAMETER)}
-
-
-def _named(scale: loss_scale.LossScale) -> dict[str, Any]:
-    return {LOSS_SCALE + name: value for name, value in scale._asdict().items()}
 
 
 def descended(spec: ModelSpec, state: Arrays, gradients: Arrays) -> Arrays:
@@ -45,7 +41,7 @@ def descended(spec: ModelSpec, state: Arrays, gradients: Arrays) -> Arrays:
     are_finite = jnp.stack([jnp.isfinite(gradient).all() for gradient in gradients.values()]).all()
     moved = _moved(spec, state, gradients)
     kept = {name: jnp.where(are_finite, value, state[name]) for name, value in moved.items()}
-    return state | kept | _named(scale.after(are_finite, jnp.where))
+    return state | kept | named({}, {}, scale.after(are_finite, jnp.where))
 
 
 def _moved(spec: ModelSpec, state: Arrays, gradients: Arrays) -> Arrays:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trainbench import engines
 from trainbench.engines.jax.descent import descended, initial_state, parameters_of
 from trainbench.engines.jax.layers import Arrays, forward
-from trainbench.engines.jax.loop import Loop, compiled_loop
+from trainbench.engines.jax.loop import compiled_loop
 from trainbench.engines.jax.probes import Probes
 from trainbench.engines.shared import engine
 from trainbench.engines.shared.batches import EVALUATION_BATCH
@@ -36,9 +36,6 @@ _PRODUCTS: Final = ("dot_general", "conv_general_dilated")
 
 _POOL: Final = "tf_XLAEigen"
 """What the threads are called among which XLA shares an operation on a CPU."""
-
-_THREADS_A_PRETENDED_DEVICE: Final = 4
-"""Devices wait for one another in threads of the pool; with one thread each, XLA's CPU client can stop for good."""
 
 _REPLICAS: Final = "replica"
 
@@ -65,17 +62,14 @@ def start(execution: Execution) -> "JaxEngine":
     no option for that.
 
     Raises:
-        WrongDevice: GPUs are asked for and JAX sees fewer.
+        Refused: GPUs are asked for and JAX sees fewer.
     """
     kind, replicas = execution.kind, execution.replicas
     # All of this is read when JAX starts its devices. The memory of a GPU that is in use shall be what the run needs.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    pretends = kind == "cpu" and replicas > 1
-    os.environ["PJRT_NPROC"] = str(_THREADS_A_PRETENDED_DEVICE * replicas if pretends else execution.threads)
+    os.environ["PJRT_NPROC"] = str(execution.threads)
     jax.config.update("jax_platforms", "cpu" if kind == "cpu" else "cuda")
     jax.config.update("jax_default_matmul_precision", _MATMUL_PRECISION.get(execution.precision, "default"))
-    if pretends:
-        jax.config.update("jax_num_cpu_devices", replicas)
     return JaxEngine(execution, jax.devices("cpu")[:replicas] if kind == "cpu" else _gpus(replicas))
 
 
@@ -131,14 +125,9 @@ class JaxEngine(engine.Engine):
         mesh = Mesh(np.array(devices), (_REPLICAS,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._shared = NamedSharding(mesh, PartitionSpec(_REPLICAS))
+        self._training_lies = _Training(self._everywhere, self._shared, self._everywhere, self._everywhere)
+        self._evaluation_lies = _Evaluation(self._shared, self._everywhere)
         self._type = jnp.dtype(self._precision.compute_type)
-        self._train: tuple[jax.Array, jax.Array]
-        self._test: tuple[jax.Array, jax.Array]
-        self._test_batch_size = 0
-        self._state: Arrays = {}
-        self._training: Loop
-        self._evaluation: Loop
-        self._first_losses: jax.Array
 
     def threads(self) -> Threads:
         """Threads in force: on a CPU those that XLA has made, beside a GPU the cores that the process may use."""
@@ -194,23 +183,18 @@ class JaxEngine(engine.Engine):
         with self._framework.naming_missing_operations(self._execution):
             initial = initial_state(spec.optimiser, parameters, is_scaled=self._precision.is_scaled)
             self._state = self._on_devices(initial)
-            compiled = functools.partial(
-                compiled_loop,
-                kind=self._execution.kind,
-                one_call=is_one_call(self._execution.kind, spec.layers),
-                replicas=len(self._devices),
-            )
-            whole = self._everywhere
+            one_call = is_one_call(self._execution.kind, spec.layers)
+            compiled = functools.partial(compiled_loop, execution=self._execution, one_call=one_call)
             self._training = compiled(
                 self._training_step(spec, seed),
                 (self._first_training(), *self._train),
-                lies=_Training(whole, self._shared, whole, whole),
+                lies=self._training_lies,
                 batches=self._batches,
             )
             self._evaluation = compiled(
                 self._evaluation_step(spec.layers),
                 (self._first_evaluation(), parameters_of(self._state), *self._test),
-                lies=_Evaluation(self._shared, whole),
+                lies=self._evaluation_lies,
                 batches=len(self._test[0]) // self._test_batch_size,
             )
             self._first_losses = self._training.once(self._first_training(), *self._train).losses
@@ -257,18 +241,12 @@ class JaxEngine(engine.Engine):
         return {name: jax.device_put(np.array(value), self._everywhere) for name, value in values.items()}
 
     def _first_training(self) -> _Training:
-        return _Training(
-            self._state,
-            jax.device_put(np.zeros(len(self._devices), np.float32), self._shared),
-            jax.device_put(np.int32(0), self._everywhere),
-            jax.device_put(np.int32(self._steps_done), self._everywhere),
-        )
+        first = (np.zeros(len(self._devices), np.float32), np.int32(0), np.int32(self._steps_done))
+        return _Training(self._state, *jax.device_put(first, tuple(self._training_lies[1:])))
 
     def _first_evaluation(self) -> _Evaluation:
-        return _Evaluation(
-            jax.device_put(np.zeros(len(self._devices), np.int32), self._shared),
-            jax.device_put(np.int32(0), self._everywhere),
-        )
+        first = (np.zeros(len(self._devices), np.int32), np.int32(0))
+        return _Evaluation(*jax.device_put(first, tuple(self._evaluation_lies)))
 
     def _rows(self, values: jax.Array, batch: jax.Array, size: int) -> jax.Array:
         """A batch, a share of it on each device."""

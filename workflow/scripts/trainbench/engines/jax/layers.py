@@ -74,13 +74,8 @@ def _padded(x: jax.Array, size: int) -> jax.Array:
     return lax.pad(x, jnp.array(-jnp.inf, x.dtype), ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)))
 
 
-def _largest(x: jax.Array, size: int) -> jax.Array:
-    """Each window's maximum [batch, rows, columns, channels] of x [batch, height, width, channels]."""
-    return _largest_and_where(x, size)[0]
-
-
 def _largest_and_where(x: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Each window's maximum, and the place of the first such value in the window, row by row."""
+    """Each window's maximum [batch, rows, columns, channels], and the first such value's place in it, row by row."""
     batch, height, width, channels = x.shape
     windows = x.reshape(batch, height // size, size, width // size, size, channels)
     values = [windows[:, :, row, :, column] for row in range(size) for column in range(size)]
@@ -100,7 +95,7 @@ def _spread(size: int, where: jax.Array, gradient: jax.Array) -> tuple[jax.Array
     return (spread.reshape(batch, rows * size, columns * size, channels),)
 
 
-max_pool = jax.custom_vjp(_largest, nondiff_argnums=(1,))
+max_pool = jax.custom_vjp(lambda x, size: _largest_and_where(x, size)[0], nondiff_argnums=(1,))
 max_pool.defvjp(_largest_and_where, _spread)
 """Maximum over windows that divide the images, whose gradient goes to the first of a window's largest values.
 

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax import lax
 
+from trainbench.engines.shared.interface import Execution
+
 
 class Loop(NamedTuple):
     """A compiled step: for the first batch alone, and for all batches; both take what goes along and the data."""
@@ -22,9 +24,8 @@ def compiled_loop(
     *,
     lies: Any,
     batches: int,
-    kind: str,
+    execution: Execution,
     one_call: bool,
-    replicas: int,
 ) -> Loop:
     """Compile `step(carry, *data)`, which gives the next `carry`; `lies` says on which devices that lies.
 
@@ -40,7 +41,7 @@ def compiled_loop(
     def turns(carry: Any, times: Any, *data: Any) -> Any:
         return lax.fori_loop(0, times, lambda _, carry: step(carry, *data), carry)
 
-    if one_call and kind == "cpu":
+    if one_call and execution.kind == "cpu":
         carry, *data = arguments
         program, jaxpr = compiled(turns, carry, np.int32(1), *data)
         return Loop(
@@ -56,7 +57,7 @@ def compiled_loop(
     def one_after_another(carry: Any, *data: Any) -> Any:
         for _ in range(batches):
             carry = once(carry, *data)
-            if replicas > 1:
+            if execution.replicas > 1:
                 # Pretended devices that are steps apart can wait for one another for ever.
                 jax.block_until_ready(carry)
         return carry

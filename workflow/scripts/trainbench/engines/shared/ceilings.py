@@ -1,8 +1,9 @@
 """Finds what a device can do at most: how large two probes are and how often they run, whatever the framework."""
 
+import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -94,57 +95,49 @@ def measure(probes: Probes, room: Room, clock: Callable[[], float] = time.monoto
             f"caches' {room.cache_bytes / 2**20:.0f} MiB each"
         )
     values = array_bytes // BYTES_PER_FLOAT32
-    flop_per_second, size = _product_rate(probes, free_bytes, clock)
+    size, product_seconds = _fastest(_products(probes, free_bytes), clock)
+    times, addition_seconds = _fastest(_additions(probes, values), clock)
     return Ceilings(
-        flop_per_second=flop_per_second,
-        bytes_per_second=_addition_rate(probes, values, clock),
+        flop_per_second=2 * size**3 / product_seconds,
+        bytes_per_second=3 * BYTES_PER_FLOAT32 * values * times / addition_seconds,
         product_size=size,
         array_bytes=values * BYTES_PER_FLOAT32,
         seconds=clock() - began,
     )
 
 
-def _product_rate(probes: Probes, free_bytes: float, clock: Callable[[], float]) -> tuple[float, int]:
-    """FLOP a second of the largest product that time and memory allow, and its size."""
-    ends_at = clock() + PROBE_SECONDS
+def _products(probes: Probes, free_bytes: float) -> Iterator[tuple[int, Callable[[], None]]]:
+    """The products that memory allows, each of twice the size of the one before."""
     size = FIRST_SIZE
-    call = probes.product(size)
-    while (seconds := _warm_seconds(call, clock)) < LONG_ENOUGH_SECONDS and 2 * size <= MOST_SIZE:
-        if 3 * BYTES_PER_FLOAT32 * (2 * size) ** 2 > free_bytes:
-            break
+    while size == FIRST_SIZE or (size <= MOST_SIZE and 3 * BYTES_PER_FLOAT32 * size**2 <= free_bytes):
+        yield size, probes.product(size)
         size *= 2
-        call = probes.product(size)
-    return 2 * size**3 / _fastest(call, seconds, ends_at, clock), size
 
 
-def _addition_rate(probes: Probes, values: int, clock: Callable[[], float]) -> float:
-    """Bytes a second."""
-    ends_at = clock() + PROBE_SECONDS
+def _additions(probes: Probes, values: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """So many additions one after another, each time twice as many."""
     call = probes.addition(values)
-    times = 1
-    while (seconds := _warm_seconds(partial(call, times), clock)) < LONG_ENOUGH_SECONDS:
-        times *= 2
-    fastest = _fastest(partial(call, times), seconds, ends_at, clock)
-    return 3 * BYTES_PER_FLOAT32 * values * times / fastest
+    for doublings in itertools.count():
+        yield 2**doublings, partial(call, 2**doublings)
 
 
-def _warm_seconds(call: Callable[[], None], clock: Callable[[], float]) -> float:
-    """Seconds of the second call: the first one compiles, and touches memory that is new."""
-    call()
-    return _seconds(call, clock)
-
-
-def _fastest(call: Callable[[], None], seconds: float, ends_at: float, clock: Callable[[], float]) -> float:
-    """Seconds of the fastest call, `seconds` among them.
+def _fastest(growing: Iterator[tuple[int, Callable[[], None]]], clock: Callable[[], float]) -> tuple[int, float]:
+    """The size of the first call that takes long enough, or of the last, and its seconds where it was fastest.
 
     The fastest, not the median: this is a ceiling, and whatever disturbs a call can only make it slower. STREAM takes
     the fastest for the same reason.
     """
+    ends_at = clock() + PROBE_SECONDS
+    for size, call in growing:  # noqa: B007 - the last one counts
+        call()  # compiles, and touches memory that is new
+        seconds = _seconds(call, clock)
+        if seconds >= LONG_ENOUGH_SECONDS:
+            break
     repetitions = 1
     while clock() < ends_at or repetitions < LEAST_REPETITIONS:
         seconds = min(seconds, _seconds(call, clock))
         repetitions += 1
-    return seconds
+    return size, seconds
 
 
 def _seconds(call: Callable[[], None], clock: Callable[[], float]) -> float:

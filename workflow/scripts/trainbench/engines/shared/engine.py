@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbench.engines.shared.framework import Framework
-from trainbench.engines.shared.interface import (
-    Ceilings,
-    DeviceProof,
-    Execution,
-    Images,
-    LossScaling,
-    State,
-    Threads,
-    WrongDevice,
-)
+from trainbench.engines.shared.interface import Ceilings, Execution, Images, Refused, State, Threads
+from trainbench.engines.shared.loss_scale import LossScale
 from trainbench.networks.models import ModelSpec
 from trainbench.networks.parameters import Parameters
 from trainbench.networks.precision import PRECISIONS
@@ -36,6 +28,12 @@ LOSS_SCALE: Final = "loss_scaling/"
 
 STEPS_DONE: Final = "steps_done"
 """The name in a state of how many steps are done, from which dropout's random numbers follow."""
+
+
+def named(parameters: Mapping[str, Any], slots: Mapping[str, Any], scale: LossScale | None) -> dict[str, Any]:
+    """The same things by their names in a state."""
+    groups = {PARAMETER: parameters, SLOT: slots, LOSS_SCALE: {} if scale is None else scale._asdict()}
+    return {prefix + name: value for prefix, group in groups.items() for name, value in group.items()}
 
 
 class Engine(ABC):
@@ -75,25 +73,25 @@ class Engine(ABC):
         """Create parameters and optimiser state, compile, run one step and undo it.
 
         Raises:
-            WrongPrecision: the framework has no operations for it on such a device.
+            Refused: the framework has no operations for it on such a device.
         """
         self._batches, self._steps_done = self._train_samples // self._execution.batch_size, 0
         with self._framework.naming_out_of_memory():
             self._build(spec, parameters, seed)
 
-    def prove_device(self) -> DeviceProof:
-        """Find out where parameters and a computed result lie.
+    def prove_device(self) -> dict[str, Any]:
+        """Where parameters and a computed result lie, in the framework's own names of devices; ready for JSON.
 
         Raises:
-            WrongDevice: not on the devices that were asked for.
+            Refused: not on the devices that were asked for.
         """
         asked, parameters_on, computation_on = (tuple(sorted(set(names))) for names in self._lies_on())
         if not asked == parameters_on == computation_on:
-            raise WrongDevice(
+            raise Refused(
                 f"{', '.join(asked)} was asked for, but parameters lie on {', '.join(parameters_on)} and computed "
                 f"results on {', '.join(computation_on)}; report this with the run's log"
             )
-        return DeviceProof(self._execution.kind, parameters_on, computation_on)
+        return {"kind": self._execution.kind, "parameters_on": parameters_on, "computation_on": computation_on}
 
     @abstractmethod
     def product_types(self) -> frozenset[str]:
@@ -125,12 +123,13 @@ class Engine(ABC):
             self._restore(state)
         self._steps_done = int(state[STEPS_DONE][0])
 
-    def loss_scaling(self) -> LossScaling | None:
-        """What scaling the loss has come to; None where the precision needs no scaling."""
+    def loss_scaling(self) -> dict[str, float] | None:
+        """The scale in force and how many steps were left out for being too large; None where nothing is scaled."""
         if not self._precision.is_scaled:
             return None
         kept = self._kept()
-        return LossScaling(float(kept[LOSS_SCALE + "scale"]), int(kept[LOSS_SCALE + "skipped_steps"]))
+        scale, skipped_steps = kept[LOSS_SCALE + "scale"], kept[LOSS_SCALE + "skipped_steps"]
+        return {"scale": float(scale), "skipped_steps": int(skipped_steps)}
 
     def ceilings(self) -> Ceilings:
         """Measure what the device can do at most, in about a second; `engines.shared.ceilings` says how.

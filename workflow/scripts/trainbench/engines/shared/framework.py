@@ -4,12 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trainbench.engines.shared.interface import Execution, OutOfMemory, WrongDevice, WrongPrecision
+from trainbench.engines.shared.interface import Execution, OutOfMemory, Refused
 from trainbench.networks.precision import PRECISIONS
-
-
-def _nothing(_: Exception) -> str | None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,8 @@ class Framework:
 
     name: str
     version: str
-    out_of_memory: Callable[[Exception], str | None] = _nothing
-    missing_operation: Callable[[Exception], str | None] = _nothing
+    out_of_memory: Callable[[Exception], str | None] = lambda _: None
+    missing_operation: Callable[[Exception], str | None] = lambda _: None
 
     @contextmanager
     def naming_out_of_memory(self) -> Iterator[None]:
@@ -38,14 +34,14 @@ class Framework:
 
     @contextmanager
     def naming_missing_operations(self, execution: Execution) -> Iterator[None]:
-        """Turn the framework's errors for operations that it does not have in a type into `WrongPrecision`."""
+        """Turn the framework's errors for operations that it does not have in a type into `Refused`."""
         try:
             yield
         except Exception as error:
             compute_type, missing = PRECISIONS[execution.precision].compute_type, self.missing_operation(error)
             if compute_type == "float32" or missing is None:
                 raise
-            raise WrongPrecision(
+            raise Refused(
                 f"{self.name} {self.version} cannot train this model in {compute_type} on a {execution.kind.upper()}: "
                 f"{missing}; choose another precision or framework"
             ) from error
@@ -54,12 +50,12 @@ class Framework:
         """Refuse a run that wants more GPUs than the framework sees.
 
         Raises:
-            WrongDevice: fewer are seen; if none, for want of CUDA in the build or `otherwise`.
+            Refused: fewer are seen; if none, for want of CUDA in the build or `otherwise`.
         """
         if seen >= wanted:
             return
         asked = f"{'a GPU was' if wanted == 1 else f'{wanted} GPUs were'} asked for, but {self.name} {self.version}"
         if seen:
-            raise WrongDevice(f"{asked} sees {seen}: read the warnings in this log")
+            raise Refused(f"{asked} sees {seen}: read the warnings in this log")
         built_without = f"this {self.name} is built without CUDA (remedy: make setup BUILD=cuda)"
-        raise WrongDevice(f"{asked} sees none: {otherwise if is_built_with_cuda else built_without}")
+        raise Refused(f"{asked} sees none: {otherwise if is_built_with_cuda else built_without}")

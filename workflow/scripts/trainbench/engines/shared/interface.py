@@ -52,23 +52,6 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class DeviceProof:
-    """Where the framework says that the parameters and a computed result lie, in its own names of devices."""
-
-    kind: str
-    parameters_on: tuple[str, ...]
-    computation_on: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LossScaling:
-    """What scaling the loss has come to: the scale in force, and how many steps were left out for being too large."""
-
-    scale: float
-    skipped_steps: int
-
-
-@dataclass(frozen=True)
 class Ceilings:
     """The most that a run's device was seen to do, with the run's own framework, precision and threads.
 
@@ -89,16 +72,4 @@ class OutOfMemory(Exception):  # noqa: N818 - the name says what is the case
 
 
 class Refused(Exception):  # noqa: N818 - the name says what is the case
-    """The run cannot compute as it was asked to; the text says what was found and what to do."""
-
-
-class WrongDevice(Refused):
-    """The run does not compute on the device that was asked for."""
-
-
-class WrongPrecision(Refused):
-    """The run does not compute in the precision that was asked for."""
-
-
-class NotInstalled(Refused):
-    """The framework is not there."""
+    """The run cannot compute as it was asked to, on this device or in this precision; the text says what to do."""

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from trainbench.engines.shared.engine import Engine
-from trainbench.engines.shared.interface import WrongPrecision
+from trainbench.engines.shared.interface import Refused
 from trainbench.networks.precision import PRECISIONS
 
 _PROBE_ROWS: Final = 256
@@ -24,13 +24,13 @@ def prove(engine: Engine, precision: str) -> dict[str, object]:
     """What the engine really computes in, ready for JSON.
 
     Raises:
-        WrongPrecision: it is not the precision that was asked for.
+        Refused: it is not the precision that was asked for.
     """
     asked = PRECISIONS[precision]
     types, error = engine.product_types(), product_error(engine)
     least, most = asked.product_errors
     if types != {asked.compute_type} or not least <= error <= most:
-        raise WrongPrecision(
+        raise Refused(
             f"{precision} was asked for, but products multiply {', '.join(sorted(types)) or 'nothing'} and err by "
             f"{error:.1e}, expected {asked.compute_type} and {least:.0e} to {most:.0e}; this device may not have "
             f"{precision}, or its environment changes precision (NVIDIA_TF32_OVERRIDE, ONEDNN_DEFAULT_FPMATH_MODE): "

@@ -15,11 +15,8 @@ class Devices:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._strategy = _strategy(self.names)
-
-    def scope(self) -> Any:
-        """A context in which variables are made on every device."""
-        return self._strategy.scope()
+        self.strategy = _strategy(self.names)
+        """In its scope variables are made on every device."""
 
     def place(self, make: Callable[[], tf.Tensor]) -> Any:
         """What `make` makes, on every device."""
@@ -29,7 +26,7 @@ class Devices:
             with tf.device(self.names[context.replica_id_in_sync_group]):
                 return make()
 
-        return self._strategy.experimental_distribute_values_from_function(copy)
+        return self.strategy.experimental_distribute_values_from_function(copy)
 
     def run(self, function: Callable[..., tf.Tensor], *arguments: Any) -> Any:
         """`function(number, *arguments)` on every device, with the device's number and its copies; all results."""
@@ -38,7 +35,7 @@ class Devices:
             number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
             return function(int(number), *copies)
 
-        return self.copies(self._strategy.run(numbered, args=arguments))
+        return self.copies(self.strategy.run(numbered, args=arguments))
 
     def added(self, values: list[tf.Tensor]) -> Any:
         """Inside `function`: the sums of these values over all devices."""
@@ -48,7 +45,7 @@ class Devices:
 
     def copies(self, value: Any) -> Any:
         """The copy of each device."""
-        return self._strategy.experimental_local_results(value)
+        return self.strategy.experimental_local_results(value)
 
 
 @functools.cache
@@ -57,6 +54,5 @@ def _strategy(names: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(*names) if len(names) == 1 else tf.distribute.MirroredStrategy(names)
 
 
-def wait() -> None:
-    """Return when every device has finished what it was given."""
-    tf.test.experimental.sync_devices()
+wait = tf.test.experimental.sync_devices
+"""Return when every device has finished what it was given."""

@@ -62,7 +62,7 @@ def start(execution: Execution) -> "TensorFlowEngine":
     operations.
 
     Raises:
-        WrongDevice: GPUs are asked for and TensorFlow sees fewer.
+        Refused: GPUs are asked for and TensorFlow sees fewer.
     """
     kind, replicas = execution.kind, execution.replicas
     parts = parts_of_a_batch(kind, execution.threads, execution.batch_size // replicas)
@@ -72,10 +72,6 @@ def start(execution: Execution) -> "TensorFlowEngine":
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
-        if replicas > 1:
-            cpu, *_ = tf.config.list_physical_devices("CPU")
-            pretended = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
-            tf.config.set_logical_device_configuration(cpu, pretended)
     else:
         built = tf.sysconfig.get_build_info()
         FRAMEWORK.demand_gpus(
@@ -100,16 +96,6 @@ class TensorFlowEngine(engine.Engine):
         self._devices = Devices(devices)
         self._type = tf.as_dtype(self._precision.compute_type)
         self._parts = parts
-        self._train: tuple[Any, Any]
-        self._test: tuple[Any, Any]
-        self._variables: dict[str, tf.Variable] = {}
-        self._turned: frozenset[str] = frozenset()
-        self._slots: dict[str, tf.Variable] = {}
-        self._scale: loss_scale.LossScale | None = None
-        self._changing: dict[str, tf.Variable] = {}
-        self._epoch: Any
-        self._evaluation: Any
-        self._first_loss: list[tf.Tensor]
 
     def threads(self) -> Threads:
         """Threads in force."""
@@ -162,17 +148,14 @@ class TensorFlowEngine(engine.Engine):
 
     def _make_variables(self, spec: ModelSpec, parameters: Parameters) -> None:
         self._turned = _turned(spec.layers, parameters) if self._execution.kind == "cpu" else frozenset()
-        with self._devices.scope():
+        with self._devices.strategy.scope():
             self._variables = {
                 name: tf.Variable(value.T if name in self._turned else value) for name, value in parameters.items()
             }
             self._slots = slots_of(spec.optimiser, self._variables)
-            if self._precision.is_scaled:
-                self._scale = loss_scale.LossScale(*map(tf.Variable, loss_scale.first(np.int64)))
-        self._changing = {engine.PARAMETER + name: variable for name, variable in self._variables.items()}
-        self._changing |= {engine.SLOT + name: slot for name, slot in self._slots.items()}
-        if self._scale is not None:
-            self._changing |= {engine.LOSS_SCALE + name: variable for name, variable in self._scale._asdict().items()}
+            first = loss_scale.first(np.int64)
+            self._scale = loss_scale.LossScale(*map(tf.Variable, first)) if self._precision.is_scaled else None
+        self._changing = engine.named(self._variables, self._slots, self._scale)
 
     def _lies_on(self) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
         variables = [copy for variable in self._variables.values() for copy in self._devices.copies(variable)]

@@ -36,7 +36,7 @@ def set_up(execution: Execution, rank: int, parts: int) -> None:
     """Bring PyTorch up for the replica `rank`, which takes its batches in so many parts.
 
     Raises:
-        WrongDevice: GPUs are asked for and PyTorch sees fewer.
+        Refused: GPUs are asked for and PyTorch sees fewer.
     """
     if execution.kind == "gpu":
         FRAMEWORK.demand_gpus(

@@ -32,7 +32,7 @@ def start(execution: Execution) -> "TorchEngine":
     """Bring PyTorch up on its devices, each of several replicas in a process of its own.
 
     Raises:
-        WrongDevice: GPUs are asked for and PyTorch sees fewer.
+        Refused: GPUs are asked for and PyTorch sees fewer.
     """
     parts = parts_of_a_batch(execution)
     set_up(execution, rank=0, parts=parts)

@@ -1,6 +1,7 @@
 """A part of each batch, computed by itself from its images to its gradients."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -19,36 +20,26 @@ _PRODUCTS: Final = frozenset(
 """Operations that multiply: those which PyTorch's layers and their gradients come down to on CPUs and on GPUs."""
 
 
+@dataclass(frozen=True, eq=False)
 class Part:
-    """A part of each batch, computed by itself from its images to its gradients."""
+    """What a part needs: `train` are images and labels by batch, `test` batches; `slope` is 1 / (images in a batch)."""
 
-    def __init__(
-        self,
-        network: Network,
-        *,
-        train: Sequence[Any],
-        test: Sequence[Any],
-        generator: Any,
-        slope: Any,
-        evaluation_batch: int,
-        scaling: LossScaling | None,
-    ) -> None:
-        """`train` are images and labels by batch, `test` all of them; `slope` is 1 / (images in the whole batch)."""
-        self._network = network
-        self._train = train
-        self._test = [values.split(evaluation_batch) for values in test]
-        self._scaling = scaling
-        self.generator = generator
-        self.slope = slope
-        self.loss = torch.zeros((), device=slope.device)
+    network: Network
+    train: Sequence[Any]
+    test: Sequence[tuple[Any, Any]]
+    generator: Any
+    slope: Any
+    loss: Any
+    """The sum of the batches' losses since it was set to zero."""
+    scaling: LossScaling | None
 
     def gradient(self, batch: Number, step: Number, out: Any = None) -> Any:
         """The gradient of the batch's mean loss as far as this part goes, as one vector; adds to the sum of losses."""
-        images, labels = (_taken(values, batch) for values in self._train)
-        logits = self._network.logits(images, (self.generator, step)).to(torch.float32)
+        images, labels = (_taken(values, batch) for values in self.train)
+        logits = self.network.logits(images, (self.generator, step)).to(torch.float32)
         loss = functional.cross_entropy(logits, labels, reduction="sum")
-        slope = self.slope if self._scaling is None else self._scaling.now.scale * self.slope
-        gradients = torch.autograd.grad(loss, self._network.leaves, slope)
+        slope = self.slope if self.scaling is None else self.scaling.now.scale * self.slope
+        gradients = torch.autograd.grad(loss, self.network.leaves, slope)
         self.loss.add_(loss.detach())
         if len(gradients) == 1 and out is None:
             return gradients[0].reshape(-1)
@@ -58,8 +49,8 @@ class Part:
         """How many test images are classified rightly, in all batches or in the first ones."""
         right = torch.zeros((), dtype=torch.int64, device=self.loss.device)
         with torch.no_grad():
-            for images, labels in list(zip(*self._test, strict=True))[:batches]:
-                right += (self._network.logits(images, None).argmax(1) == labels).sum()
+            for images, labels in self.test[:batches]:
+                right += (self.network.logits(images, None).argmax(1) == labels).sum()
         return right
 
 

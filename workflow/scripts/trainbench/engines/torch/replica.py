@@ -36,19 +36,6 @@ class Replica:
         self._precision = PRECISIONS[execution.precision]
         self._type = getattr(torch, self._precision.compute_type)
         self._team = Team(parts)
-        self._images: tuple[tuple[Any, Any], tuple[Any, Any]]
-        self._arrangement: Arrangement
-        self._values: Any
-        self._mean_squares: Any
-        self._scaling: LossScaling | None = None
-        self._descents: list[Descent] = []
-        self._parts: list[Part] = []
-        self._gradients: Any
-        self._looked_after: Sequence[Any] = ()
-        self._batches = 0
-        self._batch: Any
-        self._step_number: Any
-        self._right: Any
         self._training_graph: Any = None
         self._evaluation_graph: Any = None
         self.product_types: frozenset[str] = frozenset()
@@ -123,18 +110,19 @@ class Replica:
             return values.tensor_split(replicas, axis)[self._rank].tensor_split(parts, axis)
 
         train = zip(*(shares(values, 1) for values in batches), strict=True)
-        test = zip(*(shares(values, 0) for values in self._images[1]), strict=True)
-        for number, (train_share, test_share) in enumerate(zip(train, test, strict=True)):
+        test_batch = -(-EVALUATION_BATCH // (replicas * parts))
+        test = zip(*([part.split(test_batch) for part in shares(values, 0)] for values in self._images[1]), strict=True)
+        for number, (train_share, (images, labels)) in enumerate(zip(train, test, strict=True)):
             generator = torch.Generator(self._device)
             # numpy's sequences make the seeds of neighbours unlike those of neighbouring runs.
             generator.manual_seed(int(np.random.SeedSequence((seed, self._rank, number)).generate_state(1)[0]))
             yield Part(
                 network,
-                train=train_share,
-                test=test_share,
+                train_share,
+                list(zip(images, labels, strict=True)),
                 generator=generator,
                 slope=torch.tensor(1 / batch_size, device=self._device),
-                evaluation_batch=-(-EVALUATION_BATCH // (replicas * parts)),
+                loss=torch.zeros((), device=self._device),
                 scaling=self._scaling,
             )
 

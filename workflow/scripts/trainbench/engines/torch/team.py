@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -33,10 +33,8 @@ class Team:
                 raise
 
         futures = [self._pool.submit(member, number) for number in range(self.members)]
-        wait(futures)
-        failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
-        for failure in failures:
+        for failure in [future.exception() for future in futures]:
             # The others of the failed one's team only say that it did not come.
-            if not isinstance(failure, threading.BrokenBarrierError):
+            if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
                 raise failure
         return [future.result() for future in futures]

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from trainbench.figures.accuracy import accuracy_over
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.style import styled
+from trainbench.figures.looks import styled
 
 TITLE: Final = "Accuracy after each epoch"
 CAPTION: Final = "The lines of a panel should lie together: every device trains the same network on the same images."

@@ -5,9 +5,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from trainbench.figures.accuracy import accuracy_over
-from trainbench.figures.axes import axis_label
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.style import styled
+from trainbench.figures.looks import styled
 from trainbench.results.columns import CELL_KEY
 
 TITLE: Final = "Accuracy over training time"
@@ -24,5 +23,5 @@ def draw(study: DrawnStudy) -> Figure:
     longest = study.tables["epochs"].groupby(list(CELL_KEY), sort=False)["elapsed_seconds"].max()
     in_panel = longest.groupby(["model", "batch_size"], sort=False)
     log_x = bool((in_panel.max() > in_panel.min() * LOG_TIME_FROM_RATIO).any())
-    x_label = axis_label("Training time (s)", logarithmic=log_x)
+    x_label = "Training time (s)" + (", log scale" if log_x else "")
     return accuracy_over(study, "elapsed_seconds", f"{TITLE}: further left is sooner", x_label, log_x=log_x)

@@ -5,9 +5,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.notes import runs_note
-from trainbench.figures.over_batch_sizes import Guide, over_measured
-from trainbench.figures.style import styled
+from trainbench.figures.looks import styled
+from trainbench.figures.over_batch_sizes import over_measured
 
 TITLE: Final = "CPU use while training"
 CAPTION: Final = (
@@ -20,13 +19,13 @@ CAPTION: Final = (
 def draw(study: DrawnStudy) -> Figure:
     """CPU use over batch sizes, a panel a model, against one core and all threads."""
     threads = sorted({int(count) for count in study.tables["cells"]["usable_threads"].dropna()})
-    all_threads = [Guide(100.0 * count, f"all {count} threads") for count in threads if count > 1]
-    of_several = "Mean of the runs, with bars of ± one standard deviation"
+    all_threads = {f"all {count} threads": 100.0 * count for count in threads if count > 1}
     return over_measured(
         study,
         "cpu_percent",
         title=f"{TITLE}: 100 % is one core busy",
-        note=runs_note(study, of_several=of_several, of_one="One run a cell."),
+        of_several="Mean of the runs, with bars of ± one standard deviation",
+        of_one="One run a cell.",
         y_label="CPU (% of one core)",
-        guides=[Guide(100.0, "one core"), *all_threads],
+        guides={"one core": 100.0} | all_threads,
     )

@@ -10,13 +10,11 @@ from matplotlib.figure import Figure
 from trainbench.conclusions.scaling import Usl
 from trainbench.conclusions.scaling_series import THREADS
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.legends import device_entry
-from trainbench.figures.looks import Look
+from trainbench.figures.frame import device_entry
+from trainbench.figures.looks import Look, styled
 from trainbench.figures.panels import Shown
-from trainbench.figures.style import styled
-from trainbench.figures.throughput import draw_points, scale_axes, throughput_panels
-from trainbench.results.columns import Row
-from trainbench.results.tables import rows_of
+from trainbench.figures.throughput import throughput_panels
+from trainbench.results.columns import Row, grouped
 
 TITLE: Final = "Throughput over threads"
 CAPTION: Final = (
@@ -28,12 +26,12 @@ BEYOND_THREADS: Final = 2.0
 @styled
 def draw(study: DrawnStudy) -> Figure:
     """Measured throughput, laws and levels of GPUs; a panel for each model and batch size."""
-    points, laws = (rows_of(study.tables[name]) for name in ("scaling", "scaling_fits"))
-    on_gpus = {(cell["device"], cell["host"]) for cell in study.cells.values() if cell["device_kind"] == "gpu"}
-    gpus = [executor for executor in study.executors if (executor.device, executor.host) in on_gpus]
+    points, laws = (study.rows(name) for name in ("scaling", "scaling_fits"))
+    on_gpus = {key[2:] for key, cell in study.cells.items() if cell["device_kind"] == "gpu"}
+    gpus = [executor for executor in study.executors if executor.key in on_gpus]
     cpus = [executor for executor in study.executors if executor not in gpus]
-    markers = [device_entry(cpu, replace(study.look(cpu), line_style="none")) for cpu in cpus if points]
-    levels = [device_entry(gpu, replace(study.look(gpu), marker="none", line_style="-")) for gpu in gpus]
+    markers = [device_entry(cpu, replace(study.looks[cpu.key], line_style="none")) for cpu in cpus if points]
+    levels = [device_entry(gpu, replace(study.looks[gpu.key], marker="none", line_style="-")) for gpu in gpus]
     curve = (
         " Curve: the Universal Scalability Law fitted to them, dotted beyond the measured threads."
         if any(law["gamma"] is not None for law in laws)
@@ -42,30 +40,31 @@ def draw(study: DrawnStudy) -> Figure:
     figure, panels = throughput_panels(
         Shown.of(study.tables["scaling_fits"], study.order),
         points,
+        THREADS,
         header=(
             "Samples a second over threads: does the CPU get faster with more?",
             f"Geometric mean of the runs with its 95 % interval.{curve}" + (" Level lines are GPUs." if gpus else ""),
         ),
-        legend=[*markers, *levels] or [device_entry(one, study.look(one)) for one in study.executors],
+        legend=[*markers, *levels] or [device_entry(one, study.looks[one.key]) for one in study.executors],
         x_label="Threads (log scale)",
         empty="no CPU was measured with several numbers of threads",
     )
     # A law has the colour of the device with the most threads.
     by_threads = sorted(points, key=lambda row: row["threads"])
     law_looks = {_law_of(row): study.looks[row["device"], row["host"]] for row in by_threads}
-    for axes, here in panels:
-        model, size = here[0]["model"], here[0]["batch_size"]
-        on_gpu = {gpu: study.cells.get((model, size, gpu.device, gpu.host), {}) for gpu in gpus}
+    for panel in panels:
+        model, size = panel.points[0]["model"], panel.points[0]["batch_size"]
+        on_gpu = {gpu: study.cells.get((model, size, *gpu.key), {}) for gpu in gpus}
         known = {gpu: cell["samples_per_second"] for gpu, cell in on_gpu.items() if cell.get("samples_per_second")}
-        room = scale_axes((axes, here), THREADS, list(known.values()), BEYOND_THREADS)
+        panel.scale(list(known.values()), BEYOND_THREADS)
         for gpu, level in known.items():
-            axes.axhline(level, color=study.look(gpu).color, linewidth=1.2, zorder=1.5)
+            panel.axes.axhline(level, color=study.looks[gpu.key].color, linewidth=1.2, zorder=1.5)
         for law in laws:
             if (law["model"], law["batch_size"]) == (model, size) and law["gamma"] is not None:
-                _draw_law(axes, law, law_looks[_law_of(law)])
+                _draw_law(panel.axes, law, law_looks[_law_of(law)])
+        of_devices = grouped(panel.points, ("device", "host"))
         for cpu in cpus:
-            of_cpu = [row for row in here if (row["device"], row["host"]) == (cpu.device, cpu.host)]
-            draw_points(axes, THREADS, of_cpu, replace(study.look(cpu), line_style="none"), room)
+            panel.draw(of_devices.get(cpu.key, ()), replace(study.looks[cpu.key], line_style="none"))
     return figure
 
 

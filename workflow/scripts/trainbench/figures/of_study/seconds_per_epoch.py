@@ -5,9 +5,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.notes import runs_note
+from trainbench.figures.looks import styled
 from trainbench.figures.over_batch_sizes import over_measured
-from trainbench.figures.style import styled
 
 TITLE: Final = "Seconds to train one epoch"
 CAPTION: Final = (
@@ -19,16 +18,13 @@ CAPTION: Final = (
 def draw(study: DrawnStudy) -> Figure:
     """Training seconds of a steady epoch."""
     first_only = study.tables["cells"]["first_epoch_only"].fillna(value=False).any()
-    epoch_note = "Runs of one epoch show that first epoch." if first_only else "The first epoch is left out."
-    marks = runs_note(
-        study,
-        of_several="Geometric mean of the runs with its 95 % interval",
-        of_one="One run a cell: no intervals.",
-    )
     return over_measured(
         study,
         "train_seconds_per_epoch",
         title=f"{TITLE}: lower is faster",
-        note=f"{marks} {epoch_note}",
+        of_several="Geometric mean of the runs with its 95 % interval",
+        of_one="One run a cell: no intervals.",
+        note=" Runs of one epoch show that first epoch." if first_only else " The first epoch is left out.",
         y_label="Seconds an epoch",
+        guides={},
     )

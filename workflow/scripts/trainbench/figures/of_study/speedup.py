@@ -6,17 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainbench.figures.axes import name_places
-from trainbench.figures.bars import bar_of
 from trainbench.figures.drawn_study import DrawnStudy
-from trainbench.figures.notes import flagged_note
-from trainbench.figures.over_batch_sizes import UNKNOWN, Guide, Subject, Value, over_batch_sizes
-from trainbench.figures.style import styled
-from trainbench.results.columns import CellKey
-from trainbench.results.tables import cells_by_key
+from trainbench.figures.looks import styled
+from trainbench.figures.over_batch_sizes import Subject, over_batch_sizes
+from trainbench.results.columns import INTERVAL
 from trainbench.words.wording import TIMES, format_ratio
 
 TITLE: Final = "Speedup over batch sizes"
@@ -30,40 +28,32 @@ GUIDE_CHARACTERS: Final = 12
 @styled
 def draw(study: DrawnStudy) -> Figure:
     """Ratios of speeds, a panel a model."""
-    rows = cells_by_key(study.tables["speedups"])
-    references = {(row["reference_device"], row["reference_host"]) for row in rows.values()}
+    rows = study.tables["speedups"]
+    references = set(rows[["reference_device", "reference_host"]].itertuples(index=False, name=None))
     # With nothing but references there is nothing else to show than these.
-    others = [one for one in study.executors if (one.device, one.host) not in references] or study.executors
-    names = [one.label for one in study.executors if (one.device, one.host) in references]
+    others = [one for one in study.executors if one.key not in references] or study.executors
+    names = [one.label for one in study.executors if one.key in references]
     devices = {device for device, _ in references}
     reference = names[0] if len(names) == 1 else devices.pop() if len(devices) == 1 else "the reference device"
-
-    def ratio(key: CellKey) -> Value:
-        row = rows.get(key)
-        if row is None:
-            return UNKNOWN
-        flagged = bool(row["flagged_runs"] or row["reference_flagged_runs"])
-        return Value(row["speedup"], bar_of(row, "speedup"), flagged=flagged)
-
-    return over_batch_sizes(
-        study,
-        Subject(
-            title=f"How many times faster than {reference} each device trains",
-            note=f"Ratio of the seconds an epoch{_bars_note(study)}" + flagged_note(study, "a run of either cell"),
-            y_label="Speedup (times, log scale)",
-            value=ratio,
-            executors=others,
-            scale_y=_powers_of_two,
-            logarithmic=True,
-            label=format_ratio,
-            guides=[Guide(1.0, reference if len(reference) <= GUIDE_CHARACTERS else "as fast")],
-        ),
+    value, low, high = (rows[f"speedup{end}"] for end in INTERVAL)
+    flagged = (rows[["flagged_runs", "reference_flagged_runs"]] > 0).any(axis="columns")
+    subject = Subject(
+        title=f"How many times faster than {reference} each device trains",
+        note=f"Ratio of the seconds an epoch{_bars_note(rows)}" + study.flagged_note("a run of either cell"),
+        y_label="Speedup (times, log scale)",
+        executors=others,
+        values=rows.assign(value=value, low=low, high=high, hollow=value.where(flagged)),
+        runs=rows.assign(value=math.nan, flagged=False).iloc[:0],
+        logarithmic=True,
+        scale_y=_powers_of_two,
+        label=format_ratio,
+        guides={reference if len(reference) <= GUIDE_CHARACTERS else "as fast": 1.0},
     )
+    return over_batch_sizes(study, subject)
 
 
-def _bars_note(study: DrawnStudy) -> str:
+def _bars_note(rows: pd.DataFrame) -> str:
     """From where on a speedup is shown, which takes its interval."""
-    rows = study.tables["speedups"]
     compared = (rows["device"] != rows["reference_device"]) | (rows["host"] != rows["reference_host"])
     if rows.loc[compared, "speedup_low"].notna().any():
         return f" with its 95 % interval: shown to be faster where all of that lies above the line at 1{TIMES}."

@@ -1,7 +1,7 @@
 """Says what may have disturbed a run, each finding with a name, a level and what to do about it.
 
-A check is one function marked `@check(level)` in one of the modules beside this one; nothing else knows of it. Nothing
-is dropped because of a finding: it stands beside the numbers.
+A check is one function marked `@check(level, advice)` in one of the modules beside this one; nothing else knows of it.
+Nothing is dropped because of a finding: it stands beside the numbers.
 """
 
 from typing import Final

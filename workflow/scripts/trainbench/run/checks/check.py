@@ -1,4 +1,4 @@
-"""A check of a run: one function with a level, which says what it found in the facts of a run."""
+"""A check of a run: one function with a level and advice, which says what it found in the facts of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,24 +41,21 @@ class Facts:
     root: Path = Path("/")
 
 
-Said = tuple[str, str] | None
-"""One sentence of fact and one of what to do; None where there is nothing to say."""
-
-
 @dataclass(frozen=True)
 class Check:
-    """A check by its name, which is its function's."""
+    """A check by its name, which is its function's: `look` gives a sentence of fact, None where all is well."""
 
     name: str
     level: Level
-    look: Callable[[Facts], Said]
+    advice: str
+    look: Callable[[Facts], str | None]
 
     def __call__(self, facts: Facts) -> Finding | None:
         """What it finds, None where all is well."""
         said = self.look(facts)
-        return None if said is None else Finding(self.name, self.level, *said)
+        return None if said is None else Finding(self.name, self.level, said, self.advice)
 
 
-def check(level: Level) -> Callable[[Callable[[Facts], Said]], Check]:
-    """Make the function below a check, whose findings have this level."""
-    return lambda look: Check(look.__name__, level, look)
+def check(level: Level, advice: str) -> Callable[[Callable[[Facts], str | None]], Check]:
+    """Make the function below a check, whose findings have this level and this sentence on what to do."""
+    return lambda look: Check(look.__name__, level, advice, look)

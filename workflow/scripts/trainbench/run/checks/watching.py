@@ -5,7 +5,7 @@ from typing import Final
 
 from trainbench.run import usage
 from trainbench.run.checks import cores
-from trainbench.run.checks.check import Facts, Said, check
+from trainbench.run.checks.check import Facts, check
 
 MONITOR_GAP_SECONDS: Final = 1.0
 START_UP_GAP_SECONDS: Final = 2.0
@@ -21,8 +21,11 @@ MOST_REFUSED: Final = 8
 SPAN_SECONDS: Final = 1.0
 
 
-@check("error")
-def monitor_gap(facts: Facts) -> Said:
+@check(
+    "error",
+    "look for the monitor's message in the run's log, do not stop the run or the machine, and measure it again",
+)
+def monitor_gap(facts: Facts) -> str | None:
     """The monitor did not watch all of the run: it ended early, began late, or was held up."""
     times = facts.samples.times
     ended_early = facts.monitor_end is not None and (len(times) == 0 or times[-1] < facts.span[1])
@@ -36,15 +39,16 @@ def monitor_gap(facts: Facts) -> Said:
             how = f"the monitor {facts.monitor_end}: " if ended_early else ""
             return (
                 f"{how}{end - begin:.1f} s of the {window[1] - window[0]:.1f} s {where} were not watched, from "
-                f"{begin - window[0]:.1f} s on",
-                "look for the monitor's message in the run's log, do not stop the run or the machine, and measure it "
-                "again",
+                f"{begin - window[0]:.1f} s on"
             )
     return None
 
 
-@check("warning")
-def stood_still(facts: Facts) -> Said:
+@check(
+    "warning",
+    "do not stop the run or its machine (Ctrl-Z, cpulimit, a paused virtual machine, sleep), and measure it again",
+)
+def stood_still(facts: Facts) -> str | None:
     """Time passed in which nothing was computed: the run, or the whole machine, was stopped."""
     gpus = len(facts.over_span["gpus"])
     least = GPU_STILL_SECONDS if gpus else STILL_SECONDS
@@ -63,14 +67,15 @@ def stood_still(facts: Facts) -> Said:
         found.append(f"the run was stopped and continued in {later} of its {len(facts.epoch_seconds) - 1} later epochs")
     if not found:
         return None
-    return (
-        "; ".join(found),
-        "do not stop the run or its machine (Ctrl-Z, cpulimit, a paused virtual machine, sleep), and measure it again",
-    )
+    return "; ".join(found)
 
 
-@check("warning")
-def held_up(facts: Facts) -> Said:
+@check(
+    "warning",
+    "look for what stops or limits the run (cpulimit, a paused container or virtual machine, memory that is "
+    "swapped) and measure it again",
+)
+def held_up(facts: Facts) -> str | None:
     """Epochs took longer than the CPU time in them and what others can have taken explain.
 
     In a run on CPUs something is always computed: one thread is at work, however many there are, and after the first
@@ -94,9 +99,7 @@ def held_up(facts: Facts) -> Said:
     return (
         f"in {sum(lost.values()):.1f} s of the {sum(facts.epoch_seconds):.1f} s that training took, the run was kept "
         f"from its processors, and not by other programs: an epoch of {facts.epoch_seconds[worst]:.1f} s used "
-        f"{in_use[worst]:.2f} cores, {usual if worst else 1.0:.2f} are usual",
-        "look for what stops or limits the run (cpulimit, a paused container or virtual machine, memory that is "
-        "swapped) and measure it again",
+        f"{in_use[worst]:.2f} cores, {usual if worst else 1.0:.2f} are usual"
     )
 
 
@@ -111,27 +114,21 @@ def _share_of_others(samples: usage.Samples, window: usage.Window) -> float:
     return float(1 - watched * (1 - max(known)))
 
 
-@check("info")
-def readings_refused(facts: Facts) -> Said:
+@check("info", "look at samples.csv beside the run's metrics file; drivers and kernels are known to say such things")
+def readings_refused(facts: Facts) -> str | None:
     """The monitor was told what cannot be; such readings count as unknown."""
     refused = facts.samples.refused
     if not refused:
         return None
     told = [f"{one.column} said {one.said[:60]!r} ({one.count} times)" for one in refused[:MOST_REFUSED]]
     more = [f"{len(refused) - MOST_REFUSED} columns more"] if len(refused) > MOST_REFUSED else []
-    return (
-        f"readings that cannot be count as unknown: {', '.join([*told, *more])}",
-        "look at samples.csv beside the run's metrics file; drivers and kernels are known to say such things",
-    )
+    return f"readings that cannot be count as unknown: {', '.join([*told, *more])}"
 
 
-@check("info")
-def too_short(facts: Facts) -> Said:
+@check("info", "train more epochs to have CPU and GPU use, and disturbances, measured well")
+def too_short(facts: Facts) -> str | None:
     """The epochs passed too quickly for the monitor to see what disturbed them."""
     seconds = facts.span[1] - facts.span[0]
     if seconds >= SPAN_SECONDS:
         return None
-    return (
-        f"all epochs together took {seconds:.2f} s, in which the monitor saw {facts.over_span['samples']} samples",
-        "train more epochs to have CPU and GPU use, and disturbances, measured well",
-    )
+    return f"all epochs together took {seconds:.2f} s, in which the monitor saw {facts.over_span['samples']} samples"

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from trainbench.page.repository import commit_of
+from trainbench.page.repetition import commit_of
 
 
 def git(folder, *arguments):
