@@ -1,6 +1,7 @@
 """A study beside an earlier one: a verdict a cell, what else differs, and whether who asked should stop."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -499,3 +500,11 @@ def test_the_smallest_difference_is_told_and_a_ratio_at_it_is_not_called() -> No
     comparison = compared(runs_of((10.3, 10.3)), runs_of((10.0, 10.0), "before"), 3.5)
     assert "by more than 3.5 %." in markdown(comparison, "x")
     assert comparison.cells[0]["verdict"] == "no difference shown"
+
+
+def test_two_machines_are_named_in_a_row_where_several_are_compared() -> None:
+    current = [*runs_of(NOW, host=A), *runs_of(NOW, host=C, batch_size=64)]
+    before = [*runs_of(NOW, "before", host=B), *runs_of(NOW, "before", host=C, batch_size=64)]
+    text = markdown(compared(current, before), "x")
+    assert re.search(r"\| host-a / host-b +\| no difference shown", text)
+    assert re.search(r"\| host-c +\| no difference shown", text)

@@ -1,11 +1,14 @@
 """The Universal Scalability Law, core equivalents, and their tables."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import lsq_linear
 
+from trainbench.conclusions import scaling
 from trainbench.conclusions.scaling import Point, Uncertainty, Usl, core_equivalent, fit_usl, parameter_bounds
 from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
 from trainbench.conclusions.tables.gpu_scaling import gpu_scaling_table
@@ -116,6 +119,32 @@ def test_throughput_that_falls_from_several_threads_on_does_not_determine_the_la
     falling = tuple(Point(count, Estimate(1, 1000.0 * count / (count - 1))) for count in (8, 16, 32))
     reason = "the measured throughputs do not determine the law: measure with one thread too"
     assert fit_usl(falling).reason == reason
+
+
+def test_throughput_that_falls_from_one_thread_on_as_no_law_does_is_told_without_more_advice():
+    found = fit_usl(exact(law(200.0, 0.0)))
+    assert (found.law, found.reason) == (None, "the measured throughputs do not determine the law")
+
+
+def test_draws_below_0_are_moved_to_the_nearest_that_are_allowed_in_the_metric_of_the_fit():
+    covariance = np.array([[0.04, 0.01, -0.002], [0.01, 0.02, -0.003], [-0.002, -0.003, 0.001]])
+    drawn = np.random.default_rng(0).multivariate_normal((0.0, 0.0, 0.0), covariance, 50)
+    metric = np.linalg.inv(np.linalg.cholesky(covariance))
+    nearest = [
+        lsq_linear(metric, metric @ draw, bounds=([-np.inf, 0, 0], np.inf), tol=1e-14).x if draw.min() < 0 else draw
+        for draw in drawn
+    ]
+    found = scaling._within_bounds(drawn, covariance)
+    assert found == pytest.approx(np.array(nearest), abs=1e-6)
+    assert {tuple(signs) for signs in (drawn[:, 1:] < 0).tolist()} == {
+        (True, True), (True, False), (False, True), (False, False)
+    }  # fmt: skip
+
+
+def test_draws_of_a_law_that_is_certain_are_cut_off_at_0():
+    drawn = np.array([[-1.0, -0.1, 0.2], [1.0, 0.1, -0.2]])
+    covariance = np.diag([0.1, 0.0, 0.1])
+    assert scaling._within_bounds(drawn, covariance).tolist() == [[-1.0, 0.0, 0.2], [1.0, 0.1, 0.0]]
 
 
 def test_throughputs_that_are_unknown_are_left_out():
@@ -396,14 +425,33 @@ def test_a_gpu_is_set_beside_the_cores_of_its_host():
     assert row["cores"] == pytest.approx(6.0, rel=0.1)
 
 
+def interval_of(row):
+    """What the words say of the interval of a row's cores."""
+    high = "without upper bound" if row["cores_high_open"] else f"to {row['cores_high']:.1f}"
+    return f"(95 % interval {row['cores_low']:.1f} {high})"
+
+
 def test_a_match_is_told_in_words():
-    (verdict,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, law().throughput(6.0))))["verdict"]
-    assert " cores match it (95 % interval " in verdict
+    (row,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, law().throughput(6.0)))).to_dict("records")
+    assert row["verdict"] == f"{row['cores']:.1f} cores match it {interval_of(row)}"
 
 
 def test_that_no_number_of_cores_matches_is_told_in_words():
     (verdict,) = core_equivalents_table(cells(*cpus(planted=law(0.1, 0.1)), cell("gpu", 1, 1e6)))["verdict"]
-    assert verdict.startswith("no number of cores matches it, whose throughput peaks at ")
+    peak = re.fullmatch(
+        r"no number of cores matches it, whose throughput peaks at (\d+) samples a second with (\d\.\d) cores", verdict
+    )
+    assert [float(number) for number in peak.groups()] == pytest.approx([1522, 3.0], rel=0.2)
+
+
+def test_a_throughput_that_only_grows_towards_its_limit_is_told_with_that():
+    (row,) = core_equivalents_table(cells(*cpus(THREADS, law(0.1, 0.0)), cell("gpu", 1, 1e6))).to_dict("records")
+    limit = row["peak_samples_per_second"]
+    assert row["verdict"] == (
+        f"no number of cores matches it, whose throughput never exceeds {limit:.0f} samples a second, extrapolated "
+        "from 1 to 16 measured threads"
+    )
+    assert limit == pytest.approx(10_000, rel=0.1)
 
 
 def test_a_match_without_an_interval_says_so():
@@ -416,7 +464,8 @@ def test_that_no_number_matches_is_not_claimed_where_many_laws_have_one():
     near = cell("gpu", 1, 0.98 * planted.throughput(planted.peak_threads))
     (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
     assert (math.isnan(row["cores"]), row["matched_share"] > 0.025) == (True, True)
-    assert row["verdict"].startswith("whether some number of cores matches it is not shown (95 % interval ")
+    interval = f"(95 % interval {row['cores_low']:.1f} without upper bound)"
+    assert row["verdict"].startswith(f"whether some number of cores matches it is not shown {interval}")
 
 
 def test_that_some_number_matches_is_not_claimed_where_many_laws_have_none():
@@ -424,7 +473,8 @@ def test_that_some_number_matches_is_not_claimed_where_many_laws_have_none():
     near = cell("gpu", 1, 0.94 * planted.throughput(planted.peak_threads))
     (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
     assert (row["cores"] > 0, row["cores_high_open"]) == (True, True)
-    assert row["verdict"].startswith("whether some number of cores matches it is not shown, by the law ")
+    said = f"whether some number of cores matches it is not shown, by the law {row['cores']:.1f} do {interval_of(row)}"
+    assert row["verdict"].startswith(said)
 
 
 def test_an_extrapolation_says_from_where():
@@ -440,7 +490,8 @@ def test_a_missing_law_is_told_in_words():
 
 def test_a_gpu_on_a_host_without_cpu_cells_is_set_beside_the_only_other_host():
     (row,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, 5000.0, host="gpu-server"))).to_dict("records")
-    assert (row["cpu_host"], "of the other host" in row["verdict"]) == ("server", True)
+    said = f"{row['cores']:.1f} cores of the other host match it {interval_of(row)}"
+    assert (row["cpu_host"], row["verdict"]) == ("server", said)
 
 
 def test_a_gpu_on_a_host_without_cpu_cells_is_set_beside_none_of_several_hosts():
