@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import lsq_linear
+from scipy.optimize import curve_fit, lsq_linear
 
 from trainbench.conclusions import scaling
 from trainbench.conclusions.scaling import Point, Uncertainty, Usl, core_equivalent, fit_usl, parameter_bounds
@@ -168,6 +168,22 @@ def test_the_fit_is_the_one_to_all_single_runs():
     )
 
 
+def test_of_single_runs_the_covariance_is_that_of_least_squares_on_logarithms():
+    points = tuple(
+        Point(count, Estimate(1, law().throughput(count) * factor))
+        for count, factor in zip((1, 2, 4, 8, 16, 32), (1.01, 0.98, 1.03, 0.99, 1.02, 0.97), strict=True)
+    )
+    _, expected = curve_fit(
+        lambda n, log_gamma, a, b: log_gamma + np.log(n) - np.log(1 + a * (n - 1) + b * n * (n - 1)),
+        np.array([point.threads for point in points], dtype=float),
+        np.log([point.samples_per_second.value for point in points]),
+        p0=(math.log(1000.0), 0.05, 0.001),
+    )
+    found = fit_usl(points).law.uncertainty
+    assert found.degrees_of_freedom == 3
+    assert np.array(found.covariance) == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_law_that_is_off_is_not_made_sure_by_runs_that_agree():
     bent = {1: 1000.0, 2: 2400.0, 4: 2600.0, 8: 6000.0, 16: 5000.0}
     few, many = (
@@ -239,6 +255,16 @@ def test_a_match_that_lies_between_whole_numbers_around_the_peak_is_no_whole_num
     assert (match.cores, match.whole_cores) == (pytest.approx(1.4), None)
 
 
+def test_a_whole_number_beyond_the_peak_that_still_matches_is_one():
+    planted = law(0.05, 0.95 / 21)  # peaks with 4.6 threads, and 5 train more than 4
+    match = core_equivalent(planted, Estimate(1, 0.9999 * planted.throughput(5)))
+    assert (match.cores < planted.peak_threads, match.whole_cores) == (True, 5)
+
+
+def test_a_share_of_one_core_is_not_extrapolated_where_one_thread_was_measured():
+    assert not core_equivalent(law(gamma=1000.0), Estimate(1, 250.0)).extrapolated
+
+
 def test_more_cores_than_threads_were_measured_are_extrapolated():
     planted = law(0.01, 0.0, most_threads=4)
     assert [core_equivalent(planted, Estimate(1, planted.throughput(n))).extrapolated for n in (4, 5)] == [False, True]
@@ -250,8 +276,17 @@ def test_that_no_number_matches_is_extrapolated_when_the_peak_was_not_measured()
 
 
 def test_an_unknown_throughput_is_refused():
-    with pytest.raises(ValueError, match="unknown"):
+    with pytest.raises(ValueError, match=r"^the core equivalent of an unknown throughput$"):
         core_equivalent(law(), Estimate(0, None))
+
+
+def test_the_interval_of_perfect_scaling_is_students_on_the_logarithm_of_one_core():
+    """With 3 degrees of freedom; the throughput to match is certain. Quantiles of 4000 draws are off by percents."""
+    deviation, freedom = 0.05, 3
+    certain_but_gamma = Uncertainty(((deviation**2, 0, 0), (0, 0, 0), (0, 0, 0)), freedom)
+    match = core_equivalent(law(0.0, 0.0, uncertainty=certain_but_gamma), Estimate(5, 6000.0, 6000.0, 6000.0, 0.0))
+    reached = [math.log(bound / match.cores) / deviation for bound in (match.low, match.high)]
+    assert reached == pytest.approx([-3.182, 3.182], rel=0.05)
 
 
 def test_the_interval_contains_the_core_equivalent():
