@@ -143,12 +143,15 @@ def survivor(source: Path, mutated: Path, key: str) -> Survivor:
 
 
 def first_line(source: Path, mutant: str) -> int:
-    """In which line the function is defined that a mutant is one of: its name is x_function or xǁClassǁfunction."""
+    """In which line the function is defined that a mutant is one of: its name is x_function or xǁClassǁfunction.
+
+    0 where it is there no more.
+    """
     mangled = mutant.partition("__mutmut_")[0]
     found: Any = ast.parse(source.read_text(encoding="utf-8"))
     for name in mangled.split("ǁ")[1:] or [mangled.removeprefix("x_")]:
-        found = next(each for each in found.body if getattr(each, "name", None) == name)
-    return int(found.lineno)
+        found = next((each for each in getattr(found, "body", ()) if getattr(each, "name", None) == name), None)
+    return 0 if found is None else int(found.lineno)
 
 
 def told(room: str, modules: Sequence[Module]) -> Iterator[str]:

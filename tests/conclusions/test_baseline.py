@@ -1,6 +1,7 @@
 """A study beside an earlier one: a verdict a cell, what else differs, and whether who asked should stop."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -499,3 +500,65 @@ def test_the_smallest_difference_is_told_and_a_ratio_at_it_is_not_called() -> No
     comparison = compared(runs_of((10.3, 10.3)), runs_of((10.0, 10.0), "before"), 3.5)
     assert "by more than 3.5 %." in markdown(comparison, "x")
     assert comparison.cells[0]["verdict"] == "no difference shown"
+
+
+def test_two_machines_are_named_in_a_row_where_several_are_compared() -> None:
+    current = [*runs_of(NOW, host=A), *runs_of(NOW, host=C, batch_size=64)]
+    before = [*runs_of(NOW, "before", host=B), *runs_of(NOW, "before", host=C, batch_size=64)]
+    text = markdown(compared(current, before), "x")
+    assert re.search(r"\| host-a / host-b +\| no difference shown", text)
+    assert re.search(r"\| host-c +\| no difference shown", text)
+
+
+@pytest.mark.parametrize(
+    ("current", "before", "named"),
+    [
+        (runs_of(NOW), runs_of(NOW, "before"), False),
+        (runs_of(NOW), [*runs_of(NOW, "before"), *runs_of(NOW, "before", batch_size=64)], True),
+        (
+            [*runs_of(NOW), *runs_of(NOW, batch_size=64, host=B)],
+            [*runs_of(NOW, "before"), *runs_of(NOW, "before", batch_size=64, host=B)],
+            True,
+        ),
+    ],
+    ids=["one host", "a cell of one set alone", "two hosts"],
+)
+def test_hosts_have_a_column_where_a_cell_could_be_of_several(current: Any, before: Any, *, named: bool) -> None:
+    header = re.search(r"^\| Model.*$", markdown(compared(current, before), "x"), re.MULTILINE)
+    assert header is not None
+    columns = [column.strip() for column in header[0].strip("|").split("|")]
+    assert columns == [
+        *["Model", "Batch size", "Device", *(["Host"] if named else []), "Verdict", "Now / before"],
+        *["Seconds an epoch now", "before", "Runs now / before", "Flags"],
+    ]
+
+
+def test_cells_that_were_compared_without_more_ado_have_no_reasons_below_the_table() -> None:
+    assert "\n- " not in markdown(compared(runs_of(NOW), runs_of(NOW, "before")), "x")
+
+
+def test_machines_compared_with_themselves_and_with_others_are_all_named() -> None:
+    current, before = (
+        [
+            *runs_of(NOW, sitting, host="host-s"),
+            *runs_of(NOW, sitting, batch_size=64, host=hosts[0]),
+            *runs_of(NOW, sitting, batch_size=32, host=hosts[1]),
+        ]
+        for sitting, hosts in (("now", (A, C)), ("before", (B, "host-d")))
+    )
+    assert (
+        "\n\nBaseline: x. Both measured on host-s. Compared across machines: host-c now, host-d in the baseline; "
+        "host-a now, host-b in the baseline. A ratio then is that of the machines as well.\n\n"
+    ) in markdown(compared(current, before), "x")
+
+
+def test_the_flags_of_both_sides_stand_in_a_row() -> None:
+    current, before = runs_of(NOW, flags=["other_load"]), runs_of(NOW, "before", flags=["cpu_steal"])
+    assert "| now: other_load:3; before: cpu_steal:3 |" in markdown(compared(current, before), "x")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.21, False), (0.4, True)])
+def test_what_the_fixed_computation_took_is_told_beyond_5_percent(seconds: float, *, told: bool) -> None:
+    comparison = compared(runs_of(NOW, canary_seconds=seconds), runs_of(NOW, "before", canary_seconds=0.2))
+    text = "took 100 % longer on amd-epyc-2t-1a2b3c4d than in the baseline."
+    assert (text in markdown(comparison, "x")) is told

@@ -1,11 +1,14 @@
 """The Universal Scalability Law, core equivalents, and their tables."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import curve_fit, lsq_linear
 
+from trainbench.conclusions import scaling
 from trainbench.conclusions.scaling import Point, Uncertainty, Usl, core_equivalent, fit_usl, parameter_bounds
 from trainbench.conclusions.tables.core_equivalents import core_equivalents_table
 from trainbench.conclusions.tables.gpu_scaling import gpu_scaling_table
@@ -118,6 +121,32 @@ def test_throughput_that_falls_from_several_threads_on_does_not_determine_the_la
     assert fit_usl(falling).reason == reason
 
 
+def test_throughput_that_falls_from_one_thread_on_as_no_law_does_is_told_without_more_advice():
+    found = fit_usl(exact(law(200.0, 0.0)))
+    assert (found.law, found.reason) == (None, "the measured throughputs do not determine the law")
+
+
+def test_draws_below_0_are_moved_to_the_nearest_that_are_allowed_in_the_metric_of_the_fit():
+    covariance = np.array([[0.04, 0.01, -0.002], [0.01, 0.02, -0.003], [-0.002, -0.003, 0.001]])
+    drawn = np.random.default_rng(0).multivariate_normal((0.0, 0.0, 0.0), covariance, 50)
+    metric = np.linalg.inv(np.linalg.cholesky(covariance))
+    nearest = [
+        lsq_linear(metric, metric @ draw, bounds=([-np.inf, 0, 0], np.inf), tol=1e-14).x if draw.min() < 0 else draw
+        for draw in drawn
+    ]
+    found = scaling._within_bounds(drawn, covariance)
+    assert found == pytest.approx(np.array(nearest), abs=1e-6)
+    assert {tuple(signs) for signs in (drawn[:, 1:] < 0).tolist()} == {
+        (True, True), (True, False), (False, True), (False, False)
+    }  # fmt: skip
+
+
+def test_draws_of_a_law_that_is_certain_are_cut_off_at_0():
+    drawn = np.array([[-1.0, -0.1, 0.2], [1.0, 0.1, -0.2]])
+    covariance = np.diag([0.1, 0.0, 0.1])
+    assert scaling._within_bounds(drawn, covariance).tolist() == [[-1.0, 0.0, 0.2], [1.0, 0.1, 0.0]]
+
+
 def test_throughputs_that_are_unknown_are_left_out():
     assert fit_usl((*exact(law(), (1, 2, 4)), Point(8, Estimate(0, None)))) == fit_usl(exact(law(), (1, 2, 4)))
 
@@ -137,6 +166,22 @@ def test_the_fit_is_the_one_to_all_single_runs():
     assert (of_cells.gamma, of_cells.contention, of_cells.coherency) == pytest.approx(
         (of_runs.gamma, of_runs.contention, of_runs.coherency), rel=1e-5
     )
+
+
+def test_of_single_runs_the_covariance_is_that_of_least_squares_on_logarithms():
+    points = tuple(
+        Point(count, Estimate(1, law().throughput(count) * factor))
+        for count, factor in zip((1, 2, 4, 8, 16, 32), (1.01, 0.98, 1.03, 0.99, 1.02, 0.97), strict=True)
+    )
+    _, expected = curve_fit(
+        lambda n, log_gamma, a, b: log_gamma + np.log(n) - np.log(1 + a * (n - 1) + b * n * (n - 1)),
+        np.array([point.threads for point in points], dtype=float),
+        np.log([point.samples_per_second.value for point in points]),
+        p0=(math.log(1000.0), 0.05, 0.001),
+    )
+    found = fit_usl(points).law.uncertainty
+    assert found.degrees_of_freedom == 3
+    assert np.array(found.covariance) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_law_that_is_off_is_not_made_sure_by_runs_that_agree():
@@ -210,6 +255,16 @@ def test_a_match_that_lies_between_whole_numbers_around_the_peak_is_no_whole_num
     assert (match.cores, match.whole_cores) == (pytest.approx(1.4), None)
 
 
+def test_a_whole_number_beyond_the_peak_that_still_matches_is_one():
+    planted = law(0.05, 0.95 / 21)  # peaks with 4.6 threads, and 5 train more than 4
+    match = core_equivalent(planted, Estimate(1, 0.9999 * planted.throughput(5)))
+    assert (match.cores < planted.peak_threads, match.whole_cores) == (True, 5)
+
+
+def test_a_share_of_one_core_is_not_extrapolated_where_one_thread_was_measured():
+    assert not core_equivalent(law(gamma=1000.0), Estimate(1, 250.0)).extrapolated
+
+
 def test_more_cores_than_threads_were_measured_are_extrapolated():
     planted = law(0.01, 0.0, most_threads=4)
     assert [core_equivalent(planted, Estimate(1, planted.throughput(n))).extrapolated for n in (4, 5)] == [False, True]
@@ -221,8 +276,17 @@ def test_that_no_number_matches_is_extrapolated_when_the_peak_was_not_measured()
 
 
 def test_an_unknown_throughput_is_refused():
-    with pytest.raises(ValueError, match="unknown"):
+    with pytest.raises(ValueError, match=r"^the core equivalent of an unknown throughput$"):
         core_equivalent(law(), Estimate(0, None))
+
+
+def test_the_interval_of_perfect_scaling_is_students_on_the_logarithm_of_one_core():
+    """With 3 degrees of freedom; the throughput to match is certain. Quantiles of 4000 draws are off by percents."""
+    deviation, freedom = 0.05, 3
+    certain_but_gamma = Uncertainty(((deviation**2, 0, 0), (0, 0, 0), (0, 0, 0)), freedom)
+    match = core_equivalent(law(0.0, 0.0, uncertainty=certain_but_gamma), Estimate(5, 6000.0, 6000.0, 6000.0, 0.0))
+    reached = [math.log(bound / match.cores) / deviation for bound in (match.low, match.high)]
+    assert reached == pytest.approx([-3.182, 3.182], rel=0.05)
 
 
 def test_the_interval_contains_the_core_equivalent():
@@ -396,14 +460,33 @@ def test_a_gpu_is_set_beside_the_cores_of_its_host():
     assert row["cores"] == pytest.approx(6.0, rel=0.1)
 
 
+def interval_of(row):
+    """What the words say of the interval of a row's cores."""
+    high = "without upper bound" if row["cores_high_open"] else f"to {row['cores_high']:.1f}"
+    return f"(95 % interval {row['cores_low']:.1f} {high})"
+
+
 def test_a_match_is_told_in_words():
-    (verdict,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, law().throughput(6.0))))["verdict"]
-    assert " cores match it (95 % interval " in verdict
+    (row,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, law().throughput(6.0)))).to_dict("records")
+    assert row["verdict"] == f"{row['cores']:.1f} cores match it {interval_of(row)}"
 
 
 def test_that_no_number_of_cores_matches_is_told_in_words():
     (verdict,) = core_equivalents_table(cells(*cpus(planted=law(0.1, 0.1)), cell("gpu", 1, 1e6)))["verdict"]
-    assert verdict.startswith("no number of cores matches it, whose throughput peaks at ")
+    peak = re.fullmatch(
+        r"no number of cores matches it, whose throughput peaks at (\d+) samples a second with (\d\.\d) cores", verdict
+    )
+    assert [float(number) for number in peak.groups()] == pytest.approx([1522, 3.0], rel=0.2)
+
+
+def test_a_throughput_that_only_grows_towards_its_limit_is_told_with_that():
+    (row,) = core_equivalents_table(cells(*cpus(THREADS, law(0.1, 0.0)), cell("gpu", 1, 1e6))).to_dict("records")
+    limit = row["peak_samples_per_second"]
+    assert row["verdict"] == (
+        f"no number of cores matches it, whose throughput never exceeds {limit:.0f} samples a second, extrapolated "
+        "from 1 to 16 measured threads"
+    )
+    assert limit == pytest.approx(10_000, rel=0.1)
 
 
 def test_a_match_without_an_interval_says_so():
@@ -416,7 +499,8 @@ def test_that_no_number_matches_is_not_claimed_where_many_laws_have_one():
     near = cell("gpu", 1, 0.98 * planted.throughput(planted.peak_threads))
     (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
     assert (math.isnan(row["cores"]), row["matched_share"] > 0.025) == (True, True)
-    assert row["verdict"].startswith("whether some number of cores matches it is not shown (95 % interval ")
+    interval = f"(95 % interval {row['cores_low']:.1f} without upper bound)"
+    assert row["verdict"].startswith(f"whether some number of cores matches it is not shown {interval}")
 
 
 def test_that_some_number_matches_is_not_claimed_where_many_laws_have_none():
@@ -424,7 +508,8 @@ def test_that_some_number_matches_is_not_claimed_where_many_laws_have_none():
     near = cell("gpu", 1, 0.94 * planted.throughput(planted.peak_threads))
     (row,) = core_equivalents_table(cells(*cpus(planted=planted), near)).to_dict("records")
     assert (row["cores"] > 0, row["cores_high_open"]) == (True, True)
-    assert row["verdict"].startswith("whether some number of cores matches it is not shown, by the law ")
+    said = f"whether some number of cores matches it is not shown, by the law {row['cores']:.1f} do {interval_of(row)}"
+    assert row["verdict"].startswith(said)
 
 
 def test_an_extrapolation_says_from_where():
@@ -440,7 +525,8 @@ def test_a_missing_law_is_told_in_words():
 
 def test_a_gpu_on_a_host_without_cpu_cells_is_set_beside_the_only_other_host():
     (row,) = core_equivalents_table(cells(*cpus(), cell("gpu", 1, 5000.0, host="gpu-server"))).to_dict("records")
-    assert (row["cpu_host"], "of the other host" in row["verdict"]) == ("server", True)
+    said = f"{row['cores']:.1f} cores of the other host match it {interval_of(row)}"
+    assert (row["cpu_host"], row["verdict"]) == ("server", said)
 
 
 def test_a_gpu_on_a_host_without_cpu_cells_is_set_beside_none_of_several_hosts():

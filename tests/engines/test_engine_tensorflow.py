@@ -15,6 +15,12 @@ from trainbench.engines.tensorflow import engine as tensorflow_engine
 from trainbench.engines.tensorflow.layers import dropout_factors
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """TensorFlow keeps the number of threads with which it computes first in a process."""
+    start("tensorflow")
+
+
 @pytest.mark.parametrize("keep", [0.8, 0.5, 1e-9])
 def test_dropout_keeps_the_share_asked_for_and_the_expected_value(keep):
     values = 200_001

@@ -111,8 +111,17 @@ def apart(runs_mib: float, data_mib: float, records_mib: float) -> dict[str, Any
         pytest.param(
             {"devices": ("gpu",)},
             {"gpus": cards(0)},
-            ["'devices' has 'gpu'", "none is found; select CPU devices"],
+            [
+                "'devices' has 'gpu'",
+                "none is found; select CPU devices (--config 'devices=[cpu]') or run on a machine with",
+            ],
             id="no GPU, without a reason",
+        ),
+        pytest.param(
+            {"devices": ("gpu",)},
+            {"gpus": Visible((), "NVML: Unknown Error", doubts=("NVML says no more than 'Unknown Error'",))},
+            ["none is found (NVML: Unknown Error); select CPU devices (--config 'devices=[cpu]') or mend that"],
+            id="no GPU, for a reason that can be mended",
         ),
         pytest.param(
             {"devices": ("gpu",)},
@@ -135,7 +144,12 @@ def apart(runs_mib: float, data_mib: float, records_mib: float) -> dict[str, Any
         pytest.param(
             {"devices": ("gpu", "jax-gpu")},
             {},
-            ["'devices' has 'jax-gpu'", "jax is installed in its build for CPUs alone", "make setup BUILD=cuda"],
+            [
+                "'devices' has 'jax-gpu'",
+                "jax is installed in its build for CPUs alone",
+                "make setup BUILD=cuda",
+                ") or select CPU devices (--config 'devices=[cpu]')",
+            ],
             id="a JAX that knows no GPU beside a TensorFlow that does",
         ),
         pytest.param(
@@ -167,6 +181,12 @@ def apart(runs_mib: float, data_mib: float, records_mib: float) -> dict[str, Any
             {},
             ["'batch_sizes' has 128", "the 3 GPUs of the device 'gpu-3g'", "multiples of 3"],
             id="a batch that the GPUs cannot share evenly",
+        ),
+        pytest.param(
+            {"devices": ("gpu-2g",), "batch_sizes": (127,)},
+            {},
+            ["'batch_sizes' has 127", "the 2 GPUs of the device 'gpu-2g'", "multiples of 2"],
+            id="an odd batch for two GPUs",
         ),
         pytest.param(
             {"devices": ("gpu-16t",)},
@@ -246,6 +266,7 @@ def test_an_impossible_study_is_refused_with_what_was_asked_and_what_there_is(
         pytest.param({}, {}, id="the default on a server"),
         pytest.param({"batch_sizes": (55_000,), "models": ("logistic",)}, {}, id="a batch of the whole training set"),
         pytest.param({"validation_samples": 0, "batch_sizes": (60_000,), "models": ("logistic",)}, {}, id="all images"),
+        pytest.param({"validation_samples": 59_999, "batch_sizes": (1,), "models": ("logistic",)}, {}, id="one image"),
         pytest.param({"devices": ("cpu", "gpu")}, {"gpus": cards(1), "gpu_limit": 1}, id="one GPU of one"),
         pytest.param({"devices": ("gpu",)}, {"gpus": cards(4), "gpu_limit": 2}, id="a limit below the GPUs there are"),
         pytest.param({"devices": ("gpu-2g",)}, {"gpus": cards(2)}, id="as many GPUs in a run as there are"),

@@ -102,6 +102,10 @@ def test_a_run_lies_in_a_folder_named_by_its_wildcards() -> None:
     assert RUN.folder == "runs/conv/512/cpu/1"
 
 
+def test_wildcards_name_a_run() -> None:
+    assert Run.named({"model": "conv", "batch_size": "512", "device": "cpu", "repeat": "1"}) == RUN
+
+
 def test_only_selected_devices_are_measured() -> None:
     assert STUDY.selected_devices() == (CPU, GPU)
 
