@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import replicas
 
+import replicas
 from trainbench import engines
 from trainbench.networks.models import MODELS
 
