@@ -36,6 +36,11 @@ def test_over_runs_it_is_the_geometric_mean_with_an_interval():
     assert row["time_to_accuracy_seconds_low"] < 4.0 < row["time_to_accuracy_seconds_high"]
 
 
+def test_the_median_of_epochs_is_known_of_runs_that_all_reached_the_target_however_long_each_was_trained():
+    row = times_of(run_with((0.95,)), run_with((0.5, 0.5, 0.5, 0.95), repeat=2)).iloc[0]
+    assert row["epochs_to_accuracy_median"] == 2.5
+
+
 def test_a_run_that_never_reaches_the_target_is_counted_and_leaves_the_mean_unknown():
     row = times_of(run_with((0.95, 0.96)), run_with((0.5, 0.6), repeat=2)).iloc[0]
     assert (row["n"], row["reached"], row["not_reached"]) == (2, 1, 1)
@@ -56,11 +61,12 @@ def test_a_cell_that_never_reaches_the_target_says_in_how_many_epochs():
     assert times_of(run_with((0.5, 0.6))).iloc[0]["verdict"] == "not in 2 epochs"
 
 
-def test_runs_that_were_trained_for_less_say_for_how_long_and_leave_the_median_unknown():
+def test_runs_that_were_trained_for_less_say_for_how_long_and_leave_the_medians_unknown():
     long = [run_with((0.1,) * 9 + (0.95,), repeat=number) for number in (1, 2)]
     row = times_of(*long, run_with((0.1, 0.2), repeat=3)).iloc[0]
     assert row["verdict"] == "1 of 3 runs not in 2 epochs"
     assert pd.isna(row["time_to_accuracy_seconds_median"])
+    assert pd.isna(row["epochs_to_accuracy_median"])
 
 
 def test_runs_of_the_same_cell_and_repeat_are_told_apart():

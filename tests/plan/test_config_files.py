@@ -103,8 +103,14 @@ def test_null_in_a_file_is_null(file: Callable[[str], Path], written: str) -> No
     assert config_of(file("baseline: x"), file(f"baseline: {written}"))["baseline"] is None
 
 
-def test_null_in_a_mapping_of_the_command_line_is_null() -> None:
-    assert config_of(command_line={"reference": {"host": "null"}})["reference"]["host"] is None
+@pytest.mark.parametrize("written", ["null", "~", "None"])
+def test_null_in_a_mapping_of_the_command_line_is_null(written: str) -> None:
+    assert config_of(command_line={"reference": {"host": written}})["reference"]["host"] is None
+
+
+@pytest.mark.parametrize(("written", "meant"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
+def test_yes_or_no_is_true_or_false_in_any_case(file: Callable[[str], Path], written: str, meant: bool) -> None:
+    assert config_of(file(f"skip_bad_sources: {written}"))["skip_bad_sources"] is meant
 
 
 @pytest.mark.parametrize(

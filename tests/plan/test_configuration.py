@@ -400,6 +400,8 @@ def device(name: str, **settings: object) -> dict[str, Any]:
         case({1: 2}, "key '1'", "unknown", "models, batch_sizes, devices"),
         case({"dataset": {"pth": "x"}}, "key 'pth' in 'dataset'", "unknown", "path, validation_samples"),
         case(device("cpu", threds=1), "key 'threds' in 'device_settings/cpu'", "unknown", "did you mean 'threads'?"),
+        case({"batch_sizes": [0], "dataset": {"pth": "x"}}, "key 'pth' in 'dataset'", "unknown", "validation_samples"),
+        case(device("mine", knd="cpu"), "key 'knd' in 'device_settings/mine'", "unknown", "did you mean 'kind'?"),
         case({"models": ["cnov"]}, "'models'", "'cnov'", "did you mean 'conv'?"),
         case({"models": "[conv]"}, "'models'", "'[conv]'", "logistic, conv, lstm"),
         case(setting("resnet", epochs=1), "'model_settings'", "'resnet'", "logistic, conv, lstm"),
